@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* block/blk.h - what a disk controller and an image may ask of each other.
+ *
+ * A struct blk is a drive as a controller sees it: it may hold a medium or not, and a medium may
+ * come and go. Requests are asynchronous: submitted under the machine lock, completed exactly once
+ * by the event loop under the same lock, never from inside blk_submit. Buffers belong to the
+ * submitter until done() runs. A flush covers every write completed before it was submitted.
+ */
+#ifndef BLOCK_BLK_H
+#define BLOCK_BLK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct ev_loop;
+struct err;
+struct blk;
+
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_OPS };
+
+struct blk_req {
+    enum blk_op op;
+    uint64_t offset; /* bytes, a multiple of 512 */
+    uint64_t len;    /* bytes, a multiple of 512: the sum of iov, or the range to discard */
+    struct iovec *iov;
+    int iovcnt;
+    bool guest_memory; /* iov points into pinned guest memory: its bytes are never looked at */
+    void (*done)(struct blk_req *r, int ret); /* ret 0 or -errno; r may be reused in here */
+    void *opaque;
+
+    struct blk *blk; /* from here on the block layer's own */
+    struct blk_req *next;
+    void *priv;
+    int ret;
+    bool cancelled;
+};
+
+/* An image, opened: what stands behind a drive. Implementations: block/raw.c, a recorder, a
+ * replayer, test doubles. */
+struct blk_image;
+struct blk_image_ops {
+    const char *format; /* "raw" */
+    void (*submit)(struct blk_image *i, struct blk_req *r); /* ends with blk_complete(r, ret) */
+    void (*close)(struct blk_image *i);                     /* no request is in flight */
+};
+struct blk_image {
+    const struct blk_image_ops *ops;
+    uint64_t len; /* bytes */
+    bool read_only;
+    char *filename;
+};
+
+enum blk_cache { BLK_WRITEBACK, BLK_NONE, BLK_WRITETHROUGH, BLK_DIRECTSYNC, BLK_UNSAFE };
+struct blk_open {
+    const char *filename; /* a path or /dev/fdset/N */
+    int fd;               /* -1, or an open descriptor to use (and own) instead of filename */
+    bool read_only;
+    enum blk_cache cache;
+    bool aio_threads; /* aio=threads in place of native (libaio) */
+};
+/* Opens a raw file or block device. NULL with e naming file and cause. */
+struct blk_image *blk_open_raw(struct ev_loop *loop, const struct blk_open *o, struct err *e);
+
+/* What a drive tells its controller; all may be NULL. */
+struct blk_user {
+    void (*medium_changed)(void *opaque); /* inserted, removed or replaced */
+    void (*eject_request)(void *opaque, bool force); /* the operator wants it out */
+};
+
+struct blk_stats {
+    uint64_t ops[BLK_OPS], bytes[BLK_OPS], errors[BLK_OPS];
+};
+
+/* id as in -drive id=. Starts empty. */
+struct blk *blk_new(struct ev_loop *loop, const char *id);
+/* Drains, closes the image, frees. */
+void blk_free(struct blk *b);
+const char *blk_id(const struct blk *b);
+/* Takes image (NULL: empties the drive) after draining, then tells the user. */
+void blk_set_image(struct blk *b, struct blk_image *image);
+struct blk_image *blk_image(const struct blk *b);
+void blk_set_user(struct blk *b, const struct blk_user *u, void *opaque);
+const struct blk_user *blk_user(const struct blk *b, void **opaque);
+
+bool blk_present(const struct blk *b);   /* a medium is in; b may be NULL */
+bool blk_read_only(const struct blk *b);
+uint64_t blk_len(const struct blk *b);   /* bytes, 0 when empty */
+/* ATAPI and the monitor share these two facts about a removable drive. */
+bool blk_tray_open(const struct blk *b);
+bool blk_locked(const struct blk *b);
+void blk_set_tray(struct blk *b, bool open);
+void blk_set_locked(struct blk *b, bool locked);
+
+/* Queues r. Out of range, no medium (-ENOMEDIUM) and read-only (-EROFS) complete with an error
+ * like any other, through the loop. */
+void blk_submit(struct blk *b, struct blk_req *r);
+/* Image side: hands r back. From the loop, or from inside submit (then delivered by the loop). */
+void blk_complete(struct blk_req *r, int ret);
+/* The controller no longer wants r: done() will not run, and when this returns nobody touches r's
+ * buffers. Waits for the I/O if it is in the kernel. */
+void blk_cancel(struct blk_req *r);
+/* Waits until nothing is in flight on b; completions have been delivered. */
+void blk_drain(struct blk *b);
+unsigned blk_in_flight(const struct blk *b);
+const struct blk_stats *blk_stats(const struct blk *b);
+
+#endif

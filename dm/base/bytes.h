@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/base/bytes.h - byte order: loads and stores at any alignment. */
+#ifndef DM_BASE_BYTES_H
+#define DM_BASE_BYTES_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline uint64_t load_le(const void *p, unsigned size)
+{
+    uint64_t v = 0;
+    memcpy(&v, p, size); /* hosts are little-endian; meson refuses others */
+    return v;
+}
+
+static inline void store_le(void *p, unsigned size, uint64_t v)
+{
+    memcpy(p, &v, size);
+}
+
+static inline uint16_t load_le16(const void *p)
+{
+    return (uint16_t)load_le(p, 2);
+}
+
+static inline uint32_t load_le32(const void *p)
+{
+    return (uint32_t)load_le(p, 4);
+}
+
+static inline uint64_t load_le64(const void *p)
+{
+    return load_le(p, 8);
+}
+
+static inline uint16_t load_be16(const void *p)
+{
+    return __builtin_bswap16(load_le16(p));
+}
+
+static inline uint32_t load_be32(const void *p)
+{
+    return __builtin_bswap32(load_le32(p));
+}
+
+static inline void store_be16(void *p, uint16_t v)
+{
+    store_le(p, 2, __builtin_bswap16(v));
+}
+
+static inline void store_be32(void *p, uint32_t v)
+{
+    store_le(p, 4, __builtin_bswap32(v));
+}
+
+static inline void store_be64(void *p, uint64_t v)
+{
+    store_le(p, 8, __builtin_bswap64(v));
+}
+
+#endif

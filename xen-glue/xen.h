@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* xen-glue/xen.h - Keel as one ioreq server of one Xen domain.
+ *
+ * Life: xen_open (libraries, handles, ioreq server created, rings mapped) -> machine_new(type,
+ * &xen_host, x) -> the board is built, regions are claimed as they appear -> xen_start (server
+ * enabled, event channels bound, ring thread running) -> xen_restrict -> xen_ready -> ... ->
+ * xen_close. Xen's libraries are opened with dlopen here and nowhere else.
+ *
+ * The ring thread owns the event channel descriptor: it blocks in read(2) there, sweeps every
+ * vCPU's slot and the buffered ring, and calls ioreq_run, which takes the machine lock. Everything
+ * else runs on the loop thread.
+ */
+#ifndef XEN_GLUE_XEN_H
+#define XEN_GLUE_XEN_H
+
+#include "ioreq/machine.h"
+
+struct ev_loop;
+struct xen;
+
+extern const struct machine_host xen_host; /* h is a struct xen */
+
+/* Opens everything for domain domid. ram_bytes is -m: where device RAM may be put above. With
+ * restoring, device RAM already exists in the guest and is only mapped, where the state says.
+ * NULL with e naming the library, hypercall and cause ("domain 7 does not exist"). */
+struct xen *xen_open(unsigned domid, uint64_t ram_bytes, uint64_t below_4g_max, bool restoring,
+                     struct err *e);
+int xen_start(struct xen *x, struct machine *m, struct ev_loop *loop, struct err *e);
+/* -xen-domid-restrict: from here on the handles reach this domain only (xentoolcore). */
+int xen_restrict(struct xen *x, struct err *e);
+void xen_close(struct xen *x);
+
+/* Writes `running` to device-model/<domid>/state; nothing when restricted. */
+int xen_ready(struct xen *x, struct err *e);
+/* Says why the start failed where libxl and people look (device-model/<domid>/keel-error). */
+void xen_store_failure(unsigned domid, const char *msg);
+/* Reads a node relative to nothing (absolute path) into malloc'ed text, NULL when absent. */
+char *xen_store_read(struct xen *x, const char *path);
+
+/* Tells the domain to power off, reboot or crash (remote shutdown). */
+void xen_shutdown(struct xen *x, enum power_event ev);
+/* While on, every device write to guest memory is reported (modified_memory). */
+int xen_set_dirty_log(struct xen *x, bool on, struct err *e);
+/* vCPUs the domain may have, and how many are online at start. */
+unsigned xen_vcpus(const struct xen *x);
+
+/* Facts for `info xen` and the benchmarks. */
+struct xen_stats {
+    uint64_t sync, buffered, invalidate, timeoffset, bad_slot;
+    uint64_t map_hits, map_misses, map_bytes;
+};
+void xen_stats(const struct xen *x, struct xen_stats *out);
+
+#endif
