@@ -34,6 +34,9 @@ unsigned trace_channel(struct machine *m, const char *name);
 void trace_input(struct machine *m, unsigned channel, uint32_t tag, const void *data, size_t len);
 /* Both: an output. When replaying it is compared with the recorded one. */
 void trace_output(struct machine *m, unsigned channel, uint32_t tag, const void *data, size_t len);
+/* Both: what the host side answered while the device waited (bytes a port took). Recording keeps
+ * value and returns it; replay returns the recorded one. */
+int64_t trace_value(struct machine *m, unsigned channel, uint32_t tag, int64_t value);
 
 /* Replay. */
 struct trace_diff {
@@ -69,13 +72,35 @@ const struct trace_stats *trace_stats(const struct trace_play *p);
 int trace_show(struct trace_play *p, uint64_t first, uint64_t n,
                void (*put)(void *opaque, const char *line), void *opaque, struct err *e);
 
-/* Hooks the doors call; cheap when nothing records or replays (ioreq/ only). */
+/* Hooks the doors call when m->rec or m->play is set (ioreq/ only), all under the lock. A request
+ * that the door refuses (-EINVAL) is not shown. begin comes after the check and before any
+ * callback and latches virtual time; end comes with the answer in req->data. String I/O passes
+ * through gmem_read and gmem_write and is seen there. */
 void trace_request_begin(struct machine *m, const struct io_req *req);
 void trace_request_end(struct machine *m, const struct io_req *req);
-void trace_dma_read(struct machine *m, uint64_t gpa, const void *buf, size_t len);
-void trace_dma_write(struct machine *m, uint64_t gpa, const void *buf, size_t len, bool bulk);
+/* gmem_read, gmem_write and gmem_pin: while recording, after the fact, with their result. */
+void trace_dma_read(struct machine *m, uint64_t gpa, const void *buf, size_t len, int ret);
+void trace_dma_write(struct machine *m, uint64_t gpa, const void *buf, size_t len, int ret);
+void trace_dma_pin(struct machine *m, uint64_t gpa, size_t len, bool to_guest, int ret);
+/* gmem_unpin; a pinned transfer's bytes are never looked at by the device and not recorded. */
+void trace_dma_unpin(struct machine *m, const struct gmem_pin *p, size_t done);
+/* What gmem_read, gmem_write and gmem_pin do in place of all else when m->play is set: memory is
+ * the trace's. They return the recorded result. gmem_unpin calls trace_dma_unpin alone. */
+int trace_play_read(struct machine *m, uint64_t gpa, void *buf, size_t len);
+int trace_play_write(struct machine *m, uint64_t gpa, const void *buf, size_t len);
+int trace_play_pin(struct machine *m, struct gmem_pin *p, uint64_t gpa, size_t len, bool to_guest);
+/* Once per change, before the host hears of it. Besides enum line_kind, kind may be: */
+enum { TRACE_LINK = 16, /* num: link, level: ISA IRQ */ TRACE_MSI, /* num: address, level: data */
+       TRACE_POWER /* num: enum power_event */ };
 void trace_line(struct machine *m, struct device *d, unsigned kind, uint64_t num, uint64_t level);
-void trace_timer(struct machine *m, uint32_t id);
-void trace_wallclock(struct machine *m, int64_t seconds);
+/* t is due: called while t->when still says for when. In replay machine_timers does nothing. */
+void trace_timer(struct machine *m, const struct vtimer *t);
+/* What wallclock_now shall return; seconds is the host's. */
+int64_t trace_wallclock(struct machine *m, int64_t seconds);
+/* machine_reset and machine_set_run_state begin with these. */
+void trace_reset(struct machine *m);
+void trace_run_state(struct machine *m, enum run_state s);
+/* The time of the event being replayed: what vclock_now returns when m->play is set. */
+int64_t trace_play_now(const struct machine *m);
 
 #endif
