@@ -30,10 +30,11 @@ struct blk_req {
     void (*done)(struct blk_req *r, int ret); /* ret 0 or -errno; r may be reused in here */
     void *opaque;
 
-    struct blk *blk; /* from here on the block layer's own */
-    struct blk_req *next;
-    void *priv;
+    struct blk *blk;      /* not NULL while in flight; from here on the block layer's own */
+    struct blk_req *next; /* in flight, newest first */
+    void *priv;           /* the image's */
     int ret;
+    bool finished; /* handed back, not delivered yet */
     bool cancelled;
 };
 
@@ -41,9 +42,16 @@ struct blk_req {
  * replayer, test doubles. */
 struct blk_image;
 struct blk_image_ops {
-    const char *format; /* "raw" */
+    const char *format;                                     /* "raw" */
     void (*submit)(struct blk_image *i, struct blk_req *r); /* ends with blk_complete(r, ret) */
-    void (*close)(struct blk_image *i);                     /* no request is in flight */
+    /* Blocks until at least one request of i was handed to blk_complete; called only while one is
+     * in flight. False: this image cannot wait (a replayer's completions come from elsewhere), and
+     * the drive then ends the request without it. NULL is the same as false. */
+    bool (*wait)(struct blk_image *i);
+    /* Forgets r, which will never be completed: called when wait() said no. NULL if wait never
+     * does. */
+    void (*forget)(struct blk_image *i, struct blk_req *r);
+    void (*close)(struct blk_image *i); /* no request is in flight */
 };
 struct blk_image {
     const struct blk_image_ops *ops;
@@ -65,7 +73,7 @@ struct blk_image *blk_open_raw(struct ev_loop *loop, const struct blk_open *o, s
 
 /* What a drive tells its controller; all may be NULL. */
 struct blk_user {
-    void (*medium_changed)(void *opaque); /* inserted, removed or replaced */
+    void (*medium_changed)(void *opaque);            /* inserted, removed or replaced */
     void (*eject_request)(void *opaque, bool force); /* the operator wants it out */
 };
 
@@ -84,9 +92,9 @@ struct blk_image *blk_image(const struct blk *b);
 void blk_set_user(struct blk *b, const struct blk_user *u, void *opaque);
 const struct blk_user *blk_user(const struct blk *b, void **opaque);
 
-bool blk_present(const struct blk *b);   /* a medium is in; b may be NULL */
+bool blk_present(const struct blk *b); /* a medium is in; b may be NULL */
 bool blk_read_only(const struct blk *b);
-uint64_t blk_len(const struct blk *b);   /* bytes, 0 when empty */
+uint64_t blk_len(const struct blk *b); /* bytes, 0 when empty */
 /* ATAPI and the monitor share these two facts about a removable drive. */
 bool blk_tray_open(const struct blk *b);
 bool blk_locked(const struct blk *b);
@@ -96,13 +104,25 @@ void blk_set_locked(struct blk *b, bool locked);
 /* Queues r. Out of range, no medium (-ENOMEDIUM) and read-only (-EROFS) complete with an error
  * like any other, through the loop. */
 void blk_submit(struct blk *b, struct blk_req *r);
-/* Image side: hands r back. From the loop, or from inside submit (then delivered by the loop). */
+/* Image side: hands r back, under the lock. From the loop it is delivered at once: done() has run
+ * when this returns, which is how a replayer completes a request at an exact point. From inside
+ * submit, or while blk_cancel waits, the loop delivers it soon after. */
 void blk_complete(struct blk_req *r, int ret);
 /* The controller no longer wants r: done() will not run, and when this returns nobody touches r's
- * buffers. Waits for the I/O if it is in the kernel. */
+ * buffers. Waits for the I/O if it is in the kernel. Nothing happens when r is not in flight. */
 void blk_cancel(struct blk_req *r);
 /* Waits until nothing is in flight on b; completions have been delivered. */
 void blk_drain(struct blk *b);
+
+/* A recorder's view of a drive; either may be NULL. submitted: as r enters, with the bytes of a
+ * write still in r->iov. completed: just before done(r, ret) runs; a cancelled request is never
+ * reported. */
+struct blk_watch {
+    void (*submitted)(void *opaque, const struct blk_req *r);
+    void (*completed)(void *opaque, const struct blk_req *r, int ret);
+};
+/* One watcher a drive; w NULL ends it. */
+void blk_set_watch(struct blk *b, const struct blk_watch *w, void *opaque);
 unsigned blk_in_flight(const struct blk *b);
 const struct blk_stats *blk_stats(const struct blk *b);
 

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* block/blk.c - drives: the list of requests in flight, their delivery, cancelling and draining.
+ *
+ * A request is on its drive's list from blk_submit until done() is about to run, so everything
+ * that must wait (drain, cancel, a change of medium) only looks at that list. An image may finish
+ * a request while blk_submit or blk_cancel is on the stack; such a request is marked and the loop
+ * delivers it later, because a controller must not be called back from inside its own call.
+ */
+#include "block/blk.h"
+
+#include "dm/base/err.h"
+#include "dm/base/ev.h"
+#include "dm/base/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct blk {
+    struct ev_loop *loop;
+    char *id;
+    struct blk_image *image;
+    const struct blk_user *user;
+    void *user_opaque;
+    const struct blk_watch *watch;
+    void *watch_opaque;
+    bool tray_open, locked;
+    struct blk_req *requests; /* newest first */
+    unsigned in_flight;
+    unsigned holding; /* blk_submit or blk_cancel is running: mark, do not deliver */
+    struct ev_post post;
+    struct blk_stats stats;
+};
+
+static void blk_unlink(struct blk *b, struct blk_req *r)
+{
+    struct blk_req **at = &b->requests;
+
+    while (*at != r) {
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    r->next = NULL;
+    r->blk = NULL;
+    b->in_flight--;
+}
+
+static void blk_deliver(struct blk *b, struct blk_req *r)
+{
+    blk_unlink(b, r);
+    if (r->ret < 0) {
+        b->stats.errors[r->op]++;
+    } else {
+        b->stats.ops[r->op]++;
+        b->stats.bytes[r->op] += r->len;
+    }
+    if (b->watch && b->watch->completed) {
+        b->watch->completed(b->watch_opaque, r, r->ret);
+    }
+    r->done(r, r->ret);
+}
+
+/* The oldest request that is finished, so that completions keep the order of submission. */
+static struct blk_req *blk_oldest_finished(const struct blk *b)
+{
+    struct blk_req *found = NULL;
+
+    for (struct blk_req *r = b->requests; r; r = r->next) {
+        if (r->finished) {
+            found = r;
+        }
+    }
+    return found;
+}
+
+static void blk_deliver_finished(void *opaque)
+{
+    struct blk *b = opaque;
+    struct blk_req *r;
+
+    while ((r = blk_oldest_finished(b))) {
+        blk_deliver(b, r);
+    }
+}
+
+void blk_complete(struct blk_req *r, int ret)
+{
+    struct blk *b = r->blk;
+
+    assert(b && !r->finished);
+    r->ret = ret;
+    r->finished = true;
+    if (r->cancelled) {
+        return;
+    }
+    if (b->holding) {
+        ev_post(b->loop, &b->post);
+    } else {
+        blk_deliver(b, r);
+    }
+}
+
+static int blk_check(const struct blk *b, const struct blk_req *r)
+{
+    if (!b->image) {
+        return -ENOMEDIUM;
+    }
+    if (r->op == BLK_FLUSH) {
+        return 0;
+    }
+    if (r->op != BLK_READ && b->image->read_only) {
+        return -EROFS;
+    }
+    if (r->offset % 512 || r->len % 512) {
+        return -EINVAL;
+    }
+    if (r->len > b->image->len || r->offset > b->image->len - r->len) {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+void blk_submit(struct blk *b, struct blk_req *r)
+{
+    int ret = blk_check(b, r);
+
+    assert(!r->blk && r->op < BLK_OPS);
+    r->blk = b;
+    r->next = b->requests;
+    b->requests = r;
+    b->in_flight++;
+    r->finished = false;
+    r->cancelled = false;
+    r->priv = NULL;
+    if (b->watch && b->watch->submitted) {
+        b->watch->submitted(b->watch_opaque, r);
+    }
+    b->holding++;
+    if (ret < 0) {
+        blk_complete(r, ret);
+    } else {
+        b->image->ops->submit(b->image, r);
+    }
+    b->holding--;
+}
+
+/* Gets r back from the image, whatever it takes. */
+static void blk_reclaim(struct blk *b, struct blk_req *r)
+{
+    while (!r->finished) {
+        if (!b->image->ops->wait || !b->image->ops->wait(b->image)) {
+            if (b->image->ops->forget) {
+                b->image->ops->forget(b->image, r);
+            }
+            return;
+        }
+    }
+}
+
+void blk_cancel(struct blk_req *r)
+{
+    struct blk *b = r->blk;
+
+    if (!b) {
+        return;
+    }
+    r->cancelled = true;
+    b->holding++;
+    blk_reclaim(b, r);
+    b->holding--;
+    blk_unlink(b, r);
+}
+
+/* The image cannot wait: r ends without it. */
+static void blk_give_up(struct blk *b, struct blk_req *r)
+{
+    if (b->image->ops->forget) {
+        b->image->ops->forget(b->image, r);
+    }
+    blk_complete(r, -EIO);
+}
+
+void blk_drain(struct blk *b)
+{
+    assert(!b->holding);
+    for (;;) {
+        blk_deliver_finished(b);
+        if (!b->in_flight) {
+            break;
+        }
+        if (!b->image->ops->wait || !b->image->ops->wait(b->image)) {
+            blk_give_up(b, b->requests);
+        }
+    }
+}
+
+struct blk *blk_new(struct ev_loop *loop, const char *id)
+{
+    struct blk *b = xcalloc(1, sizeof(*b));
+
+    b->loop = loop;
+    b->id = xstrdup(id);
+    b->post.cb = blk_deliver_finished;
+    b->post.opaque = b;
+    return b;
+}
+
+static void blk_drop_image(struct blk *b)
+{
+    blk_drain(b);
+    if (b->image) {
+        b->image->ops->close(b->image);
+        b->image = NULL;
+    }
+}
+
+void blk_free(struct blk *b)
+{
+    if (!b) {
+        return;
+    }
+    blk_drop_image(b);
+    ev_post_cancel(b->loop, &b->post);
+    free(b->id);
+    free(b);
+}
+
+void blk_set_image(struct blk *b, struct blk_image *image)
+{
+    blk_drop_image(b);
+    b->image = image;
+    if (b->user && b->user->medium_changed) {
+        b->user->medium_changed(b->user_opaque);
+    }
+}
+
+const char *blk_id(const struct blk *b)
+{
+    return b->id;
+}
+
+struct blk_image *blk_image(const struct blk *b)
+{
+    return b->image;
+}
+
+void blk_set_user(struct blk *b, const struct blk_user *u, void *opaque)
+{
+    b->user = u;
+    b->user_opaque = opaque;
+}
+
+const struct blk_user *blk_user(const struct blk *b, void **opaque)
+{
+    if (opaque) {
+        *opaque = b->user_opaque;
+    }
+    return b->user;
+}
+
+void blk_set_watch(struct blk *b, const struct blk_watch *w, void *opaque)
+{
+    b->watch = w;
+    b->watch_opaque = opaque;
+}
+
+bool blk_present(const struct blk *b)
+{
+    return b && b->image;
+}
+
+bool blk_read_only(const struct blk *b)
+{
+    return b->image && b->image->read_only;
+}
+
+uint64_t blk_len(const struct blk *b)
+{
+    return b && b->image ? b->image->len : 0;
+}
+
+bool blk_tray_open(const struct blk *b)
+{
+    return b->tray_open;
+}
+
+bool blk_locked(const struct blk *b)
+{
+    return b->locked;
+}
+
+void blk_set_tray(struct blk *b, bool open)
+{
+    b->tray_open = open;
+}
+
+void blk_set_locked(struct blk *b, bool locked)
+{
+    b->locked = locked;
+}
+
+unsigned blk_in_flight(const struct blk *b)
+{
+    return b->in_flight;
+}
+
+const struct blk_stats *blk_stats(const struct blk *b)
+{
+    return &b->stats;
+}
