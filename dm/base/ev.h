@@ -15,7 +15,9 @@
 
 struct ev_loop;
 
-enum { EV_READ = 1, EV_WRITE = 2, EV_HANGUP = 4 }; /* EV_HANGUP is only ever reported */
+/* EV_HANGUP is only ever reported; with it comes EV_READ if that was wanted, so that a read finds the
+ * end. With no events wanted nothing is reported. */
+enum { EV_READ = 1, EV_WRITE = 2, EV_HANGUP = 4 };
 
 struct ev_fd {
     int fd;

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/base/chr.c - the seam between a character device and its back end; see chr.h. */
+#include "dm/base/chr.h"
+
+#include <stdlib.h>
+
+void chr_attach(struct chr *c, const struct chr_handlers *h, void *opaque)
+{
+    if (!c) {
+        return;
+    }
+    c->handlers = h;
+    c->opaque = opaque;
+    if (!h) {
+        return;
+    }
+    if (c->open && h->event) {
+        h->event(opaque, CHR_OPENED);
+    }
+    chr_kick(c);
+}
+
+long chr_write(struct chr *c, const void *buf, size_t len)
+{
+    return c && c->ops->write ? c->ops->write(c, buf, len) : (long)len;
+}
+
+void chr_kick(struct chr *c)
+{
+    if (c && c->ops->kick) {
+        c->ops->kick(c);
+    }
+}
+
+void chr_free(struct chr *c)
+{
+    if (c) {
+        c->ops->free(c);
+    }
+}

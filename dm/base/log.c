@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/base/log.c - one line a fact to standard error, at a bounded rate where others provoke it.
+ *
+ * Leaves out time stamps: whoever collects standard error (libxl, systemd) has its own.
+ */
+#include "dm/base/log.h"
+#include "dm/base/util.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BURST 10
+#define REFILL_NS 1000000000ll /* one line a second */
+
+static int max_level = LOG_WARN;
+
+void log_set_level(enum log_level level)
+{
+    __atomic_store_n(&max_level, (int)level, __ATOMIC_RELAXED);
+}
+
+/* A guest may have chosen the text: no control character reaches a terminal. */
+static void defuse(char *s)
+{
+    for (; *s; s++) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+            *s = '?';
+        }
+    }
+}
+
+static void emit(const char *part, const char *text, uint64_t dropped)
+{
+    char line[1024];
+    int n = snprintf(line, sizeof(line) - 64, "%s: %s", part, text);
+    size_t len = (size_t)min_u64((uint64_t)n, sizeof(line) - 65);
+    if (dropped) {
+        len += (size_t)snprintf(line + len, 48, " (%llu similar lines dropped)",
+                                (unsigned long long)dropped);
+    }
+    defuse(line);
+    line[len++] = '\n';
+    /* One write, so that lines of several threads do not mix. Nobody to tell when it fails. */
+    if (write(STDERR_FILENO, line, len) < 0) {
+        return;
+    }
+}
+
+static bool wanted(enum log_level level)
+{
+    return (int)level <= __atomic_load_n(&max_level, __ATOMIC_RELAXED);
+}
+
+void log_msg(enum log_level level, const char *part, const char *fmt, ...)
+{
+    if (!wanted(level)) {
+        return;
+    }
+    char text[900];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    emit(part, text, 0);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+static void refill(struct log_limit *l)
+{
+    int64_t now = now_ns();
+    if (!l->used) {
+        l->used = true;
+        l->tokens = BURST;
+        l->last_ns = now;
+        return;
+    }
+    int64_t whole = (now - l->last_ns) / REFILL_NS;
+    if (whole > 0) {
+        l->tokens = whole < BURST - l->tokens ? l->tokens + (int32_t)whole : BURST;
+        l->last_ns += whole * REFILL_NS;
+    }
+}
+
+bool log_allow(struct log_limit *l)
+{
+    refill(l);
+    if (!l->tokens) {
+        l->dropped++;
+        return false;
+    }
+    l->tokens--;
+    return true;
+}
+
+void log_limited(struct log_limit *l, const char *part, const char *fmt, ...)
+{
+    if (!wanted(LOG_WARN) || !log_allow(l)) {
+        return;
+    }
+    char text[900];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    emit(part, text, l->dropped);
+    l->dropped = 0;
+}
