@@ -14,6 +14,10 @@
 struct pci_bus {
     struct machine *m;
     struct pci_dev *fn[256]; /* by devfn */
+    /* Byte accesses at port 0xcf9: the reset control register lies inside the dword latch 0xcf8,
+     * so the host bridge owns the port and passes them on. NULL: nobody. */
+    const struct region_ops *cf9;
+    struct device *cf9_dev;
 };
 
 struct pci_info {
@@ -27,9 +31,9 @@ struct pci_info {
 struct pci_bar {
     bool used, io, prefetch;
     uint64_t size;
-    struct region region;      /* the window while decoded (unless lent) */
-    struct gmem_block *block;  /* RAM lent at the BAR, or NULL */
-    uint64_t at;               /* where it is decoded now, or PCI_BAR_OFF */
+    struct region region;     /* the window while decoded (unless lent) */
+    struct gmem_block *block; /* RAM lent at the BAR, or NULL */
+    uint64_t at;              /* where it is decoded now, or PCI_BAR_OFF */
 };
 #define PCI_BAR_OFF UINT64_MAX
 #define PCI_ROM_BAR 6
@@ -40,10 +44,13 @@ struct pci_dev {
     uint8_t devfn;
     char *addr; /* property "addr": "slot[.fn]" in hex, NULL: the next free slot */
     uint8_t config[256], wmask[256], w1c[256];
-    struct region cfg; /* IO_PCI */
+    uint8_t power_on[256]; /* config as class->init left it; pci_reset goes back to it */
+    bool sealed;           /* power_on is taken */
+    struct region cfg;     /* IO_PCI */
     struct pci_bar bar[7];
     struct line intx;
-    uint8_t msi_cap; /* offset of the MSI capability, 0: none */
+    uint8_t msi_cap;  /* offset of the MSI capability, 0: none */
+    uint16_t cap_end; /* where the next capability goes, 0: at 0x40 */
     /* Called after config bytes [off, off + size) took a guest's write; may be NULL. */
     void (*config_wrote)(struct pci_dev *p, unsigned off, unsigned size);
 };
@@ -71,9 +78,11 @@ enum {
  * slot is taken, -EINVAL for a bad addr. */
 int pci_init(struct pci_dev *p, const struct pci_info *info, struct err *e);
 void pci_fini(struct pci_dev *p);
-/* Command, BARs, interrupt line and MSI back to zero; INTx low. */
+/* Config back to what class->init left there (the first call, by dev_init, remembers it): BARs off,
+ * INTx low. */
 void pci_reset(struct pci_dev *p);
-/* After config bytes arrived: maps BARs as they say. -EINVAL for impossible read-only bytes. */
+/* After config bytes arrived: maps BARs as they say. -EINVAL when a read-only bit (neither wmask
+ * nor w1c) is not what class->init left there. */
 int pci_loaded(struct pci_dev *p, struct err *e);
 
 /* BAR n (0..5): len a power of two, at least 4 (I/O) or 16 (memory). */
@@ -82,6 +91,8 @@ void pci_add_bar(struct pci_dev *p, unsigned n, bool io, uint64_t len, const str
 /* BAR n (or PCI_ROM_BAR) that is plain memory b; where the host cannot lend it, ops answer. */
 void pci_add_block_bar(struct pci_dev *p, unsigned n, struct gmem_block *b, bool prefetch,
                        const struct region_ops *ops, const char *name);
+/* During class->init: sets the prefetchable bit of memory BAR n. */
+void pci_set_prefetch(struct pci_dev *p, unsigned n, bool prefetch);
 /* Where BAR n is decoded, or PCI_BAR_OFF. */
 uint64_t pci_bar_at(const struct pci_dev *p, unsigned n);
 

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* hw/pci/i440fx.c - 82441FX host bridge: the root bus, and configuration mechanism 1.
+ *
+ * A dword written to port 0xcf8 is the address latch; ports 0xcfc to 0xcff reach the latched
+ * register in accesses of any width. Narrower accesses to 0xcf8-0xcfb are not the latch: byte 0xcf9
+ * is PIIX3's reset control register, the rest is nobody.
+ *
+ * Left out: what the memory controller registers do. PAM and SMRAM keep what is written, but the
+ * shadowing of 0xc0000-0xfffff belongs to whoever owns guest memory: under Xen that range is plain
+ * RAM at all times and there is no SMM, so they have no effect. The turbo reset control register
+ * (0x93) is read-only zero. Error reporting never reports.
+ * Reference: Intel 82441FX (PMC) data sheet 290549, chapter 3.
+ */
+#include "hw/pci/i440fx.h"
+
+#include <errno.h>
+
+enum {
+    SMRAM = 0x72,
+    SMRAM_RESET = 0x02,    /* C_BASE_SEG: 0xa0000, hard-wired */
+    SMRAM_WRITABLE = 0x78, /* D_OPEN, D_CLS, D_LCK, G_SMRAME */
+    SMRAM_D_LCK = 0x10,
+    SMRAM_D_OPEN = 0x40,
+
+    CONFADD_ENABLE = 0x80000000u,
+    CONFADD_BITS = 0x80fffffc,
+};
+
+struct i440fx {
+    struct pci_dev pci;
+    struct pci_bus bus;
+    struct region confadd, confdata;
+    uint32_t latch;
+};
+
+/* DRAM timing and size, PAM and the like: registers whose only effect is to be read back. */
+static const struct {
+    uint8_t off, writable;
+} stored[] = {
+    { 0x50, 0xff },                 /* PMCCFG */
+    { 0x51, 0xff }, { 0x52, 0xff }, /* DETURBO */
+    { 0x53, 0xff },                 /* DBC */
+    { 0x54, 0xff },                 /* AXC */
+    { 0x55, 0xff },                 /* DRT */
+    { 0x56, 0xff }, { 0x57, 0xff }, /* DRAMC */
+    { 0x58, 0xff },                 /* DRAMT */
+    { 0x59, 0x70 },                 /* PAM0: only its upper half is a segment */
+    { 0x5a, 0x77 }, { 0x5b, 0x77 }, { 0x5c, 0x77 }, { 0x5d, 0x77 },
+    { 0x5e, 0x77 }, { 0x5f, 0x77 }, { 0x60, 0xff }, /* DRB0..7 */
+    { 0x61, 0xff }, { 0x62, 0xff }, { 0x63, 0xff }, { 0x64, 0xff },
+    { 0x65, 0xff }, { 0x66, 0xff }, { 0x67, 0xff }, { 0x68, 0xc0 }, /* FDHC */
+    { 0x70, 0xf8 },                                                 /* MTT */
+    { 0x71, 0xff },                                                 /* CLT */
+    { 0x90, 0xff },                                                 /* ERRCMD */
+};
+
+/* D_LCK closes SMRAM and locks its register until the next reset. */
+static void smram_lock(struct pci_dev *p)
+{
+    bool locked = p->config[SMRAM] & SMRAM_D_LCK;
+
+    if (locked) {
+        p->config[SMRAM] &= (uint8_t)~SMRAM_D_OPEN;
+    }
+    p->wmask[SMRAM] = locked ? 0 : SMRAM_WRITABLE;
+}
+
+static void i440fx_config_wrote(struct pci_dev *p, unsigned off, unsigned size)
+{
+    if (off <= SMRAM && SMRAM < off + size) {
+        smram_lock(p);
+    }
+}
+
+static uint64_t confadd_read(struct device *d, uint64_t off, unsigned size)
+{
+    struct i440fx *s = (struct i440fx *)d;
+
+    if (off == 0 && size == 4) {
+        return s->latch;
+    }
+    if (off == 1 && size == 1 && s->bus.cf9) {
+        return s->bus.cf9->read(s->bus.cf9_dev, 0, 1);
+    }
+    return ones(size);
+}
+
+static void confadd_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
+{
+    struct i440fx *s = (struct i440fx *)d;
+
+    if (off == 0 && size == 4) {
+        s->latch = (uint32_t)val & CONFADD_BITS;
+    } else if (off == 1 && size == 1 && s->bus.cf9) {
+        s->bus.cf9->write(s->bus.cf9_dev, 0, 1, val & 0xff);
+    }
+}
+
+static uint64_t confdata_read(struct device *d, uint64_t off, unsigned size)
+{
+    uint32_t at = ((struct i440fx *)d)->latch;
+
+    if (!(at & CONFADD_ENABLE)) {
+        return ones(size);
+    }
+    return pci_cfg_read(d->m, (uint8_t)(at >> 16), (uint8_t)(at >> 8), (at & 0xfc) + (unsigned)off,
+                        size);
+}
+
+static void confdata_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
+{
+    uint32_t at = ((struct i440fx *)d)->latch;
+
+    if (at & CONFADD_ENABLE) {
+        pci_cfg_write(d->m, (uint8_t)(at >> 16), (uint8_t)(at >> 8), (at & 0xfc) + (unsigned)off,
+                      size, (uint32_t)val);
+    }
+}
+
+static const struct reg_name confadd_names[] = { { 0, "CONFADD" }, { 0, NULL } };
+static const struct reg_name confdata_names[] = { { 0, "CONFDATA" }, { 0, NULL } };
+static const struct region_ops confadd_ops = { confadd_read, confadd_write, 4, confadd_names };
+static const struct region_ops confdata_ops = { confdata_read, confdata_write, 4, confdata_names };
+
+static int i440fx_init(struct device *d, struct err *e)
+{
+    static const struct pci_info info = {
+        .vendor = 0x8086,
+        .device = 0x1237,
+        .subvendor = 0x1af4,
+        .subdevice = 0x1100,
+        .class = 0x060000,
+        .revision = 2,
+    };
+    struct i440fx *s = (struct i440fx *)d;
+    struct pci_dev *p = &s->pci;
+    int ret;
+
+    s->bus.m = d->m;
+    d->m->pci = &s->bus;
+    ret = pci_init(p, &info, e);
+    if (ret < 0) {
+        d->m->pci = NULL;
+        return ret;
+    }
+    /* Memory decoding and bus mastering of a host bridge are hard-wired on. */
+    p->config[PCI_COMMAND] = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    p->wmask[PCI_COMMAND] = 0x40;
+    p->wmask[PCI_COMMAND + 1] = 0x01;
+    p->config[PCI_STATUS] = 0x80;     /* fast back-to-back */
+    p->config[PCI_STATUS + 1] = 0x02; /* medium DEVSEL timing */
+    for (unsigned i = 0; i < ARRAY_SIZE(stored); i++) {
+        p->wmask[stored[i].off] = stored[i].writable;
+    }
+    p->config[SMRAM] = SMRAM_RESET;
+    p->wmask[SMRAM] = SMRAM_WRITABLE;
+    p->config_wrote = i440fx_config_wrote;
+
+    region_init(&s->confadd, d, &confadd_ops, IO_PIO, 4, "CONFADD");
+    region_init(&s->confdata, d, &confdata_ops, IO_PIO, 4, "CONFDATA");
+    region_map(&s->confadd, 0xcf8);
+    region_map(&s->confdata, 0xcfc);
+    return 0;
+}
+
+static void i440fx_reset(struct device *d)
+{
+    struct i440fx *s = (struct i440fx *)d;
+
+    pci_reset(&s->pci);
+    smram_lock(&s->pci);
+    s->latch = 0;
+}
+
+static int i440fx_loaded(struct device *d, struct err *e)
+{
+    struct i440fx *s = (struct i440fx *)d;
+
+    s->latch &= CONFADD_BITS;
+    s->pci.wmask[SMRAM] = SMRAM_WRITABLE; /* what a running machine may have written before D_LCK */
+    if (pci_loaded(&s->pci, e) < 0) {
+        return -EINVAL;
+    }
+    smram_lock(&s->pci);
+    return 0;
+}
+
+static void i440fx_fini(struct device *d)
+{
+    struct i440fx *s = (struct i440fx *)d;
+
+    region_unmap(&s->confadd);
+    region_unmap(&s->confdata);
+    pci_fini(&s->pci);
+    if (d->m->pci == &s->bus) {
+        d->m->pci = NULL;
+    }
+}
+
+static const struct dev_prop i440fx_props[] = {
+    PCI_PROPS(struct i440fx),
+    { NULL, PROP_END, 0, 0, NULL },
+};
+
+static const struct state_field i440fx_state[] = {
+    PCI_STATE(struct i440fx),
+    FIELD(struct i440fx, latch),
+    FIELD_END,
+};
+
+const struct dev_class i440fx_class = {
+    .name = "i440FX",
+    .desc = "Intel 82441FX host bridge with the root PCI bus",
+    .size = sizeof(struct i440fx),
+    .props = i440fx_props,
+    .state = i440fx_state,
+    .state_version = 1,
+    .init = i440fx_init,
+    .reset = i440fx_reset,
+    .loaded = i440fx_loaded,
+    .fini = i440fx_fini,
+};
