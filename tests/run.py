@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""tests/run.py [--suite NAME]... [--build DIR] [--keep-going] - build Keel and run its tests.
+
+Suites, in this order (all by default):
+  style       include order, clang-format, file heads
+  unit        tests/unit, tests/fake-xen: cmocka programs
+  functional  tests/functional: the real programs, driven from outside
+  traces      every tests/traces/*.ktr replays without a difference
+  sanitize    unit and functional again under ASan and UBSan
+  fuzz        every fuzz target for a few seconds, under sanitizers
+  xen         real Xen under emulation: xl starts Keel (runs beside the others)
+
+Each check is one line "ok - what" or "not ok - what". The last line is "N passed, M failed".
+"""
+import argparse
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SUITES = ['style', 'unit', 'functional', 'traces', 'sanitize', 'fuzz', 'xen']
+print_lock = threading.Lock()
+
+
+class Count:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def take(self, ok, what, details=''):
+        with print_lock:
+            self.passed += ok
+            self.failed += not ok
+            if not ok or not what.startswith('unit:'):
+                print('%s - %s' % ('ok' if ok else 'not ok', what))
+            if not ok and details:
+                print(''.join('#   %s\n' % line for line in details.splitlines()[-40:]), end='')
+            sys.stdout.flush()
+
+    def tap(self, suite, output):
+        """Counts the ok and not ok lines of output; returns how many there were."""
+        n = 0
+        comments = []
+        for line in output.splitlines():
+            m = re.match(r'\s*(not )?ok\b[ \d]*-?\s*(.*)', line)
+            if m and '# SKIP' not in line:
+                self.take(not m[1], '%s: %s' % (suite, m[2]), '\n'.join(comments[-30:]))
+                n += 1
+                comments = []
+            else:
+                comments.append(line)
+        return n
+
+
+count = Count()
+
+
+def run(argv, timeout=600, env=None, cwd=TOP):
+    """Returns exit status and combined output; a status of 124 is a time-out."""
+    try:
+        p = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, timeout=timeout, env=dict(os.environ, **(env or {})))
+        return p.returncode, p.stdout.decode(errors='replace')
+    except subprocess.TimeoutExpired as e:
+        return 124, (e.stdout or b'').decode(errors='replace') + '\ntimed out after %d s' % timeout
+
+
+def build(where, *options, env=None):
+    if not os.path.exists(where + '/build.ninja'):
+        rc, out = run(['meson', 'setup', where, TOP, *options], env=env)
+        if rc:
+            count.take(False, 'configure ' + where, out)
+            return False
+    rc, out = run(['ninja', '-C', where], timeout=1200)
+    count.take(rc == 0, 'build %s' % os.path.basename(where), out)
+    return rc == 0
+
+
+def style(build_dir):
+    rc, out = run(['tools/check-includes'])
+    count.take(rc == 0, 'style: include order', out)
+    files = subprocess.run(['git', 'ls-files', '*.c', '*.h'], cwd=TOP, capture_output=True,
+                           text=True, check=True).stdout.split()
+    rc, out = run(['clang-format', '--dry-run', '--Werror', *files])
+    count.take(rc == 0, 'style: clang-format', '\n'.join(x for x in out.splitlines() if 'error' in x))
+    headless = [f for f in files if not open(os.path.join(TOP, f)).read(200).startswith('/* SPDX-License-Identifier: MIT */\n/* ')]
+    count.take(not headless, 'style: every file says its licence and purpose', '\n'.join(headless))
+
+
+def programs(build_dir, suite):
+    tests = json.loads(subprocess.run(['meson', 'introspect', '--tests', build_dir], cwd=TOP,
+                                      capture_output=True, text=True, check=True).stdout)
+    return [t for t in tests if any(s.endswith(suite) for s in t['suite'])]
+
+
+def unit(build_dir, label='unit', wrapper_env=None):
+    env = {'CMOCKA_MESSAGE_OUTPUT': 'TAP'}
+    env.update(wrapper_env or {})
+    for t in programs(build_dir, 'unit'):
+        rc, out = run(t['cmd'], timeout=240, env=dict(env, **t['env']))
+        n = count.tap('%s: %s' % (label, t['name']), out)
+        if rc and 'not ok' not in out or not n:
+            count.take(False, '%s: %s ended with status %d after %d tests' % (label, t['name'], rc, n), out)
+
+
+def functional(build_dir, label='functional', env=None):
+    for path in sorted(glob.glob(TOP + '/tests/functional/test-*.py')):
+        name = os.path.basename(path)[5:-3]
+        rc, out = run([sys.executable, path], timeout=300, env=dict(env or {}, KEEL_BUILD=build_dir))
+        n = count.tap('%s: %s' % (label, name), out)
+        if rc and 'not ok' not in out or not n:
+            count.take(False, '%s: %s ended with status %d after %d tests' % (label, name, rc, n), out)
+
+
+def traces(build_dir):
+    for path in sorted(glob.glob(TOP + '/tests/traces/*.ktr')):
+        t = time.time()
+        rc, out = run([build_dir + '/tools/keel-trace', 'replay', path], timeout=60)
+        took = time.time() - t
+        count.take(rc == 0, 'traces: %s replays (%.1f s)' % (os.path.basename(path), took), out)
+
+
+SAN = {'ASAN_OPTIONS': 'abort_on_error=0:detect_leaks=1', 'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'}
+
+
+def sanitize(build_dir):
+    where = build_dir + '-san'
+    if build(where, '-Db_sanitize=address,undefined', '-Db_lundef=false', '-Dwerror=true'):
+        unit(where, 'sanitize', SAN)
+        functional(where, 'sanitize', dict(SAN, KEEL_SLOW='1'))
+
+
+def fuzz(build_dir, seconds=4):
+    where = build_dir + '-fuzz'
+    if not build(where, '-Db_sanitize=address,undefined', '-Db_lundef=false', '-Dfuzz=true',
+                 env={'CC': 'clang'}):
+        return
+    for path in sorted(glob.glob(where + '/tests/fuzz/fuzz-*')):
+        name = os.path.basename(path)
+        if not os.access(path, os.X_OK) or os.path.isdir(path):
+            continue
+        work = where + '/corpus-' + name
+        os.makedirs(work, exist_ok=True)
+        seeds = [d for d in [TOP + '/tests/fuzz/seeds/' + name] if os.path.isdir(d)]
+        rc, out = run([path, '-max_total_time=%d' % seconds, '-timeout=10', '-rss_limit_mb=1024',
+                       '-print_final_stats=1', work, *seeds], timeout=seconds + 120, env=SAN, cwd=where)
+        m = re.search(r'number_of_executed_units: (\d+)', out)
+        count.take(rc == 0, 'fuzz: %s, %s runs' % (name, m[1] if m else 'no'), out)
+
+
+def xen(build_dir):
+    rc, out = run(['tests/xen/ci.sh', '-d', build_dir + '/dm/keel', '-o', build_dir + '-xen'], timeout=900)
+    with open(build_dir + '-xen.log', 'w') as f:
+        f.write(out)
+    n = count.tap('xen', out)
+    if rc and 'not ok' not in out or not n:
+        count.take(False, 'xen: ended with status %d after %d checks' % (rc, n), out)
+
+
+def main():
+    ap = argparse.ArgumentParser(usage=__doc__)
+    ap.add_argument('--suite', action='append', choices=SUITES)
+    ap.add_argument('--build', default=TOP + '/build')
+    a = ap.parse_args()
+    suites = a.suite or SUITES
+    build_dir = os.path.abspath(a.build)
+    if build(build_dir, '-Dwerror=true'):
+        beside = None
+        if 'xen' in suites:
+            beside = threading.Thread(target=xen, args=(build_dir,))
+            beside.start()
+        for s in suites:
+            if s != 'xen':
+                t = time.time()
+                globals()[s](build_dir)
+                print('# %s took %.0f s' % (s, time.time() - t), flush=True)
+        if beside:
+            beside.join()
+    print('%d passed, %d failed' % (count.passed, count.failed))
+    return count.failed != 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

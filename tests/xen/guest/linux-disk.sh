@@ -1,0 +1,41 @@
+#!/bin/bash
+# linux-disk.sh OUT.raw KVER - a bootable IDE disk: MBR and core image of GRUB, one squashfs
+# partition with a Debian kernel, an initramfs that loads the IDE driver, and busybox as the root
+# file system, then 4 MiB of scratch space that the guest writes to. Needs no loop device.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+out=$1 kver=$2
+t=$(mktemp -d); trap 'rm -rf "$t"' EXIT
+r=$t/root; mkdir -p "$r"/{bin,dev,proc,sys,mnt,boot,tmp,mods} "$t"/i/{bin,dev,proc,sys,mods,newroot}
+
+# initramfs: the drivers between firmware and root file system, in load order
+cp /bin/busybox "$t/i/bin/"
+for m in ata_piix sd_mod squashfs; do
+  modprobe -S "$kver" --show-depends "$m" | awk '$1 == "insmod" { print $2 }'
+done | grep -v pclmul | awk '!seen[$0]++' | while read -r ko; do
+  strip -g -o "$t/i/mods/${ko##*/}" "$ko"; echo "${ko##*/}" >> "$t/i/mods/order"
+done
+install -m755 "$here/initramfs-init" "$t/i/init"
+(cd "$t/i" && find . | LC_ALL=C sort | cpio --quiet -o -H newc | gzip -9n) > "$r/boot/initrd"
+cp "/boot/vmlinuz-$kver" "$r/boot/vmlinuz"
+
+# root file system; the CD-ROM driver is here because only some tests have a drive
+cp /bin/busybox "$r/bin/"; ln -s busybox "$r/bin/sh"
+for m in sr_mod isofs; do
+  modprobe -S "$kver" --show-depends "$m" | awk '$1 == "insmod" { print $2 }'
+done | grep -v pclmul | awk '!seen[$0]++' | while read -r ko; do
+  [ -e "$t/i/mods/${ko##*/}" ] && continue
+  strip -g -o "$r/mods/${ko##*/}" "$ko"; echo "${ko##*/}" >> "$r/mods/order"
+done
+install -m755 "$here/root-init" "$r/init"
+cp "$here/splash.txt" "$r/"
+mksquashfs "$r" "$t/root.sq" -quiet -no-progress -noI -noD -noF -noX -all-root -mkfs-time 0 
+
+cat > "$t/early.cfg" <<'G'
+set root=(hd0,msdos1)
+linux /boot/vmlinuz console=tty0 console=ttyS0 quiet root=/dev/sda1 mitigations=off nokaslr no_timer_check lpj=4600000 audit=0 apparmor=0 random.trust_cpu=on cryptomgr.notests tsc=reliable xen_emul_unplug=never
+initrd /boot/initrd
+boot
+G
+grub-mkimage -O i386-pc -p / -c "$t/early.cfg" -o "$t/core.img" biosdisk part_msdos squash4 linux boot
+python3 "$here/mkdisk.py" "$out" /usr/lib/grub/i386-pc/boot.img "$t/core.img" "$t/root.sq"

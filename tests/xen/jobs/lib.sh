@@ -1,0 +1,40 @@
+# sourced by jobs as /share/lib.sh: starting guests in dom0, talking to them, counting checks
+G=/tmp/g; OUT=/share/out; mkdir -p $OUT
+DM=${DM:-/opt/dm/dm}; [ -x /share/dm ] && DM=/share/dm
+[ -d $G ] || { mkdir -p $G; cp /opt/guest/* $G/; }
+failed=0
+
+now() { cut -d' ' -f1 /proc/uptime; }
+note() { echo "# $(now) $*"; }
+# check DESCRIPTION COMMAND...: one test
+check() {
+  local d=$1 log=/tmp/check.log; shift
+  if "$@" > $log 2>&1; then echo "ok - $d"; else
+    echo "not ok - $d"; tail -n 12 $log | sed 's/^/#   /'; failed=$((failed + 1)); fi
+}
+done_testing() { exit $((failed != 0)); }
+
+# mkcfg NAME: writes /tmp/NAME.cfg from a base and the lines on stdin
+mkcfg() {
+  { cat <<C
+type="hvm"
+name="$1"
+memory=64
+device_model_override="$DM"
+device_model_version="qemu-xen"
+on_poweroff="destroy"
+on_reboot="destroy"
+on_crash="destroy"
+C
+    cat; } > /tmp/$1.cfg
+}
+domid() { xl domid "$1" 2>/dev/null; }
+tty_of() { xenstore-read "/local/domain/$(domid "$1")/serial/0/tty"; }
+dm_pid() { xenstore-read "/local/domain/$(domid "$1")/image/device-model-pid"; }
+dm_log() { echo "/var/log/xen/qemu-dm-$1.log"; }
+# ask NAME SECONDS TEXT REGEX: types a line on the guest's serial port, waits for an answer
+ask() { ttyio "$(tty_of "$1")" "$2" "$3" "$4"; }
+# waitfor FILE REGEX SECONDS
+waitfor() { local i; for i in $(seq $(($3 * 5))); do grep -qaE "$2" "$1" 2>/dev/null && return 0; usleep 200000; done; return 1; }
+# gone NAME SECONDS: the domain has been destroyed
+gone() { local i; for i in $(seq $(($2 * 5))); do domid "$1" > /dev/null || return 0; usleep 200000; done; return 1; }
