@@ -147,7 +147,7 @@ static uint64_t elcr_read(struct device *d, uint64_t off, unsigned size)
 static void elcr_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
 {
     (void)size;
-    ((struct piix3 *)d)->elcr[off] = val & (off ? ELCR2_WRITABLE : ELCR1_WRITABLE);
+    ((struct piix3 *)d)->elcr[off] = (uint8_t)(val & (off ? ELCR2_WRITABLE : ELCR1_WRITABLE));
 }
 
 static const struct reg_name post_names[] = { { 0, "POST" }, { 0, NULL } };
