@@ -97,6 +97,12 @@ static int64_t ticks_to_ns(uint64_t ticks)
     return (int64_t)((t + PM_TIMER_HZ - 1) / PM_TIMER_HZ);
 }
 
+/* When bit 23 changes next. */
+static uint64_t next_half(struct piix4_pm *s)
+{
+    return (ticks_now(s) | (PM_TIMER_HALF - 1)) + 1;
+}
+
 static void refresh_tmr_sts(struct piix4_pm *s)
 {
     if (!s->xen && ticks_now(s) >= s->tmr_due) {
@@ -150,7 +156,7 @@ static void evt_write(struct device *d, uint64_t off, unsigned size, uint64_t va
 
     refresh_tmr_sts(s);
     if (s->pm1_sts & v & PM1_TMR) {
-        s->tmr_due = (ticks_now(s) | (PM_TIMER_HALF - 1)) + 1;
+        s->tmr_due = next_half(s);
     }
     s->pm1_sts &= (uint16_t)~v;
     s->pm1_en = (uint16_t)((s->pm1_en & ~(mask >> 16)) | (v >> 16 & PM1_EN_BITS));
@@ -582,7 +588,7 @@ static void piix4_pm_reset(struct device *d)
 
     pci_reset(&s->pci);
     s->pm1_sts = s->pm1_en = s->pm1_cnt = 0;
-    s->tmr_due = (ticks_now(s) | (PM_TIMER_HALF - 1)) + 1;
+    s->tmr_due = next_half(s);
     s->apm_cnt = s->apm_sts = 0;
     s->gpe_sts = s->gpe_en = 0;
     s->pci_up = s->pci_down = s->pci_sel = 0;
@@ -598,8 +604,8 @@ static int piix4_pm_loaded(struct device *d, struct err *e)
     if ((s->pm1_en & ~PM1_EN_BITS) || (s->pm1_cnt & ~PM1_CNT_STORED)) {
         return err_set(e, -EINVAL, "%s: reserved bits are set in PM1", d->id);
     }
-    if (s->tmr_due > ticks_now(s) + PM_TIMER_HALF) {
-        return err_set(e, -EINVAL, "%s: the PM timer overflows too late", d->id);
+    if (s->tmr_due > ticks_now(s) + PM_TIMER_HALF) { /* a machine with an earlier clock */
+        s->tmr_due = next_half(s);
     }
     if (pci_loaded(&s->pci, e) < 0) {
         return -EINVAL;
