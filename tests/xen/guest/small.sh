@@ -3,14 +3,18 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); o=$1; mkdir -p "$o"
 t=$(mktemp -d); trap 'rm -rf "$t"' EXIT
-as --32 -o "$t/b.o" "$here/bootsect.S"
-ld -m elf_i386 -Ttext 0x7c00 --oformat binary -e _start -o "$t/b.bin" "$t/b.o"
-dd if=/dev/zero of="$o/disk.raw" bs=1M count=4 status=none
-dd if="$t/b.bin" of="$o/disk.raw" conv=notrunc status=none
-mkdir "$t/iso"; cp "$t/b.bin" "$t/iso/boot.img"; echo hello > "$t/iso/HELLO.TXT"
+bootsector() { # SOURCE IMAGE
+  as --32 -o "$t/b.o" "$here/$1"
+  ld -m elf_i386 -Ttext 0x7c00 --oformat binary -e _start -o "$t/${1%.S}.bin" "$t/b.o"
+  dd if=/dev/zero of="$o/$2" bs=1M count=4 status=none
+  dd if="$t/${1%.S}.bin" of="$o/$2" conv=notrunc status=none
+}
+bootsector bootsect.S disk.raw
+bootsector cirrus.S cirrus.raw
+mkdir "$t/iso"; cp "$t/bootsect.bin" "$t/iso/boot.img"; echo hello > "$t/iso/HELLO.TXT"
 xorriso -as mkisofs -quiet -o "$o/cd.iso" -b boot.img -no-emul-boot -boot-load-size 4 "$t/iso" 2>/dev/null
 echo other > "$t/iso/OTHER.TXT"
 xorriso -as mkisofs -quiet -o "$o/cd2.iso" "$t/iso" 2>/dev/null
 # replaces hvmloader (firmware_override), runs in 32-bit protected mode
 as --32 -o "$t/fw.o" "$here/fw.S"
-ld -m elf_i386 -Ttext 0x100000 -N -e _start -o "$o/fw.elf" "$t/fw.o"
+ld -m elf_i386 -Ttext 0x100000 -N --no-warn-rwx-segments -e _start -o "$o/fw.elf" "$t/fw.o"
