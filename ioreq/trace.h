@@ -72,6 +72,11 @@ const struct trace_stats *trace_stats(const struct trace_play *p);
 int trace_show(struct trace_play *p, uint64_t first, uint64_t n,
                void (*put)(void *opaque, const char *line), void *opaque, struct err *e);
 
+/* Compares two recordings from where each is read to: 0 the same but for the times, 1 not so (diff
+ * has seq and text only), -errno with e. */
+int trace_compare(struct trace_play *a, struct trace_play *b, struct trace_diff *diff,
+                  struct err *e);
+
 /* Hooks the doors call when m->rec or m->play is set (ioreq/ only), all under the lock. A request
  * that the door refuses (-EINVAL) is not shown. begin comes after the check and before any
  * callback and latches virtual time; end comes with the answer in req->data. String I/O passes
@@ -89,18 +94,14 @@ void trace_dma_unpin(struct machine *m, const struct gmem_pin *p, size_t done);
 int trace_play_read(struct machine *m, uint64_t gpa, void *buf, size_t len);
 int trace_play_write(struct machine *m, uint64_t gpa, const void *buf, size_t len);
 int trace_play_pin(struct machine *m, struct gmem_pin *p, uint64_t gpa, size_t len, bool to_guest);
-/* Once per change, before the host hears of it. Besides enum line_kind, kind may be: */
-enum { TRACE_LINK = 16, /* num: link, level: ISA IRQ */ TRACE_MSI, /* num: address, level: data */
-       TRACE_POWER /* num: enum power_event */ };
+/* Once per change, before the host hears of it; kind is an enum line_kind. d may be NULL. */
 void trace_line(struct machine *m, struct device *d, unsigned kind, uint64_t num, uint64_t level);
-/* t is due: called while t->when still says for when. In replay machine_timers does nothing. */
+/* t is due: called while t->when still says for when. In replay the player fires timers. */
 void trace_timer(struct machine *m, const struct vtimer *t);
 /* What wallclock_now shall return; seconds is the host's. */
 int64_t trace_wallclock(struct machine *m, int64_t seconds);
 /* machine_reset and machine_set_run_state begin with these. */
 void trace_reset(struct machine *m);
 void trace_run_state(struct machine *m, enum run_state s);
-/* The time of the event being replayed: what vclock_now returns when m->play is set. */
-int64_t trace_play_now(const struct machine *m);
 
 #endif
