@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/chardev/chr-socket.c - a stream socket: unix, TCP, or a descriptor somebody opened for us.
+ *
+ * A server serves one peer at a time; others wait in the backlog until it leaves, and then the
+ * next one is taken. Descriptors that a peer passes (SCM_RIGHTS) queue up until the device takes
+ * them and are closed when the peer leaves. A client connects once, at the start.
+ * Left out: TLS, telnet, WebSocket, reconnecting clients.
+ */
+#include "dm/chardev/chardev-int.h"
+
+#include "dm/base/log.h"
+#include "dm/base/util.h"
+#include "dm/keyval.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MAX_FDS 16 /* waiting to be taken; SCM_MAX_FD is far more than anybody needs */
+
+struct chr_socket {
+    struct stream s;
+    struct ev_fd listener; /* fd -1: a client */
+    int peer;              /* -1: nobody */
+    bool server, wait, nodelay;
+    char *where;  /* "unix:/path" or "tcp:host:port", what to say while nobody is there */
+    char *unlink; /* the path we bound, to be removed; NULL otherwise */
+    int fds[MAX_FDS];
+    unsigned nfds;
+};
+
+struct address {
+    struct sockaddr_storage ss;
+    socklen_t len;
+};
+
+/* "unix:/path" or "tcp:host:port" of one address. */
+static char *address_text(const struct address *a)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->ss;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    bool v6 = a->ss.ss_family == AF_INET6;
+    if (a->ss.ss_family == AF_UNIX) {
+        size_t max = a->len > offsetof(struct sockaddr_un, sun_path)
+                         ? a->len - offsetof(struct sockaddr_un, sun_path)
+                         : 0;
+        return xasprintf("unix:%.*s", (int)strnlen(un->sun_path, max), un->sun_path);
+    }
+    if (getnameinfo((const struct sockaddr *)&a->ss, a->len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return xstrdup("socket");
+    }
+    return xasprintf("tcp:%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
+}
+
+/* The name of fd's own end, or of its peer's. */
+static char *socket_text(int fd, bool peer)
+{
+    struct address a = { .len = sizeof(a.ss) };
+    int ret = peer ? getpeername(fd, (struct sockaddr *)&a.ss, &a.len)
+                   : getsockname(fd, (struct sockaddr *)&a.ss, &a.len);
+    return ret < 0 ? xstrdup("socket") : address_text(&a);
+}
+
+static void show_filename(struct chr_socket *k)
+{
+    const char *role = k->server ? ",server=on" : "";
+    char *peer;
+    if (k->peer < 0) {
+        chardev_set_filename(&k->s.d, xasprintf("disconnected:%s%s", k->where, role));
+    } else if (!strncmp(k->where, "tcp:", 4)) {
+        peer = socket_text(k->peer, true);
+        chardev_set_filename(&k->s.d, xasprintf("%s%s <-> %s", k->where, role,
+                                                !strncmp(peer, "tcp:", 4) ? peer + 4 : peer));
+        free(peer);
+    } else {
+        chardev_set_filename(&k->s.d, xasprintf("%s%s", k->where, role));
+    }
+}
+
+static void drop_fds(struct chr_socket *k)
+{
+    while (k->nfds > 0) {
+        close(k->fds[--k->nfds]);
+    }
+}
+
+static void keep_fds(struct chr_socket *k, struct msghdr *msg)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (k->nfds < MAX_FDS) {
+                k->fds[k->nfds++] = fd;
+            } else {
+                close(fd);
+            }
+        }
+    }
+}
+
+static long socket_recv(struct stream *s, void *buf, size_t len)
+{
+    struct chr_socket *k = (struct chr_socket *)s;
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int) * MAX_FDS)];
+    } control;
+    struct iovec iov = { buf, len };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
+    long n = recvmsg(k->peer, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n > 0) {
+        keep_fds(k, &msg);
+    }
+    return n;
+}
+
+static int socket_take_fd(struct chr *c)
+{
+    struct chr_socket *k = (struct chr_socket *)c;
+    int fd;
+    if (k->nfds == 0) {
+        return -1;
+    }
+    fd = k->fds[0];
+    k->nfds--;
+    memmove(k->fds, k->fds + 1, k->nfds * sizeof(k->fds[0]));
+    return fd;
+}
+
+static void listen_again(struct chr_socket *k)
+{
+    if (k->listener.fd >= 0 && !k->listener.loop) {
+        ev_fd_add(k->s.d.loop, &k->listener);
+    }
+}
+
+static void socket_ended(struct stream *s)
+{
+    struct chr_socket *k = (struct chr_socket *)s;
+    stream_close(s);
+    close(k->peer);
+    k->peer = -1;
+    drop_fds(k);
+    show_filename(k);
+    listen_again(k);
+    chardev_set_open(&s->d, false);
+}
+
+static void socket_disconnect(struct chr *c)
+{
+    if (((struct chr_socket *)c)->peer >= 0) {
+        socket_ended((struct stream *)c);
+    }
+}
+
+static void adopt_peer(struct chr_socket *k, int fd)
+{
+    int one = 1;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    if (k->nodelay) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* no-op on unix sockets */
+    }
+    k->peer = fd;
+    if (k->listener.loop) {
+        ev_fd_del(&k->listener);
+    }
+    stream_open(&k->s, fd, fd);
+    show_filename(k);
+    chardev_set_open(&k->s.d, true);
+}
+
+static void socket_accept(void *opaque, unsigned events)
+{
+    struct chr_socket *k = opaque;
+    int fd = accept4(k->listener.fd, NULL, NULL, SOCK_CLOEXEC);
+    (void)events;
+    if (fd >= 0) {
+        adopt_peer(k, fd);
+    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        /* Out of descriptors, most likely: watching on would spin. */
+        log_msg(LOG_ERROR, "chardev", "%s: accept: %s: no more connections", k->s.d.c.id,
+                strerror(errno));
+        ev_fd_del(&k->listener);
+    }
+}
+
+static long socket_write(struct chr *c, const void *buf, size_t len)
+{
+    struct chr_socket *k = (struct chr_socket *)c;
+    if (k->peer < 0) {
+        chardev_log(&k->s.d, buf, len);
+        return (long)len;
+    }
+    return stream_write(c, buf, len);
+}
+
+static void socket_free(struct chr *c)
+{
+    struct chr_socket *k = (struct chr_socket *)c;
+    stream_close(&k->s);
+    drop_fds(k);
+    if (k->peer >= 0) {
+        close(k->peer);
+    }
+    if (k->listener.loop) {
+        ev_fd_del(&k->listener);
+    }
+    if (k->listener.fd >= 0) {
+        close(k->listener.fd);
+    }
+    if (k->unlink) {
+        unlink(k->unlink);
+    }
+    free(k->unlink);
+    free(k->where);
+    chardev_fini(&k->s.d);
+    free(k);
+}
+
+static const struct chr_ops socket_ops = {
+    .kind = "socket",
+    .write = socket_write,
+    .kick = stream_kick,
+    .take_fd = socket_take_fd,
+    .disconnect = socket_disconnect,
+    .free = socket_free,
+};
+
+static int unix_address(const char *path, struct address *a, struct err *e)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&a->ss;
+    if (!*path || strlen(path) >= sizeof(un->sun_path)) {
+        return err_set(e, -EINVAL, "a socket's path has 1 to %zu characters",
+                       sizeof(un->sun_path) - 1);
+    }
+    un->sun_family = AF_UNIX;
+    strcpy(un->sun_path, path);
+    a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+    return 0;
+}
+
+static int tcp_address(const char *host, const char *port, bool server, struct address *a,
+                       struct err *e)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = server ? AI_PASSIVE : 0 };
+    struct addrinfo *list;
+    int ret;
+    if (!port) {
+        return err_set(e, -EINVAL, "a port is missing");
+    }
+    ret = getaddrinfo(host && *host ? host : NULL, port, &hints, &list);
+    if (ret != 0) {
+        return err_set(e, -EINVAL, "%s:%s: %s", host ? host : "", port, gai_strerror(ret));
+    }
+    memcpy(&a->ss, list->ai_addr, list->ai_addrlen);
+    a->len = list->ai_addrlen;
+    freeaddrinfo(list);
+    return 0;
+}
+
+/* Removes a socket that an earlier process left behind; anything else at the path stays. */
+static void clear_path(const struct address *a)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->ss;
+    struct stat st;
+    if (a->ss.ss_family == AF_UNIX && lstat(un->sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(un->sun_path);
+    }
+}
+
+static int open_server(const struct address *a, struct err *e)
+{
+    int one = 1, ret;
+    int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return err_set(e, -errno, "socket: %s", strerror(errno));
+    }
+    clear_path(a);
+    if (a->ss.ss_family != AF_UNIX) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    }
+    if (bind(fd, (const struct sockaddr *)&a->ss, a->len) < 0 || listen(fd, 8) < 0) {
+        char *text = address_text(a);
+        ret = err_set(e, -errno, "listening on %s: %s", text, strerror(errno));
+        free(text);
+        close(fd);
+        return ret;
+    }
+    return fd;
+}
+
+static int open_client(const struct address *a, struct err *e)
+{
+    int ret;
+    int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return err_set(e, -errno, "socket: %s", strerror(errno));
+    }
+    if (connect(fd, (const struct sockaddr *)&a->ss, a->len) < 0) {
+        char *text = address_text(a);
+        ret = err_set(e, -errno, "connecting to %s: %s", text, strerror(errno));
+        free(text);
+        close(fd);
+        return ret;
+    }
+    return fd;
+}
+
+/* fd=N: the toolstack opened it; a server's may already have a connection waiting. */
+static int adopt_fd(uint32_t fd, bool server, struct err *e)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+    if (getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0) {
+        return err_set(e, -errno, "fd=%u: %s", fd, strerror(errno));
+    }
+    if (server != (listening != 0)) {
+        return err_set(e, -EINVAL, "fd=%u: the socket %s", fd,
+                       listening ? "is listening: server=on is missing" : "is not listening");
+    }
+    fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_NONBLOCK);
+    return (int)fd;
+}
+
+static int open_socket(struct chr_socket *k, struct keyval *kv, struct err *e)
+{
+    const char *path = keyval_get(kv, "path"), *host = keyval_get(kv, "host");
+    const char *port = keyval_get(kv, "port");
+    struct address a = { .len = 0 };
+    uint32_t fd = UINT32_MAX;
+    int ret = keyval_u32(kv, "fd", &fd, e);
+    if (ret < 0) {
+        return ret;
+    }
+    if ((path != NULL) + (port != NULL) + (fd != UINT32_MAX) != 1) {
+        return err_set(e, -EINVAL, "exactly one of path, port and fd is needed");
+    }
+    if (fd != UINT32_MAX) {
+        return adopt_fd(fd, k->server, e);
+    }
+    ret = path ? unix_address(path, &a, e) : tcp_address(host, port, k->server, &a, e);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = k->server ? open_server(&a, e) : open_client(&a, e);
+    if (ret >= 0 && k->server && path) {
+        k->unlink = xstrdup(path);
+    }
+    return ret;
+}
+
+/* wait=on: the machine does not start before somebody is there. */
+static void wait_for_peer(struct chr_socket *k)
+{
+    int flags = fcntl(k->listener.fd, F_GETFL), fd;
+    fcntl(k->listener.fd, F_SETFL, flags & ~O_NONBLOCK);
+    do {
+        fd = accept4(k->listener.fd, NULL, NULL, SOCK_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
+    fcntl(k->listener.fd, F_SETFL, flags);
+    if (fd >= 0) {
+        adopt_peer(k, fd);
+    }
+}
+
+static int socket_options(struct chr_socket *k, struct keyval *kv, struct err *e)
+{
+    bool delay = true;
+    int ret;
+    if ((ret = keyval_bool(kv, "server", &k->server, e)) < 0 ||
+        (ret = keyval_bool(kv, "delay", &delay, e)) < 0) {
+        return ret;
+    }
+    k->nodelay = !delay;
+    k->wait = k->server;
+    if ((ret = keyval_bool(kv, "nodelay", &k->nodelay, e)) < 0 ||
+        (ret = keyval_bool(kv, "wait", &k->wait, e)) < 0) {
+        return ret;
+    }
+    if (k->wait && !k->server) {
+        return err_set(e, -EINVAL, "wait=on needs server=on");
+    }
+    return 0;
+}
+
+struct chr *chr_socket_new(struct ev_loop *loop, const char *id, struct keyval *kv, struct err *e)
+{
+    struct chr_socket *k = xcalloc(1, sizeof(*k));
+    int fd = socket_options(k, kv, e);
+    fd = fd < 0 ? fd : open_socket(k, kv, e);
+    if (fd < 0) {
+        free(k);
+        return NULL;
+    }
+    chardev_init(&k->s.d, loop, &socket_ops, id, NULL);
+    k->s.in.fd = k->s.out.fd = k->listener.fd = k->peer = -1;
+    k->s.recv = socket_recv;
+    k->s.ended = socket_ended;
+    k->where = socket_text(fd, !k->server);
+    if (!k->server) {
+        adopt_peer(k, fd);
+        return &k->s.d.c;
+    }
+    k->listener = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = socket_accept, .opaque = k };
+    if (k->wait) {
+        wait_for_peer(k);
+    } else {
+        show_filename(k);
+        ev_fd_add(loop, &k->listener);
+    }
+    return &k->s.d.c;
+}
