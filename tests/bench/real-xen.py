@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""tests/bench/real-xen.py [--disk] - Keel beside the stock device model under emulated real Xen.
+
+Boots dom0 once, runs tests/xen/jobs/perf.sh (and perf-disk.sh with --disk) with both device models
+in turn, and prints the median of each figure and the ratio Keel / stock.
+"""
+import os
+import re
+import statistics
+import subprocess
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+WHAT = {
+    'port-us': 'port read, guest to device model and back (us)',
+    'mmio-us': 'read of video memory at 0xb8000 (us)',
+    'novnc-create-s': '`xl create`, vnc=0 (s)',
+    'novnc-boot-s': '`xl create` to the boot sector, vnc=0 (s)',
+    'vnc-create-s': '`xl create`, vnc=1, no viewer (s)',
+    'vnc-boot-s': '`xl create` to the boot sector, vnc=1, no viewer (s)',
+    'rss-anon-kb': 'anonymous memory of the device model (KiB)',
+    'linux-boot-s': '`xl create` to Linux user space from the IDE disk (s)',
+    'dma-read-8MiB-s': 'Linux reads 8 MiB by IDE DMA (s)',
+}
+
+
+def run(jobs):
+    out = os.path.join(TOP, 'build-xen')
+    subprocess.run([TOP + '/tests/xen/build.sh', '-o', out, '-d', TOP + '/build/dm/keel'], check=True)
+    p = subprocess.run([sys.executable, TOP + '/tests/xen/run.py', '-b', out, '-s', out + '/share-perf',
+                        '--timeout', '1500', 'all'] + [TOP + '/tests/xen/jobs/' + j for j in jobs],
+                       stdout=subprocess.PIPE, text=True)
+    return p.stdout
+
+
+def table(text):
+    samples = {}
+    for who, what, value in re.findall(r'^sample (\w+) ([\w-]+) ([\d.]+)$', text, re.M):
+        samples.setdefault(what, {}).setdefault(who, []).append(float(value))
+    print('| figure | Keel | stock | Keel / stock | samples |')
+    print('|---|---|---|---|---|')
+    for what, title in WHAT.items():
+        s = samples.get(what, {})
+        if 'keel' in s and 'stock' in s:
+            k, q = statistics.median(s['keel']), statistics.median(s['stock'])
+            print('| %s | %.4g | %.4g | %.2f | %d + %d |' % (title, k, q, k / q, len(s['keel']), len(s['stock'])))
+    for who in ('keel', 'stock'):
+        if {'vnc-boot-s', 'novnc-boot-s'} <= samples.keys() and who in samples['vnc-boot-s']:
+            a = statistics.median(samples['vnc-boot-s'][who])
+            b = statistics.median(samples['novnc-boot-s'][who])
+            print('\n%s: a boot with vnc=1 and no viewer takes %.2f times one with vnc=0' % (who, a / b))
+
+
+if __name__ == '__main__':
+    if len(sys.argv) > 2:
+        table(open(sys.argv[2]).read())
+    else:
+        table(run(['perf.sh'] + (['perf-disk.sh'] if '--disk' in sys.argv else [])))
