@@ -34,8 +34,8 @@ struct con_viewer {
  * print 0xe037. */
 struct con_input_ops {
     void (*key)(void *opaque, uint16_t scancode, bool down);
-    /* Relative motion in pixels, wheel clicks, and all buttons as bits: 1 left, 2 right, 4 middle,
-     * 8 and 16 side buttons. */
+    /* Relative motion in pixels (dy > 0 is down), wheel clicks (dz > 0 is towards the user), and
+     * all buttons as bits: 1 left, 2 right, 4 middle, 8 and 16 side buttons. */
     void (*motion)(void *opaque, int dx, int dy, int dz, unsigned buttons);
 };
 
@@ -49,10 +49,12 @@ struct con {
     struct con_viewer *viewers;
     unsigned looking; /* viewers that are connected: dirty tracking is worth its price */
     unsigned leds;    /* as the guest set them: 1 scroll, 2 num, 4 caps */
-    /* An input recorder may stand in between; NULL otherwise. */
+    /* An input recorder may listen in: CON_TAP_KEY (scancode, down) and CON_TAP_MOTION (dx, dy,
+     * dz, buttons), before the device sees them; NULL otherwise. */
     void (*tap)(void *opaque, int kind, int a, int b, int c, int d);
     void *tap_opaque;
 };
+enum { CON_TAP_KEY, CON_TAP_MOTION };
 #define CON_MAX_WIDTH 4096
 #define CON_MAX_HEIGHT 4096
 
