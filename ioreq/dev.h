@@ -56,10 +56,12 @@ struct device {
     char id[32];              /* "ide-5632", or made up: "piix3-ide.0"; unique in the machine */
     struct log_limit odd;     /* what the guest did wrong, at a bounded rate */
     uint64_t odd_count;
+    bool inited;              /* class->init was called, so class->fini will be */
     struct device *next;      /* the machine's list, in creation order */
 };
 
-/* Makes a device with its default properties; id NULL makes one up. Never NULL. */
+/* Makes a device with its default properties; id NULL makes one up. Never NULL. An id that is
+ * taken, or longer than a device's, is refused by dev_init. */
 struct device *dev_new(struct machine *m, const struct dev_class *class, const char *id);
 /* Typed property setters for the board; assert that the property exists and is of that kind. */
 void dev_set_bool(struct device *d, const char *prop, bool v);
@@ -71,6 +73,8 @@ void dev_set_ptr(struct device *d, const char *prop, void *v);       /* BLK, CHR
  * BLK/CHR/PTR (-EINVAL). */
 int dev_set_text(struct device *d, const char *prop, const char *text, struct err *e);
 const struct dev_prop *dev_prop_find(const struct dev_class *c, const char *name);
+/* 0 or -errno with e; then only dev_free may follow, which calls class->fini on whatever init left:
+ * freeing a zeroed region, line, timer or block does nothing. */
 int dev_init(struct device *d, struct err *e);
 void dev_reset(struct device *d);
 /* Unmaps nothing by itself: class->fini unmaps regions, frees lines, timers and blocks. */

@@ -22,7 +22,7 @@ int gmem_read(struct machine *m, uint64_t gpa, void *buf, size_t len);
 int gmem_write(struct machine *m, uint64_t gpa, const void *buf, size_t len);
 
 /* A pinned run of guest memory for a transfer that completes later. iov[] covers it in order. */
-#define GMEM_PIN_MAX_IOV 32
+#define GMEM_PIN_MAX_IOV 33 /* 128 KiB of single pages, the first one begun in its middle */
 struct gmem_pin {
     struct iovec iov[GMEM_PIN_MAX_IOV];
     int iovcnt;

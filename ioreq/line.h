@@ -17,6 +17,10 @@ enum line_kind {
     LINE_NONE,
     LINE_ISA,  /* num: ISA IRQ 0..15 */
     LINE_INTX, /* num: devfn << 2 | pin, pin 0..3 for INTA..INTD */
+    /* No wires, but what a trace also sees pass this door (num, level). */
+    LINE_LINK,  /* PIRQ link, ISA IRQ */
+    LINE_MSI,   /* address, data */
+    LINE_POWER, /* enum power_event, 1 */
 };
 
 /* One wire from one device. Several may share an ISA IRQ: the level is their OR. */

@@ -37,6 +37,8 @@ struct machine_host {
     bool (*block_lend)(void *h, struct gmem_block *b, uint64_t gpa);
     void (*block_dirty)(void *h, struct gmem_block *b, uint64_t off, uint64_t len,
                         uint64_t *bitmap);
+    /* the device side wrote b; when NULL, dirtied is called instead while b is lent */
+    void (*block_wrote)(void *h, struct gmem_block *b, uint64_t off, uint64_t len);
     bool carries_blocks; /* block contents travel with the guest's RAM (Xen), not in our stream */
 
     /* clock */
@@ -53,6 +55,7 @@ enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_SHUT
 
 struct region_table {
     struct region_span *spans; /* sorted, disjoint */
+    struct region_span *spare; /* where the next table is built */
     size_t n, cap;
     struct region **mapped;    /* every mapped region of the space */
     size_t nmapped, capmapped;
@@ -78,6 +81,11 @@ struct machine {
     uint8_t isa_level[16]; /* wires that drive each ISA IRQ high */
 
     struct gmem_block *blocks;
+
+    /* The process listens here: called by line_power after the host, under the lock, maybe from
+     * inside a device callback; NULL: nobody. */
+    void (*on_power)(void *opaque, enum power_event ev);
+    void *on_power_opaque;
 
     enum run_state run_state;
     int64_t vclock_offset; /* virtual = host + offset while running, frozen value while stopped */

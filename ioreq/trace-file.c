@@ -20,8 +20,8 @@
 
 #define MAGIC "KTR1"
 #define VERSION 1
-#define FRAME_MAGIC 0x4d415246u /* "FRAM" */
-#define FRAME_RAW (64u << 10)   /* a frame this big is closed before the next input */
+#define FRAME_MAGIC 0x4d415246u   /* "FRAM" */
+#define FRAME_RAW (64u << 10)     /* a frame this big is closed before the next input */
 #define FRAME_RAW_HARD (4u << 20) /* ... and in the middle of one */
 #define FRAME_RAW_MAX (8u << 20)  /* no reader takes more */
 #define FRAME_NS 1000000000

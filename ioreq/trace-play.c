@@ -10,6 +10,7 @@
  * Guest memory is the trace's: what a device reads is what it read then. Bulk transfers have
  * scratch memory, since no device looks at their bytes.
  */
+#include "ioreq/machine-int.h"
 #include "ioreq/trace-int.h"
 
 #include <errno.h>
@@ -32,8 +33,8 @@ struct trace_play {
     struct trace_event next; /* the file's next event, when have */
     struct trace_event top;  /* the input being handled; its bytes are in `bytes` */
     bool have;
-    bool deaf;   /* a difference was found, or the file has no more */
-    int failed;  /* the file is broken: err says how */
+    bool deaf;  /* a difference was found, or the file has no more */
+    int failed; /* the file is broken: err says how */
     struct err err;
     struct machine *m;
     struct trace_diff *diff;
@@ -152,20 +153,6 @@ static void consume(struct trace_play *p)
 
 /* ---- differences ---- */
 
-/* Whose register the request at hand is for. */
-static const struct region *region_at(const struct machine *m, const struct io_req *r)
-{
-    size_t n;
-    const struct region_span *s = region_spans(m, r->space, &n);
-
-    for (size_t i = 0; i < n; i++) {
-        if (r->addr >= s[i].first && r->addr <= s[i].last) {
-            return s[i].r;
-        }
-    }
-    return NULL;
-}
-
 static const char *reg_name(const struct region *r, uint64_t off)
 {
     const char *name = NULL;
@@ -179,7 +166,8 @@ static const char *reg_name(const struct region *r, uint64_t off)
 static void name_request(const struct trace_play *p, struct trace_diff *d)
 {
     const struct io_req *req = &p->top.req;
-    const struct region *r = region_at(p->m, req);
+    const struct region_span *span = region_at(&p->m->regions[req->space], req->addr);
+    const struct region *r = span ? span->r : NULL;
     char addr[32];
 
     if (req->space == IO_PCI) {
@@ -190,6 +178,7 @@ static void name_request(const struct trace_play *p, struct trace_diff *d)
     } else {
         snprintf(addr, sizeof(addr), "0x%" PRIx64, req->addr);
     }
+    /* Whose register it is. */
     snprintf(d->device, sizeof(d->device), "%s", r && r->d ? r->d->id : "nobody");
     snprintf(d->where, sizeof(d->where), "%s%s%.40s", addr, r ? " " : "",
              r ? reg_name(r, req->addr - r->base) : "");
@@ -233,6 +222,21 @@ static void differ(struct trace_play *p, const struct trace_event *expected,
     p->deaf = true;
 }
 
+static void refuse(struct trace_play *p, const char *why)
+{
+    p->failed = err_set(&p->err, -EINVAL, "event %" PRIu64 ": %s", p->stats.events - 1, why);
+    p->deaf = true;
+}
+
+static void play_run_state(struct trace_play *p, enum run_state s)
+{
+    if (machine_may_step(p->m, s)) {
+        machine_set_run_state(p->m, s);
+    } else {
+        refuse(p, "a run state that cannot follow");
+    }
+}
+
 /* What the file expects now. A change of run state that came about inside of an input (a power
  * switch) is made on the way. NULL when there is nothing to compare with. */
 static struct trace_event *expected(struct trace_play *p)
@@ -243,8 +247,8 @@ static struct trace_event *expected(struct trace_play *p)
         enum run_state s = (enum run_state)ev->num;
 
         consume(p);
-        machine_set_run_state(p->m, s);
-        ev = peek(p);
+        play_run_state(p, s);
+        ev = p->deaf ? NULL : peek(p);
     }
     p->deaf = p->deaf || !ev;
     return ev;
@@ -378,11 +382,6 @@ void trace_on_input(struct trace_play *p, const char *channel,
 
 /* ---- running ---- */
 
-static void refuse(struct trace_play *p, const char *why)
-{
-    p->failed = err_set(&p->err, -EINVAL, "event %" PRIu64 ": %s", p->top.seq, why);
-}
-
 static void play_request(struct trace_play *p)
 {
     struct io_req req = p->top.req;
@@ -456,7 +455,7 @@ static void play_one(struct trace_play *p)
         machine_reset(p->m);
         break;
     case TR_RUN_STATE:
-        machine_set_run_state(p->m, (enum run_state)p->top.num);
+        play_run_state(p, (enum run_state)p->top.num);
         break;
     default:
         play_done(p);

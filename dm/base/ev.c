@@ -119,7 +119,8 @@ void ev_loop_free(struct ev_loop *l)
 
 static uint32_t to_epoll(unsigned events)
 {
-    return (events & EV_READ ? (uint32_t)EPOLLIN : 0) | (events & EV_WRITE ? (uint32_t)EPOLLOUT : 0);
+    return (events & EV_READ ? (uint32_t)EPOLLIN : 0) |
+           (events & EV_WRITE ? (uint32_t)EPOLLOUT : 0);
 }
 
 /* epoll reports hang-ups even of a descriptor nobody asked anything about, over and over; so one

@@ -15,7 +15,7 @@
 
 struct ev_loop;
 
-/* EV_HANGUP is only ever reported; with it comes EV_READ if that was wanted, so that a read finds the
+/* EV_HANGUP is only ever reported; EV_READ comes with it if wanted, so that a read finds the
  * end. With no events wanted nothing is reported. */
 enum { EV_READ = 1, EV_WRITE = 2, EV_HANGUP = 4 };
 
