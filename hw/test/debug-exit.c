@@ -59,14 +59,11 @@ static const struct dev_prop debug_exit_props[] = {
     { NULL, PROP_END, 0, 0, NULL },
 };
 
-static const struct state_field debug_exit_state[] = { FIELD_END };
-
 const struct dev_class debug_exit_class = {
     .name = "isa-debug-exit",
     .desc = "port that ends the process with a test guest's exit code",
     .size = sizeof(struct debug_exit),
     .props = debug_exit_props,
-    .state = debug_exit_state,
     .state_version = 1,
     .user_creatable = true,
     .init = debug_exit_init,

@@ -177,9 +177,6 @@ static void xen_platform_reset(struct device *d)
     struct xen_platform *s = (struct xen_platform *)d;
 
     pci_reset(&s->pci);
-    if (s->unplugged && s->unplug && s->unplug->replug) {
-        s->unplug->replug(s->unplug->o);
-    }
     s->flags = s->unplugged = 0;
     s->product = 0;
     s->build = 0;
