@@ -101,6 +101,13 @@ void blk_complete(struct blk_req *r, int ret)
     }
 }
 
+void blk_end_now(struct blk_req *r, int ret)
+{
+    r->ret = ret;
+    r->finished = true;
+    blk_deliver(r->blk, r);
+}
+
 static int blk_check(const struct blk *b, const struct blk_req *r)
 {
     if (!b->image) {
@@ -170,6 +177,9 @@ void blk_cancel(struct blk_req *r)
     blk_reclaim(b, r);
     b->holding--;
     blk_unlink(b, r);
+    if (b->watch && b->watch->cancelled) {
+        b->watch->cancelled(b->watch_opaque, r);
+    }
 }
 
 /* The image cannot wait: r ends without it. */

@@ -114,12 +114,16 @@ void blk_cancel(struct blk_req *r);
 /* Waits until nothing is in flight on b; completions have been delivered. */
 void blk_drain(struct blk *b);
 
-/* A recorder's view of a drive; either may be NULL. submitted: as r enters, with the bytes of a
- * write still in r->iov. completed: just before done(r, ret) runs; a cancelled request is never
- * reported. */
+/* For a replayer: r ends now with ret, whatever became of it here; done() has run on return. */
+void blk_end_now(struct blk_req *r, int ret);
+
+/* A recorder's view of a drive; each may be NULL. submitted: as r enters, with the bytes of a
+ * write still in r->iov. completed: just before done(r, ret) runs; a cancelled request is reported
+ * as that instead. */
 struct blk_watch {
     void (*submitted)(void *opaque, const struct blk_req *r);
     void (*completed)(void *opaque, const struct blk_req *r, int ret);
+    void (*cancelled)(void *opaque, const struct blk_req *r);
 };
 /* One watcher a drive; w NULL ends it. */
 void blk_set_watch(struct blk *b, const struct blk_watch *w, void *opaque);

@@ -33,8 +33,14 @@ struct frame_head {
     uint32_t magic, zlen, rawlen, events;
     uint64_t seq; /* of the first event */
     int64_t ns;   /* times in the frame count from here */
+    uint64_t sum; /* trace_hash of the above, xor that of the data */
 };
-_Static_assert(sizeof(struct frame_head) == 32, "frame header");
+_Static_assert(sizeof(struct frame_head) == 40, "frame header");
+
+static uint64_t frame_sum(const struct frame_head *h, const void *data)
+{
+    return trace_hash(h, offsetof(struct frame_head, sum)) ^ trace_hash(data, h->zlen);
+}
 
 struct name_table {
     char **names;
@@ -87,7 +93,8 @@ static void write_all(struct trace_writer *w, const void *p, size_t len)
 
 static void frame_start(struct trace_writer *w, int64_t ns)
 {
-    w->head = (struct frame_head){ FRAME_MAGIC, 0, 0, 0, w->head.seq + w->head.events, ns };
+    w->head =
+        (struct frame_head){ .magic = FRAME_MAGIC, .seq = w->head.seq + w->head.events, .ns = ns };
     w->delta = (struct trace_delta){ .ns = ns };
     w->raw.len = 0;
 }
@@ -111,6 +118,7 @@ static void frame_write(struct trace_writer *w)
     }
     w->head.zlen = (uint32_t)n;
     w->head.rawlen = (uint32_t)w->raw.len;
+    w->head.sum = frame_sum(&w->head, w->out.p + sizeof(w->head));
     memcpy(w->out.p, &w->head, sizeof(w->head));
     write_all(w, w->out.p, sizeof(w->head) + n);
 }
@@ -154,7 +162,6 @@ struct trace_writer *trace_writer_new(const char *path, const struct trace_optio
         trace_writer_close(w);
         return NULL;
     }
-    ZSTD_CCtx_setParameter(w->z, ZSTD_c_checksumFlag, 1);
     write_header(w, options, noptions);
     if (w->failed) {
         err_set(e, w->failed, "%s: %s", path, strerror(-w->failed));
@@ -394,6 +401,9 @@ static int frame_read(struct trace_reader *r, struct err *e)
     grow(&r->raw, &r->rawcap, h.rawlen);
     if (h.zlen && fread(r->zbuf, h.zlen, 1, r->f) != 1) {
         return end_of_file(r);
+    }
+    if (h.sum != frame_sum(&h, r->zbuf)) {
+        return broken(r, e, "damaged frame");
     }
     n = ZSTD_decompressDCtx(r->z, r->raw, h.rawlen, r->zbuf, h.zlen);
     if (ZSTD_isError(n) || n != h.rawlen) {

@@ -11,9 +11,9 @@
 
 /* Numbers are the file's (docs/trace.md 3). */
 enum trace_kind {
-    TR_NAME = 1,     /* never leaves the file layer */
-    TR_TIMER,        /* num: id, sval: ns it came late */
-    TR_INPUT,        /* num: tag, bytes */
+    TR_NAME = 1, /* never leaves the file layer */
+    TR_TIMER,    /* num: id, sval: ns it came late */
+    TR_INPUT,    /* num: tag, bytes */
     TR_RESET,
     TR_RUN_STATE,    /* num: enum run_state */
     TR_DONE,         /* num: state hash */
@@ -36,13 +36,13 @@ enum trace_kind {
 /* What one kind carries, in the file's order. */
 enum trace_field {
     TF_END,
-    TF_TIME,  /* zigzag difference to the event before */
-    TF_NAME,  /* number of a name */
-    TF_GPA,   /* zigzag difference to the end of the transfer before */
+    TF_TIME, /* zigzag difference to the event before */
+    TF_NAME, /* number of a name */
+    TF_GPA,  /* zigzag difference to the end of the transfer before */
     TF_LEN,
     TF_NUM,
     TF_VAL,
-    TF_SVAL,  /* zigzag */
+    TF_SVAL, /* zigzag */
     TF_FLAG,
     TF_BYTES, /* length, then that many bytes */
     TF_DATA,  /* the same, but above TRACE_DATA_MAX bytes only a hash */
@@ -57,7 +57,7 @@ extern const uint8_t trace_fields[TR_KINDS][TRACE_KIND_FIELDS];
 
 struct trace_event {
     enum trace_kind kind;
-    bool none;   /* TR_ANSWER: a write, or string I/O: nothing came back */
+    bool none; /* TR_ANSWER: a write, or string I/O: nothing came back */
     uint8_t flag;
     uint64_t seq; /* counts every event but names, from 0 */
     int64_t ns;   /* of the input that it belongs to */
@@ -112,6 +112,9 @@ void trace_reader_close(struct trace_reader *r);
 void trace_event_text(const struct trace_event *ev, char *buf, size_t len);
 /* The first of them: "pio read", "isa irq", "dma write". */
 void trace_event_title(const struct trace_event *ev, char *buf, size_t len);
+
+/* trace-rec.c: the player hands ev in; for a recording of the replay. */
+void trace_rec_input(struct machine *m, const struct trace_event *ev);
 
 /* trace-play.c: the device did got. */
 void trace_play_output(struct trace_play *p, const struct trace_event *got);

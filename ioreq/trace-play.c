@@ -166,7 +166,7 @@ static const char *reg_name(const struct region *r, uint64_t off)
 static void name_request(const struct trace_play *p, struct trace_diff *d)
 {
     const struct io_req *req = &p->top.req;
-    const struct region_span *span = region_at(&p->m->regions[req->space], req->addr);
+    const struct region_span *span = region_find(&p->m->regions[req->space], req->addr);
     const struct region *r = span ? span->r : NULL;
     char addr[32];
 
@@ -415,6 +415,7 @@ static void play_timer(struct trace_play *p)
 
 static void play_input(struct trace_play *p)
 {
+    trace_rec_input(p->m, &p->top);
     for (unsigned i = 0; i < p->nhandlers; i++) {
         const struct play_handler *h = &p->handlers[i];
 

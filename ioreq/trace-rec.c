@@ -75,6 +75,13 @@ static void input(struct machine *m, struct trace_event *ev)
     }
 }
 
+void trace_rec_input(struct machine *m, const struct trace_event *ev)
+{
+    if (m->rec) {
+        trace_put(m->rec->w, ev);
+    }
+}
+
 /* A device did something. */
 static void output(struct machine *m, const struct trace_event *ev)
 {
