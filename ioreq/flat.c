@@ -303,12 +303,20 @@ static void access_mem(struct machine *m, uint64_t gpa, uint8_t *buf, size_t len
     }
 }
 
+/* Bytes of [gpa, gpa + len) below 2^64. */
+static size_t below_top(uint64_t gpa, size_t len)
+{
+    return len && len - 1 > UINT64_MAX - gpa ? (size_t)(UINT64_MAX - gpa) + 1 : len;
+}
+
 void flat_mem_read(struct machine *m, uint64_t gpa, void *buf, size_t len)
 {
-    access_mem(m, gpa, buf, len, false);
+    size_t n = below_top(gpa, len);
+    access_mem(m, gpa, buf, n, false);
+    memset((uint8_t *)buf + n, 0xff, len - n);
 }
 
 void flat_mem_write(struct machine *m, uint64_t gpa, const void *buf, size_t len)
 {
-    access_mem(m, gpa, (uint8_t *)buf, len, true);
+    access_mem(m, gpa, (uint8_t *)buf, below_top(gpa, len), true);
 }
