@@ -430,7 +430,6 @@ int vga_init(struct vga *v, struct device *d, const struct vga_chip *chip, struc
         return err_set(e, -EINVAL, "%s: vgamem_mb must be 1 to 256, not %u", d->class->name,
                        v->vgamem_mb);
     }
-    v->d = d;
     v->chip = chip;
     v->vram.name = "vga.vram";
     v->vram.len = vram_len(v->vgamem_mb);
@@ -439,6 +438,7 @@ int vga_init(struct vga *v, struct device *d, const struct vga_chip *chip, struc
     if (rc < 0) {
         return rc;
     }
+    v->d = d;
     v->cells = xcalloc((size_t)VGA_MAX_ROWS * VGA_MAX_COLUMNS, sizeof(*v->cells));
     v->dirty = xcalloc(v->vram.len / 4096 / 64 + 1, sizeof(*v->dirty));
     v->scratch = xcalloc(CON_MAX_WIDTH, 4);
