@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* hw/registry.c - every device class, sorted by name. A new device is one include and one line. */
+#include "hw/registry.h"
+
+#include "hw/acpi/piix4-pm.h"
+#include "hw/char/uart16550.h"
+#include "hw/display/vga.h"
+#include "hw/dma/i8257.h"
+#include "hw/input/i8042.h"
+#include "hw/isa/pcspk.h"
+#include "hw/isa/piix3.h"
+#include "hw/isa/port92.h"
+#include "hw/pci/i440fx.h"
+#include "hw/test/debug-exit.h"
+#include "hw/test/pc-testdev.h"
+#include "hw/xen/xen-platform.h"
+#include "hw/xen/xen-pvdevice.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct dev_class *const hw_registry[] = {
+    &piix3_class,        /* PIIX3 */
+    &piix4_pm_class,     /* PIIX4_PM */
+    &vga_class,          /* VGA */
+    &i440fx_class,       /* i440FX */
+    &i8042_class,        /* i8042 */
+    &i8257_class,        /* i8257 */
+    &debug_exit_class,   /* isa-debug-exit */
+    &debugcon_class,     /* isa-debugcon */
+    &pcspk_class,        /* isa-pcspk */
+    &uart_class,         /* isa-serial */
+    &pc_testdev_class,   /* pc-testdev */
+    &port92_class,       /* port92 */
+    &xen_platform_class, /* xen-platform */
+    &xen_pvdevice_class, /* xen-pvdevice */
+    NULL,
+};
+
+static int by_name(const void *name, const void *slot)
+{
+    return strcmp(name, (*(const struct dev_class *const *)slot)->name);
+}
+
+const struct dev_class *hw_find(const char *name)
+{
+    const struct dev_class *const *slot =
+        bsearch(name, hw_registry, ARRAY_SIZE(hw_registry) - 1, sizeof(hw_registry[0]), by_name);
+
+    return slot ? *slot : NULL;
+}
