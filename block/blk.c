@@ -26,6 +26,8 @@ struct blk {
     const struct blk_watch *watch;
     void *watch_opaque;
     bool tray_open, locked;
+    void (*tray_fn)(void *opaque, struct blk *b, bool open);
+    void *tray_opaque;
     struct blk_req *requests; /* newest first */
     unsigned in_flight;
     unsigned holding; /* blk_submit or blk_cancel is running: mark, do not deliver */
@@ -300,14 +302,37 @@ bool blk_locked(const struct blk *b)
     return b->locked;
 }
 
+static void blk_tell_user(struct blk *b)
+{
+    if (b->user && b->user->tray_moved) {
+        b->user->tray_moved(b->user_opaque);
+    }
+}
+
 void blk_set_tray(struct blk *b, bool open)
 {
+    if (b->tray_open == open) {
+        return;
+    }
     b->tray_open = open;
+    blk_tell_user(b);
+    if (b->tray_fn) {
+        b->tray_fn(b->tray_opaque, b, open);
+    }
 }
 
 void blk_set_locked(struct blk *b, bool locked)
 {
-    b->locked = locked;
+    if (b->locked != locked) {
+        b->locked = locked;
+        blk_tell_user(b);
+    }
+}
+
+void blk_on_tray(struct blk *b, void (*fn)(void *opaque, struct blk *b, bool open), void *opaque)
+{
+    b->tray_fn = fn;
+    b->tray_opaque = opaque;
 }
 
 unsigned blk_in_flight(const struct blk *b)

@@ -75,6 +75,7 @@ struct blk_image *blk_open_raw(struct ev_loop *loop, const struct blk_open *o, s
 struct blk_user {
     void (*medium_changed)(void *opaque);            /* inserted, removed or replaced */
     void (*eject_request)(void *opaque, bool force); /* the operator wants it out */
+    void (*tray_moved)(void *opaque);                /* blk_set_tray or blk_set_locked changed it */
 };
 
 struct blk_stats {
@@ -100,6 +101,8 @@ bool blk_tray_open(const struct blk *b);
 bool blk_locked(const struct blk *b);
 void blk_set_tray(struct blk *b, bool open);
 void blk_set_locked(struct blk *b, bool locked);
+/* For the monitor's events: fn runs when the tray was opened or closed, whoever did it. */
+void blk_on_tray(struct blk *b, void (*fn)(void *opaque, struct blk *b, bool open), void *opaque);
 
 /* Queues r. Out of range, no medium (-ENOMEDIUM) and read-only (-EROFS) complete with an error
  * like any other, through the loop. */

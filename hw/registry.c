@@ -6,6 +6,7 @@
 #include "hw/char/uart16550.h"
 #include "hw/display/vga.h"
 #include "hw/dma/i8257.h"
+#include "hw/ide/ide.h"
 #include "hw/input/i8042.h"
 #include "hw/isa/pcspk.h"
 #include "hw/isa/piix3.h"
@@ -26,11 +27,14 @@ const struct dev_class *const hw_registry[] = {
     &i440fx_class,       /* i440FX */
     &i8042_class,        /* i8042 */
     &i8257_class,        /* i8257 */
+    &ide_cd_class,       /* ide-cd */
+    &ide_hd_class,       /* ide-hd */
     &debug_exit_class,   /* isa-debug-exit */
     &debugcon_class,     /* isa-debugcon */
     &pcspk_class,        /* isa-pcspk */
     &uart_class,         /* isa-serial */
     &pc_testdev_class,   /* pc-testdev */
+    &piix3_ide_class,    /* piix3-ide */
     &port92_class,       /* port92 */
     &xen_platform_class, /* xen-platform */
     &xen_pvdevice_class, /* xen-pvdevice */

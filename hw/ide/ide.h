@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* hw/ide/ide.h - what the rest of the machine may ask of IDE: the classes, and unplugging. */
+#ifndef HW_IDE_IDE_H
+#define HW_IDE_IDE_H
+
+#include "ioreq/dev.h"
+
+struct machine;
+
+extern const struct dev_class piix3_ide_class;
+extern const struct dev_class ide_hd_class;
+extern const struct dev_class ide_cd_class;
+
+/* Takes hard disks, never CD-ROM drives, off their channels as if they had been pulled out; with
+ * aux_only the primary master stays. I/O in flight is cancelled. Calling it again is harmless. The
+ * disks are back after the next reset (Xen's unplug protocol, docs/misc/hvm-emulated-unplug). */
+void ide_unplug_disks(struct machine *m, bool aux_only);
+
+#endif
