@@ -163,7 +163,7 @@ void xen_close(struct xen *x)
     if (!x) {
         return;
     }
-    ring_thread_stop(x);
+    xen_stop(x);
     if (x->loop) {
         ev_timer_disarm(&x->timer);
         ev_timer_disarm(&x->untrack);

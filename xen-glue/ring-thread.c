@@ -182,7 +182,7 @@ int ring_thread_start(struct xen *x, struct err *e)
 }
 
 /* The signal may come just before read(2) and be lost there, so it is repeated. */
-void ring_thread_stop(struct xen *x)
+void xen_stop(struct xen *x)
 {
     if (!x->thread_runs) {
         return;

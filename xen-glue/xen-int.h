@@ -89,7 +89,6 @@ void server_release(void *h, enum io_space space, uint64_t first, uint64_t last)
 
 /* ring-thread.c */
 int ring_thread_start(struct xen *x, struct err *e);
-void ring_thread_stop(struct xen *x);
 
 /* lines.c: struct machine_host's line calls. */
 void xen_isa_irq(void *h, unsigned irq, bool level);

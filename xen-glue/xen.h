@@ -4,7 +4,7 @@
  * Life: xen_open (libraries, handles, ioreq server created, rings mapped) -> machine_new(type,
  * &xen_host, x) -> the board is built, regions are claimed as they appear -> xen_start (server
  * enabled, event channels bound, ring thread running) -> xen_restrict -> xen_ready -> ... ->
- * xen_close. Xen's libraries are opened with dlopen here and nowhere else.
+ * xen_stop -> machine_free -> xen_close. Xen's libraries are opened with dlopen here and nowhere else.
  *
  * The ring thread owns the event channel descriptor: it blocks in read(2) there, sweeps every
  * vCPU's slot and the buffered ring, and calls ioreq_run, which takes the machine lock. Everything
@@ -28,6 +28,9 @@ struct xen *xen_open(unsigned domid, uint64_t ram_bytes, uint64_t below_4g_max, 
 int xen_start(struct xen *x, struct machine *m, struct ev_loop *loop, struct err *e);
 /* -xen-domid-restrict: from here on the handles reach this domain only (xentoolcore). */
 int xen_restrict(struct xen *x, struct err *e);
+/* Ends the ring thread: no request comes in any more. Before machine_free, not under the machine
+ * lock; safe at any time after xen_open. xen_close comes after machine_free. */
+void xen_stop(struct xen *x);
 void xen_close(struct xen *x);
 
 /* Writes `running` to device-model/<domid>/state; nothing when restricted. */
