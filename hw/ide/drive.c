@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { ANY_UNIT = 0xffffffff };
@@ -205,10 +204,6 @@ static void drive_fini(struct device *dev)
         d->ch->drive[d->unit] = NULL;
         blk_set_user(d->blk, NULL, NULL);
     }
-    free(d->bus);
-    free(d->serial);
-    free(d->model);
-    free(d->ver);
 }
 
 void ide_unplug_disks(struct machine *m, bool aux_only)
