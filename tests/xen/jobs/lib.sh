@@ -28,8 +28,16 @@ on_crash="destroy"
 C
     cat; } > /tmp/$1.cfg
 }
-domid() { xl domid "$1" 2>/dev/null; }
-tty_of() { xenstore-read "/local/domain/$(domid "$1")/serial/0/tty"; }
+domid() { xl domid "$1" 2>/dev/null || { usleep 300000; xl domid "$1" 2>/dev/null; }; }
+# tty_of NAME: the guest's serial port, once libxl has published it
+tty_of() {
+  local i
+  for i in $(seq 50); do
+    xenstore-read "/local/domain/$(domid "$1")/serial/0/tty" 2>/dev/null && return
+    usleep 200000
+  done
+  return 1
+}
 dm_pid() { xenstore-read "/local/domain/$(domid "$1")/image/device-model-pid"; }
 dm_log() { echo "/var/log/xen/qemu-dm-$1.log"; }
 # ask NAME SECONDS TEXT REGEX: types a line on the guest's serial port, waits for an answer
