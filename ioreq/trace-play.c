@@ -222,7 +222,7 @@ static void differ(struct trace_play *p, const struct trace_event *expected,
     p->deaf = true;
 }
 
-static void refuse(struct trace_play *p, const char *why)
+void trace_refuse(struct trace_play *p, const char *why)
 {
     p->failed = err_set(&p->err, -EINVAL, "event %" PRIu64 ": %s", p->stats.events - 1, why);
     p->deaf = true;
@@ -233,7 +233,7 @@ static void play_run_state(struct trace_play *p, enum run_state s)
     if (machine_may_step(p->m, s)) {
         machine_set_run_state(p->m, s);
     } else {
-        refuse(p, "a run state that cannot follow");
+        trace_refuse(p, "a run state that cannot follow");
     }
 }
 
@@ -387,7 +387,7 @@ static void play_request(struct trace_play *p)
     struct io_req req = p->top.req;
 
     if (ioreq_run(p->m, &req) < 0) {
-        refuse(p, "a request no hardware could issue");
+        trace_refuse(p, "a request no hardware could issue");
     }
 }
 
@@ -413,18 +413,39 @@ static void play_timer(struct trace_play *p)
     t->fire(t->opaque);
 }
 
-static void play_input(struct trace_play *p)
+static void hand_over(struct trace_play *p, const struct trace_event *ev)
 {
-    trace_rec_input(p->m, &p->top);
+    trace_rec_input(p->m, ev);
     for (unsigned i = 0; i < p->nhandlers; i++) {
         const struct play_handler *h = &p->handlers[i];
 
-        if (strncmp(h->channel, p->top.name, TRACE_NAME_MAX) == 0) {
-            h->fn(h->opaque, (uint32_t)p->top.num, p->bytes, p->top.len);
+        if (strncmp(h->channel, ev->name, TRACE_NAME_MAX) == 0) {
+            h->fn(h->opaque, (uint32_t)ev->num, ev->bytes, ev->len);
             return;
         }
     }
-    refuse(p, "an input of a back end that this machine does not have");
+    trace_refuse(p, "an input of a back end that this machine does not have");
+}
+
+void trace_deliver_nested(struct machine *m, unsigned channel, uint32_t bit)
+{
+    struct trace_play *p = m->play;
+    const struct trace_event *ev = p ? expected(p) : NULL;
+
+    while (ev && ev->kind == TR_INPUT && (ev->num & bit) &&
+           strncmp(ev->name, trace_play_channel_name(p, channel), TRACE_NAME_MAX) == 0) {
+        struct trace_event in = *ev;
+        uint8_t *copy = xcalloc(1, ev->len + 1);
+
+        if (ev->len) {
+            memcpy(copy, ev->bytes, ev->len);
+        }
+        in.bytes = copy;
+        consume(p);
+        hand_over(p, &in);
+        free(copy);
+        ev = expected(p);
+    }
 }
 
 static void play_done(struct trace_play *p)
@@ -450,7 +471,7 @@ static void play_one(struct trace_play *p)
         play_timer(p);
         break;
     case TR_INPUT:
-        play_input(p);
+        hand_over(p, &p->top);
         break;
     case TR_RESET:
         machine_reset(p->m);

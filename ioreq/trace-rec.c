@@ -21,6 +21,7 @@ struct trace_rec {
     struct trace_writer *w;
     char *channels[CHANNELS_MAX];
     unsigned nchannels;
+    bool in_request;
 };
 
 int trace_rec_start(struct machine *m, const char *path, const struct trace_option *options,
@@ -31,7 +32,7 @@ int trace_rec_start(struct machine *m, const char *path, const struct trace_opti
     if (m->rec) {
         return err_set(e, -EBUSY, "a recording is running already");
     }
-    if (vclock_now(m) != 0) {
+    if (vclock_now(m) != 0 || m->run_state == RUN_INMIGRATE) {
         return err_set(e, -EBUSY, "%s: a recording must begin with the machine", path);
     }
     w = trace_writer_new(path, options, noptions, e);
@@ -135,7 +136,6 @@ void trace_output(struct machine *m, unsigned channel, uint32_t tag, const void 
     struct trace_event ev = { .kind = TR_OUTPUT, .num = tag, .bytes = data, .len = len };
 
     if (m->rec || m->play) {
-        assert(len <= TRACE_BYTES_MAX);
         ev.hash = trace_hash(data, len);
         ev.name = channel_name(m, channel);
         output(m, &ev);
@@ -165,8 +165,14 @@ void trace_request_begin(struct machine *m, const struct io_req *req)
     struct trace_event ev = { .kind = TR_REQUEST, .req = *req, .name = "" };
 
     if (m->rec) {
+        m->rec->in_request = true;
         input(m, &ev);
     }
+}
+
+bool trace_in_request(const struct machine *m)
+{
+    return m->rec && m->rec->in_request;
 }
 
 void trace_request_end(struct machine *m, const struct io_req *req)
@@ -176,6 +182,9 @@ void trace_request_end(struct machine *m, const struct io_req *req)
     ev.none = req->write || req->data_is_ptr;
     ev.req.data = ev.none ? 0 : req->data & ones(req->size);
     output(m, &ev);
+    if (m->rec) {
+        m->rec->in_request = false;
+    }
 }
 
 static struct trace_event dma_event(enum trace_kind kind, uint64_t gpa, const void *buf, size_t len)

@@ -32,6 +32,8 @@ void trace_rec_stop(struct machine *m);
 unsigned trace_channel(struct machine *m, const char *name);
 /* Recording: an input that entered through a back end, as it enters (tag is the back end's own). */
 void trace_input(struct machine *m, unsigned channel, uint32_t tag, const void *data, size_t len);
+/* Whether m is recorded and handles a request right now. */
+bool trace_in_request(const struct machine *m);
 /* Both: an output. When replaying it is compared with the recorded one. */
 void trace_output(struct machine *m, unsigned channel, uint32_t tag, const void *data, size_t len);
 /* Both: what the host side answered while the device waited (bytes a port took). Recording keeps
@@ -61,6 +63,11 @@ void trace_close(struct trace_play *p);
 void trace_on_input(struct trace_play *p, const char *channel,
                     void (*fn)(void *opaque, uint32_t tag, const void *data, size_t len),
                     void *opaque);
+/* From inside an output: hands over the channel's inputs that were recorded as coming about inside
+ * of it, which are next in the file and have `bit` in their tag. */
+void trace_deliver_nested(struct machine *m, unsigned channel, uint32_t bit);
+/* A back end cannot make sense of an input: the trace is broken, and the run ends. */
+void trace_refuse(struct trace_play *p, const char *why);
 /* The host to build the machine on: machine_new(type, &trace_play_host, p). Memory is the trace's. */
 extern const struct machine_host trace_play_host;
 /* Runs the whole trace (or up to event `until` unless 0). 0 when every output agreed, 1 at the
