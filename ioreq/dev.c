@@ -109,16 +109,17 @@ static bool parse_number(const char *s, bool is_size, uint64_t *out)
 
 static bool set_number(struct device *d, const struct dev_prop *p, const char *text)
 {
+    bool is_size = p->kind == PROP_SIZE;
     uint64_t v;
-    if (!parse_number(text, p->kind == PROP_SIZE, &v)) {
+    if (!parse_number(text, is_size, &v) || (!is_size && v > UINT32_MAX)) {
         return false;
     }
-    if (p->kind == PROP_SIZE) {
+    if (is_size) {
         *(uint64_t *)slot_of(d, p) = v;
-        return true;
+    } else {
+        *(uint32_t *)slot_of(d, p) = (uint32_t)v;
     }
-    *(uint32_t *)slot_of(d, p) = (uint32_t)v;
-    return v <= UINT32_MAX;
+    return true;
 }
 
 int dev_set_text(struct device *d, const char *prop, const char *text, struct err *e)
