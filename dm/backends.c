@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/backends.c - drives and character streams from the command line. */
+#include "dm/backends.h"
+
+#include "dm/base/chr.h"
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+#include "dm/chardev/chardev.h"
+#include "dm/fdset.h"
+#include "dm/options.h"
+#include "ui/con.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct drive *drive_find(const struct backends *b, const char *id)
+{
+    return drive_find_any(b, id, NULL);
+}
+
+struct drive *drive_find_any(const struct backends *b, const char *id, const char *dev_id)
+{
+    for (struct drive *d = b->drives; d; d = d->next) {
+        if ((id && strcmp(d->id, id) == 0) || (dev_id && strcmp(d->dev_id, dev_id) == 0)) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+struct chr *chr_find(const struct backends *b, const char *id)
+{
+    for (size_t i = 0; i < b->nchrs; i++) {
+        if (strcmp(b->chrs[i]->id, id) == 0) {
+            return b->chrs[i];
+        }
+    }
+    return NULL;
+}
+
+static struct chr *add_chr(struct backends *b, const char *id, const char *spec, struct err *e)
+{
+    if (chr_find(b, id)) {
+        err_set(e, -EEXIST, "id=%s: used twice", id);
+        return NULL;
+    }
+    struct chr *c = chardev_new(b->loop, id, b->pretend ? "null" : spec, e);
+    if (c) {
+        b->chrs = xrealloc(b->chrs, (b->nchrs + 1) * sizeof(struct chr *));
+        b->chrs[b->nchrs++] = c;
+    }
+    return c;
+}
+
+struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, struct err *e)
+{
+    *e = (struct err){ 0 };
+    if (strcmp(spec, "none") == 0) {
+        return NULL;
+    }
+    if (strncmp(spec, "chardev:", 8) != 0) {
+        return add_chr(b, id, spec, e);
+    }
+    struct chr *c = chr_find(b, spec + 8);
+    if (!c) {
+        err_set(e, -ENOENT, "no -chardev has id=%s", spec + 8);
+    } else if (c->handlers) {
+        err_set(e, -EBUSY, "chardev '%s' is in use", spec + 8);
+        c = NULL;
+    }
+    return c;
+}
+
+/* ---- drives ---- */
+
+static int parse_interface(struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const char *const known[] = { "scsi", "virtio", "sd", "pflash", "mtd", "xen" };
+    const char *v = keyval_get(kv, "if");
+    if (!v || strcmp(v, "ide") == 0) {
+        d->interface = DRIVE_IDE;
+    } else if (strcmp(v, "none") == 0) {
+        d->interface = DRIVE_NONE;
+    } else if (strcmp(v, "floppy") == 0) {
+        d->interface = DRIVE_FLOPPY;
+    } else {
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+            if (strcmp(v, known[i]) == 0) {
+                return err_set(e, -EINVAL, "if=%s: known, but Keel does not have it yet", v);
+            }
+        }
+        return err_set(e, -EINVAL, "if=%s: expected ide, floppy or none", v);
+    }
+    return 0;
+}
+
+static bool place_taken(const struct backends *b, const struct drive *d)
+{
+    for (const struct drive *o = b->drives; o; o = o->next) {
+        if (o->interface == d->interface && o->bus == d->bus && o->unit == d->unit) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Places an IDE or floppy drive: index, or bus and unit, or the first free place. */
+static int parse_place(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    unsigned buses = d->interface == DRIVE_IDE ? 2 : 1;
+    uint32_t index = UINT32_MAX, bus = UINT32_MAX, unit = UINT32_MAX;
+    if (keyval_u32(kv, "index", &index, e) < 0 || keyval_u32(kv, "bus", &bus, e) < 0 ||
+        keyval_u32(kv, "unit", &unit, e) < 0) {
+        return -EINVAL;
+    }
+    if (d->interface == DRIVE_NONE) {
+        return 0;
+    }
+    bool anywhere = index == UINT32_MAX && bus == UINT32_MAX && unit == UINT32_MAX;
+    if (index == UINT32_MAX) {
+        index = (bus == UINT32_MAX ? 0 : bus * 2) + (unit == UINT32_MAX ? 0 : unit);
+    }
+    if (index >= buses * 2 || (unit != UINT32_MAX && unit > 1)) {
+        return err_set(e, -EINVAL, "index=%u: there are %u drives of this kind", index, buses * 2);
+    }
+    do {
+        d->bus = index / 2;
+        d->unit = index % 2;
+        if (!place_taken(b, d)) {
+            return 0;
+        }
+    } while (anywhere && ++index < buses * 2);
+    return err_set(e, -EINVAL, "index=%u: used twice", d->bus * 2 + d->unit);
+}
+
+static int parse_cache(struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum blk_cache cache;
+    } modes[] = { { "writeback", BLK_WRITEBACK },
+                  { "none", BLK_NONE },
+                  { "off", BLK_NONE },
+                  { "writethrough", BLK_WRITETHROUGH },
+                  { "directsync", BLK_DIRECTSYNC },
+                  { "unsafe", BLK_UNSAFE } };
+    const char *cache = keyval_get(kv, "cache"), *aio = keyval_get(kv, "aio");
+    d->open.cache = BLK_WRITEBACK;
+    bool found = !cache;
+    for (size_t i = 0; cache && i < ARRAY_SIZE(modes); i++) {
+        if (strcmp(cache, modes[i].name) == 0) {
+            d->open.cache = modes[i].cache;
+            found = true;
+        }
+    }
+    if (!found) {
+        return err_set(e, -EINVAL, "cache=%s: unknown mode", cache);
+    }
+    d->open.aio_threads = aio && strcmp(aio, "threads") == 0;
+    if (aio && strcmp(aio, "threads") != 0 && strcmp(aio, "native") != 0) {
+        return err_set(e, -EINVAL, "aio=%s: %s", aio,
+                       strcmp(aio, "io_uring") == 0 ? "known, but Keel does not have it yet"
+                                                    : "expected native or threads");
+    }
+    return 0;
+}
+
+static int parse_discard(struct keyval *kv, struct err *e)
+{
+    static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
+    static const char *const zeroes[] = { "off", NULL };
+    int ret = keyval_only(kv, "discard", discard, e);
+    return ret ? ret : keyval_only(kv, "detect-zeroes", zeroes, e);
+}
+
+static int parse_format(struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const char *const known[] = { "qcow2", "qcow", "vmdk",        "vdi",        "vpc",
+                                         "vhdx",  "qed",  "host_device", "host_cdrom", "luks" };
+    const char *format = keyval_get(kv, "format"), *media = keyval_get(kv, "media");
+    if (media && strcmp(media, "cdrom") != 0 && strcmp(media, "disk") != 0) {
+        return err_set(e, -EINVAL, "media=%s: expected disk or cdrom", media);
+    }
+    d->cdrom = media && strcmp(media, "cdrom") == 0;
+    if (!format || strcmp(format, "raw") == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (strcmp(format, known[i]) == 0) {
+            return err_set(e, -EINVAL, "format=%s: known, but Keel does not have it yet", format);
+        }
+    }
+    return err_set(e, -EINVAL, "format=%s: unknown image format", format);
+}
+
+/* Without format= QEMU looks at the image; Keel takes raw only, and says so when the image is not:
+ * a guest could otherwise write a header that turns its disk into another format. */
+static int parse_drive(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    bool readonly = false;
+    const char *id;
+    if (parse_interface(d, kv, e) < 0 || parse_place(b, d, kv, e) < 0 ||
+        parse_cache(d, kv, e) < 0 || parse_discard(kv, e) < 0 || parse_format(d, kv, e) < 0 ||
+        keyval_bool(kv, "readonly", &readonly, e) < 0 ||
+        keyval_bool(kv, "read-only", &readonly, e) < 0) {
+        return -EINVAL;
+    }
+    d->open.fd = -1;
+    d->open.read_only = readonly || d->cdrom;
+    const char *file = keyval_get(kv, "file");
+    d->has_medium = file && *file;
+    d->open.filename = xstrdup(file ? file : "");
+    if ((id = keyval_get(kv, "id"))) {
+        if (strlen(id) >= sizeof(d->id)) {
+            return err_set(e, -EINVAL, "id=%s: too long", id);
+        }
+        snprintf(d->id, sizeof(d->id), "%s", id);
+    } else if (d->interface == DRIVE_IDE) {
+        snprintf(d->id, sizeof(d->id), "ide%u-%s%u", d->bus, d->cdrom ? "cd" : "hd", d->unit);
+    } else if (d->interface == DRIVE_FLOPPY) {
+        snprintf(d->id, sizeof(d->id), "floppy%u", d->unit);
+    } else {
+        return err_set(e, -EINVAL, "id: missing, if=none needs it");
+    }
+    return drive_find(b, d->id) ? err_set(e, -EEXIST, "id=%s: used twice", d->id) : 0;
+}
+
+struct blk_image *drive_open_image(struct backends *b, const struct drive *d, const char *filename,
+                                   bool read_only, struct err *e)
+{
+    struct blk_open open = d->open;
+    int64_t set = fdset_parse(filename);
+    open.filename = filename;
+    open.read_only = read_only;
+    open.fd = -1;
+    if (set >= 0) {
+        open.fd = fdset_open(b->fdsets, set, read_only ? O_RDONLY : O_RDWR);
+        if (open.fd == -EACCES && read_only) { /* a peer may hand out more than is needed */
+            open.fd = fdset_open(b->fdsets, set, O_RDWR);
+        }
+        if (open.fd < 0) {
+            err_set(e, open.fd, "Could not open '%s': %s", filename, strerror(-open.fd));
+            return NULL;
+        }
+    }
+    return blk_open_raw(b->loop, &open, e);
+}
+
+static void free_drive(struct drive *d)
+{
+    blk_free(d->blk);
+    free((char *)d->open.filename);
+    free(d);
+}
+
+static int add_drive(struct backends *b, struct keyval *kv, struct err *e)
+{
+    struct drive *d = xcalloc(1, sizeof(*d));
+    struct drive **end = &b->drives;
+    struct blk_image *image;
+    int ret = parse_drive(b, d, kv, e);
+    if (ret < 0) {
+        free((char *)d->open.filename);
+        free(d);
+        return ret;
+    }
+    d->blk = blk_new(b->loop, d->id);
+    if (d->has_medium && !b->pretend) {
+        image = drive_open_image(b, d, d->open.filename, d->open.read_only, e);
+        if (!image) {
+            free_drive(d);
+            return e->code;
+        }
+        blk_set_image(d->blk, image);
+    }
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = d;
+    return 0;
+}
+
+static int add_fd(struct backends *b, struct keyval *kv, struct err *e)
+{
+    uint32_t fd = UINT32_MAX, set = UINT32_MAX;
+    if (keyval_u32(kv, "fd", &fd, e) < 0 || keyval_u32(kv, "set", &set, e) < 0) {
+        return -EINVAL;
+    }
+    if (fd == UINT32_MAX || set == UINT32_MAX) {
+        return err_set(e, -EINVAL, "%s: missing", fd == UINT32_MAX ? "fd" : "set");
+    }
+    if (b->pretend) {
+        return 0;
+    }
+    if (fd > INT32_MAX || fcntl((int)fd, F_GETFD) < 0 || fd <= STDERR_FILENO) {
+        return err_set(e, -EINVAL, "fd=%u: not an open descriptor above 2", fd);
+    }
+    int own = fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
+    int64_t id = set;
+    return own < 0 ? err_set(e, -errno, "fd=%u: %s", fd, strerror(errno))
+                   : fdset_add(&b->fdsets, &id, own, keyval_get(kv, "opaque"), e);
+}
+
+static int each(struct backends *b, const struct opt_list *l, const char *option,
+                int (*fn)(struct backends *, struct keyval *, struct err *), struct err *e)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        int ret = fn(b, l->kv[i], e);
+        if (ret < 0) {
+            const char *file = keyval_get(l->kv[i], "file");
+            bool made_up = !l->kv[i]->text[0]; /* from -hda and its kin */
+            err_prefix(e, "-%s %s", option, made_up && file ? file : l->kv[i]->text);
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* ---- the option ROM ---- */
+
+static bool read_rom(struct vga_rom *rom, const char *dir, const char *file)
+{
+    char path[512];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", dir, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    if (fstat(fd, &st) == 0 && st.st_size >= 512 && st.st_size <= 1 << 20) {
+        uint8_t *bytes = xcalloc(1, (size_t)st.st_size);
+        if (read(fd, bytes, (size_t)st.st_size) == st.st_size) {
+            *rom = (struct vga_rom){ bytes, (uint32_t)st.st_size };
+        } else {
+            free(bytes);
+        }
+    }
+    close(fd);
+    return rom->bytes != NULL;
+}
+
+const struct vga_rom *backends_rom(struct backends *b, const char *device,
+                                   const struct opt_list *dirs)
+{
+    static const char *const places[] = { "/usr/share/seabios", "/usr/share/qemu",
+                                          "/usr/lib/xen/share/qemu", "/usr/share/vgabios" };
+    const char *file = strcmp(device, "VGA") == 0 ? "vgabios-stdvga.bin" : "vgabios-cirrus.bin";
+    for (size_t i = 0; i < dirs->n && !b->rom.bytes; i++) {
+        read_rom(&b->rom, dirs->kv[i]->text, file);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(places) && !b->rom.bytes; i++) {
+        read_rom(&b->rom, places[i], file);
+    }
+    return b->rom.bytes ? &b->rom : NULL;
+}
+
+static int add_chardev(struct backends *b, struct keyval *kv, struct err *e)
+{
+    const char *id = keyval_get(kv, "id");
+    if (!id || !*id) {
+        return err_set(e, -EINVAL, "id: missing");
+    }
+    return add_chr(b, id, kv->text, e) ? 0 : e->code;
+}
+
+/* What QEMU puts into a PC nobody asked anything of: an empty CD-ROM drive, an empty floppy drive.
+ */
+static void default_drive(struct backends *b, const char *interface, const char *index,
+                          const char *media)
+{
+    struct err taken;
+    struct keyval *kv = keyval_parse("", NULL);
+    keyval_add(kv, "if", interface);
+    keyval_add(kv, "index", index);
+    keyval_add(kv, "media", media);
+    add_drive(b, kv, &taken);
+    keyval_free(kv);
+}
+
+int backends_open(struct backends *b, struct ev_loop *loop, const struct options *o, bool pretend,
+                  struct err *e)
+{
+    *b = (struct backends){ .loop = loop, .pretend = pretend, .con = con_new() };
+    int ret = each(b, &o->add_fds, "add-fd", add_fd, e);
+    if (ret == 0) {
+        ret = each(b, &o->chardevs, "chardev", add_chardev, e);
+    }
+    if (ret == 0) {
+        ret = each(b, &o->drives, "drive", add_drive, e);
+    }
+    if (ret == 0 && !o->nodefaults && o->machine != MACHINE_NONE) {
+        default_drive(b, "ide", "2", "cdrom");
+        default_drive(b, "floppy", "0", "disk");
+    }
+    return ret;
+}
+
+void backends_close(struct backends *b)
+{
+    while (b->drives) {
+        struct drive *d = b->drives;
+        b->drives = d->next;
+        free_drive(d);
+    }
+    for (size_t i = 0; i < b->nchrs; i++) {
+        chr_free(b->chrs[i]);
+    }
+    free(b->chrs);
+    fdset_free_all(&b->fdsets);
+    con_free(b->con);
+    free((void *)b->rom.bytes);
+    *b = (struct backends){ 0 };
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/backends.h - what the command line puts behind a board: drives, character streams, a screen.
+ *
+ * backends_open makes all of it from the options, so that board_build only has to wire it up. With
+ * `pretend` nothing of the host is touched: drives stay empty and streams swallow everything. A
+ * replay builds its machine that way and then puts the trace's own images and streams behind it.
+ */
+#ifndef DM_BACKENDS_H
+#define DM_BACKENDS_H
+
+#include "block/blk.h"
+#include "hw/display/vga.h"
+#include "hw/xen/xen-platform.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct chr;
+struct con;
+struct debug_exit_hook;
+struct err;
+struct ev_loop;
+struct fdset;
+struct keyval;
+struct opt_list;
+struct options;
+
+enum drive_if { DRIVE_NONE, DRIVE_IDE, DRIVE_FLOPPY };
+
+struct drive {
+    struct blk *blk;
+    char id[64];
+    char dev_id[32]; /* the device it is plugged into, "" while it is free */
+    enum drive_if interface;
+    unsigned bus, unit; /* IDE and floppy */
+    bool cdrom;
+    struct blk_open open; /* how its medium was opened; filename owned */
+    bool has_medium;      /* file= was given */
+    struct drive *next;
+};
+
+struct backends {
+    struct ev_loop *loop;
+    bool pretend;
+    struct con *con;
+    struct drive *drives; /* in the order given */
+    struct chr **chrs;    /* every stream made, in order */
+    size_t nchrs;
+    struct fdset *fdsets;
+    struct debug_exit_hook *exit_hook; /* for isa-debug-exit; NULL: nothing happens */
+    struct xen_unplug unplug;          /* the board fills it in for xen-platform */
+    struct vga_rom rom; /* the display's option ROM; a replay fills it in from the trace */
+};
+
+/* 0, or -errno with e naming option and file. */
+int backends_open(struct backends *b, struct ev_loop *loop, const struct options *o, bool pretend,
+                  struct err *e);
+/* Frees everything; no device may use it any more. */
+void backends_close(struct backends *b);
+
+struct drive *drive_find(const struct backends *b, const char *id);
+/* By drive id, or by the id of the device it is plugged into. */
+struct drive *drive_find_any(const struct backends *b, const char *id, const char *dev_id);
+struct chr *chr_find(const struct backends *b, const char *id);
+/* Makes a stream from what follows -serial, -monitor or -qmp; "chardev:ID" finds one. NULL with e,
+ * or NULL with e->code 0 for "none". */
+struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, struct err *e);
+
+/* The option ROM of display device `device`, read into b->rom unless it is there already: from
+ * dirs (-L), or where distributions keep SeaBIOS's VGA BIOS. NULL when there is none: a machine
+ * without VGA BIOS starts all the same. */
+const struct vga_rom *backends_rom(struct backends *b, const char *device,
+                                   const struct opt_list *dirs);
+
+/* Opens filename (a path or /dev/fdset/N) as d's medium would be, without inserting it. */
+struct blk_image *drive_open_image(struct backends *b, const struct drive *d, const char *filename,
+                                   bool read_only, struct err *e);
+
+#endif

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/hmp.c - the monitor for people: a line in, text out.
+ *
+ * Commands and their output are spelt as QEMU's, which scripts parse; the prompt is "(qemu) " for
+ * the same reason. Left out: line editing (rlwrap does it) and expressions. Reference:
+ * docs/qmp.md 7.
+ */
+#include "dm/monitor.h"
+
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+#include "dm/hmp-info.h"
+#include "dm/keel.h"
+#include "dm/keys.h"
+#include "dm/qmp-block.h"
+#include "ui/con.h"
+#include "ui/vnc.h"
+#include "xen-glue/xen.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_WORDS 16
+#define MAX_LINE 4096
+
+struct hmp_call {
+    struct keel *k;
+    struct text *out;
+    char *word[MAX_WORDS + 1]; /* the command itself is word[0]; unused ones are "" */
+    char format[16];           /* what followed a "/" word: "4xb" */
+    bool force;                /* -f was given */
+};
+
+static void report(struct hmp_call *c, int ret, const struct err *e)
+{
+    if (ret < 0) {
+        text_add(c->out, "Error: %s\r\n", e->msg);
+    }
+}
+
+static void do_cont(struct hmp_call *c)
+{
+    struct err e;
+    report(c, keel_cont(c->k, &e), &e);
+}
+
+static void do_stop(struct hmp_call *c)
+{
+    keel_stop(c->k);
+}
+
+static void do_quit(struct hmp_call *c)
+{
+    keel_quit(c->k, false, "host-qmp-quit");
+}
+
+static void do_reset(struct hmp_call *c)
+{
+    if (c->k->xen) {
+        xen_shutdown(c->k->xen, POWER_RESET);
+    }
+    keel_reset(c->k, false, "host-qmp-system-reset");
+}
+
+static void do_powerdown(struct hmp_call *c)
+{
+    keel_powerdown(c->k);
+}
+
+static void do_info(struct hmp_call *c)
+{
+    if (!hmp_info(c->k, c->word[1], c->out)) {
+        text_add(c->out, "unknown command: 'info %s'\r\n", c->word[1]);
+    }
+}
+
+static void do_screendump(struct hmp_call *c)
+{
+    struct err e;
+    const char *file = c->word[1], *dot = strrchr(file, '.');
+    const char *format = dot && strcmp(dot, ".png") == 0 ? "png" : "ppm";
+    report(c, con_screendump(c->k->be.con, file, format, &e), &e);
+}
+
+/* "ctrl-alt-f1", or numbers: "0x1d-0x38". */
+static void do_sendkey(struct hmp_call *c)
+{
+    uint16_t codes[16];
+    size_t n = 0;
+    char *save, *name = strtok_r(c->word[1], "-", &save);
+    for (; name && n < ARRAY_SIZE(codes); name = strtok_r(NULL, "-", &save)) {
+        uint64_t number;
+        bool digits = strncmp(name, "0x", 2) == 0 && parse_u64(name, 0xff, &number) == 0;
+        codes[n] = digits ? key_number(number) : key_qcode(name);
+        if (!codes[n++]) {
+            text_add(c->out, "invalid parameter: %s\r\n", name);
+            return;
+        }
+    }
+    keys_press(c->k->be.con, codes, n);
+}
+
+static struct drive *find_drive(struct hmp_call *c)
+{
+    struct drive *d = drive_find_any(&c->k->be, c->word[1], c->word[1]);
+    if (!d) {
+        text_add(c->out, "Error: Device '%s' not found\r\n", c->word[1]);
+    }
+    return d;
+}
+
+static void do_eject(struct hmp_call *c)
+{
+    struct err e;
+    struct drive *d = find_drive(c);
+    if (d) {
+        report(c, drive_eject(c->k, d, c->force, &e), &e);
+    }
+}
+
+static void change_vnc(struct hmp_call *c)
+{
+    struct err e;
+    if (!c->k->vnc || strcmp(c->word[2], "password") != 0) {
+        text_add(c->out, "Error: only the password of a running VNC server can change\r\n");
+        return;
+    }
+    report(c, vnc_set_password(c->k->vnc, c->word[3], &e), &e);
+}
+
+static void do_change(struct hmp_call *c)
+{
+    struct err e;
+    if (strcmp(c->word[1], "vnc") == 0) {
+        change_vnc(c);
+        return;
+    }
+    struct drive *d = find_drive(c);
+    if (d) {
+        report(c, drive_change(c->k, d, c->word[2], c->force, &e), &e);
+    }
+}
+
+/* ---- ports and memory ---- */
+
+/* Size in bytes that a format names ("b", "h", "w", "l" in i/o; "4xb" in xp), or fallback. */
+static unsigned format_size(const struct hmp_call *c, unsigned fallback)
+{
+    const char *f = c->format;
+    size_t n = strlen(f);
+    switch (n ? f[n - 1] : 0) {
+    case 'b':
+        return 1;
+    case 'h':
+        return 2;
+    case 'w':
+    case 'l':
+        return 4;
+    case 'g':
+        return 8;
+    default:
+        return fallback;
+    }
+}
+
+static bool parse_number(struct hmp_call *c, const char *text, uint64_t max, uint64_t *out)
+{
+    if (parse_u64(text, max, out) < 0) {
+        text_add(c->out, "invalid number: '%s'\r\n", text);
+        return false;
+    }
+    return true;
+}
+
+/* The door takes the machine lock, which the loop holds around every command. */
+static uint64_t unlocked_io(struct keel *k, uint64_t port, unsigned size, bool write, uint64_t v)
+{
+    machine_leave(k->m);
+    if (write) {
+        io_write(k->m, IO_PIO, port, size, v);
+    } else {
+        v = io_read(k->m, IO_PIO, port, size);
+    }
+    machine_enter(k->m);
+    return v;
+}
+
+static void do_in(struct hmp_call *c)
+{
+    uint64_t port;
+    unsigned size = format_size(c, 1);
+    if (parse_number(c, c->word[1], 0xffff, &port)) {
+        text_add(c->out, "port%c[0x%04x] = 0x%0*llx\r\n",
+                 size == 1   ? 'b'
+                 : size == 2 ? 'w'
+                             : 'l',
+                 (unsigned)port, (int)size * 2,
+                 (unsigned long long)unlocked_io(c->k, port, size, false, 0));
+    }
+}
+
+static void do_out(struct hmp_call *c)
+{
+    uint64_t port, v;
+    if (parse_number(c, c->word[1], 0xffff, &port) && parse_number(c, c->word[2], ~0u, &v)) {
+        unlocked_io(c->k, port, format_size(c, 1), true, v);
+    }
+}
+
+static void dump_item(struct hmp_call *c, uint64_t at, unsigned size, bool first, bool last)
+{
+    uint64_t v = 0;
+    if (first) {
+        text_add(c->out, "%016llx:", (unsigned long long)at);
+    }
+    if (gmem_read(c->k->m, at, &v, size) < 0) {
+        text_add(c->out, " Cannot access memory");
+    } else {
+        text_add(c->out, " 0x%0*llx", (int)size * 2, (unsigned long long)v);
+    }
+    if (last) {
+        text_add(c->out, "\r\n");
+    }
+}
+
+static void do_xp(struct hmp_call *c)
+{
+    uint64_t at;
+    unsigned size = format_size(c, 4), line = 16 / size;
+    unsigned long count = strtoul(c->format, NULL, 10);
+    count = count ? count : 1;
+    if (!parse_number(c, c->word[1], UINT64_MAX, &at)) {
+        return;
+    }
+    for (unsigned long i = 0; i < count && i < 65536; i++) {
+        dump_item(c, at + i * size, size, i % line == 0, i % line == line - 1 || i + 1 == count);
+    }
+}
+
+static void do_help(struct hmp_call *c);
+
+static const struct hmp_command {
+    const char *names; /* blank-separated */
+    unsigned args;     /* words it needs */
+    const char *help;
+    void (*run)(struct hmp_call *c);
+} commands[] = {
+    { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
+    { "cont c", 0, "let the guest run", do_cont },
+    { "eject", 1, "[-f] DRIVE", do_eject },
+    { "help ?", 0, "this list", do_help },
+    { "i", 1, "/b|w|l PORT", do_in },
+    { "info", 1, "WHAT", do_info },
+    { "o", 2, "/b|w|l PORT VALUE", do_out },
+    { "quit q", 0, "end Keel", do_quit },
+    { "screendump", 1, "FILE, PPM or .png", do_screendump },
+    { "sendkey", 1, "KEY-KEY-...", do_sendkey },
+    { "stop s", 0, "stop the guest's devices", do_stop },
+    { "system_powerdown", 0, "press the power button", do_powerdown },
+    { "system_reset", 0, "press the reset button", do_reset },
+    { "xp", 1, "/COUNTxSIZE ADDRESS, guest-physical", do_xp },
+};
+
+static void do_help(struct hmp_call *c)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        text_add(c->out, "%s %s\r\n", commands[i].names, commands[i].help);
+    }
+    text_add(c->out, "info ");
+    hmp_info_names(c->out);
+}
+
+static bool has_name(const char *names, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *p = names; *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        if (len == n && strncmp(p, name, n) == 0) {
+            return true;
+        }
+        p += len;
+    }
+    return false;
+}
+
+/* Splits line (changed) into words, taking "/format" and -f out. Returns how many there are. */
+static unsigned split(struct hmp_call *c, char *line)
+{
+    unsigned n = 0;
+    char *save, *w = strtok_r(line, " \t\r\n", &save);
+    for (; w && n < MAX_WORDS; w = strtok_r(NULL, " \t\r\n", &save)) {
+        if (n == 1 && w[0] == '/' &&
+            (c->word[0][0] == 'i' || c->word[0][0] == 'o' || c->word[0][0] == 'x')) {
+            snprintf(c->format, sizeof(c->format), "%s", w + 1);
+        } else if (n >= 1 && strcmp(w, "-f") == 0) {
+            c->force = true;
+        } else {
+            c->word[n++] = w;
+        }
+    }
+    return n;
+}
+
+static void run_words(struct hmp_call *c, unsigned n)
+{
+    char *slash = strchr(c->word[0], '/'); /* "xp/4xb" */
+    if (slash) {
+        snprintf(c->format, sizeof(c->format), "%s", slash + 1);
+        *slash = '\0';
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (!has_name(commands[i].names, c->word[0])) {
+            continue;
+        }
+        if (n - 1 < commands[i].args) {
+            text_add(c->out, "%s: needs %s\r\n", c->word[0], commands[i].help);
+            return;
+        }
+        commands[i].run(c);
+        return;
+    }
+    text_add(c->out, "unknown command: '%s'\r\n", c->word[0]);
+}
+
+void hmp_run(struct keel *k, const char *line, struct text *out)
+{
+    struct hmp_call c = { .k = k, .out = out };
+    char nothing[1] = "", *copy = xstrdup(line);
+    for (unsigned i = 0; i <= MAX_WORDS; i++) {
+        c.word[i] = nothing;
+    }
+    unsigned n = split(&c, copy);
+    if (n > 0) {
+        run_words(&c, n);
+    }
+    free(copy);
+}
+
+/* ---- on a stream ---- */
+
+static void prompt(struct monitor *mon)
+{
+    monitor_put(mon, "(qemu) ", 7);
+}
+
+void hmp_greet(struct monitor *mon)
+{
+    static const char hello[] =
+        "Keel " KEEL_VERSION " monitor - type 'help' for more information\r\n";
+    monitor_put(mon, hello, sizeof(hello) - 1);
+    prompt(mon);
+}
+
+static void run_line(struct monitor *mon)
+{
+    struct text out = { 0 };
+    hmp_run(mon->k, mon->line.p ? mon->line.p : "", &out);
+    if (out.len) {
+        monitor_put(mon, out.p, out.len);
+    }
+    text_free(&out);
+    text_free(&mon->line);
+    prompt(mon);
+}
+
+void hmp_feed(struct monitor *mon, const char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] == '\n' || (p[i] == '\r' && (i + 1 == len || p[i + 1] != '\n'))) {
+            run_line(mon);
+        } else if (p[i] != '\r' && p[i] != '\0' && mon->line.len < MAX_LINE) {
+            text_put(&mon->line, &p[i], 1);
+        }
+    }
+}

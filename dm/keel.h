@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/keel.h - one running Keel: the machine, what stands behind it, and who commands it.
+ *
+ * Everything here runs on the loop thread under the machine lock, which the loop takes for every
+ * callback. The one call from elsewhere is the machine's on_power, which only posts to the loop.
+ */
+#ifndef DM_KEEL_H
+#define DM_KEEL_H
+
+#include "dm/backends.h"
+#include "dm/base/ev.h"
+#include "dm/options.h"
+#include "hw/test/debug-exit.h"
+#include "ioreq/machine.h"
+
+struct flat_host;
+struct monitor;
+struct qtest;
+struct taps;
+struct vnc;
+struct xen;
+
+struct keel {
+    struct options o;
+    int argc;
+    char **argv; /* what o was parsed from */
+    struct ev_loop *loop;
+    struct backends be;
+    struct machine *m;
+    struct flat_host *flat; /* qtest, and machine "none" */
+    struct xen *xen;
+    struct vnc *vnc;
+    struct monitor *monitors;
+    struct qtest *qtest;
+    struct taps *taps; /* recording */
+    unsigned next_monitor;
+    unsigned mouse_buttons; /* as input-send-event left them */
+
+    uint64_t cpu_here[8]; /* vCPUs that are plugged in, one bit each */
+    char cpu_id[512][16]; /* ids of those plugged in later */
+
+    struct ev_post power; /* a power event waits to be looked at */
+    unsigned power_events;
+    struct debug_exit_hook exit_hook;
+    struct ev_fd signals;
+    int exit_code;
+};
+
+/* start.c: builds everything. 0, or -errno with e; keel_fini cleans up either way. */
+int keel_start(struct keel *k, struct err *e);
+/* Turns the loop until somebody asks for the end. */
+void keel_run(struct keel *k);
+void keel_fini(struct keel *k);
+
+/* run.c: run states. The texts are QEMU's. */
+const char *run_state_name(enum run_state s);
+/* 0, or -EBUSY with e when the guest may not run (it is off, or its state has not arrived). */
+int keel_cont(struct keel *k, struct err *e);
+void keel_stop(struct keel *k);
+/* guest: it asked for it itself; reason as in QMP's RESET event. */
+void keel_reset(struct keel *k, bool guest, const char *reason);
+/* Tells everybody, makes disks safe, ends the loop. */
+void keel_quit(struct keel *k, bool guest, const char *reason);
+void keel_powerdown(struct keel *k);
+/* Listens to the machine's power events. */
+void keel_watch_power(struct keel *k);
+
+/* save.c: 0, or -errno with e. */
+int keel_save(struct keel *k, const char *filename, struct err *e);
+/* incoming: "fd:N" or "file:PATH"; or a path or /dev/fdset/N. */
+int keel_load_incoming(struct keel *k, const char *incoming, struct err *e);
+int keel_load(struct keel *k, const char *filename, struct err *e);
+
+/* cpus.c: the vCPUs as far as a device model knows them. */
+bool cpu_present(const struct keel *k, unsigned cpu);
+/* 0, or -errno with e: no such socket, already there, or id taken. */
+int cpu_plug(struct keel *k, unsigned cpu, const char *id, struct err *e);
+
+/* sandbox.c: what can be checked and opened before (user, directory), and the step itself. */
+int sandbox_enter(const struct options *o, struct err *e);
+
+/* qtest.c */
+int qtest_open(struct keel *k, struct err *e);
+void qtest_close(struct keel *k);
+
+#endif

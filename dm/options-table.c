@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/options-table.c - every command line option of QEMU for x86, and what Keel does with it.
+ *
+ * Reference: qemu(1) 7.2 to 10, xl's libxl_dm.c for the ones a toolstack writes, docs/cli.md.
+ */
+#include "dm/options.h"
+
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TAKER(name)                                                                                \
+    static int name(struct options *o, const char *arg, struct keyval *kv, struct err *e)
+#define NOT_YET(e, what) err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", what)
+
+/* Options that only set something. */
+#define FLAG(name, statement)                                                                      \
+    TAKER(name)                                                                                    \
+    {                                                                                              \
+        (void)o, (void)arg, (void)kv, (void)e;                                                     \
+        statement;                                                                                 \
+        return 0;                                                                                  \
+    }
+FLAG(take_chroot, o->chroot = arg)
+FLAG(take_daemonize, o->daemonize = true)
+FLAG(take_log_file, o->log_file = arg)
+FLAG(take_help, o->action = ACT_HELP)
+FLAG(take_version, o->action = ACT_VERSION)
+FLAG(take_keymap, o->keymap = arg)
+FLAG(take_record, o->record = arg)
+FLAG(take_no_acpi, o->acpi = false)
+FLAG(take_no_reboot, o->no_reboot = true)
+FLAG(take_no_shutdown, o->no_shutdown = true)
+FLAG(take_nothing, (void)0)
+FLAG(take_nodefaults, o->nodefaults = true)
+FLAG(take_nographic, o->nographic = true)
+FLAG(take_pidfile, o->pidfile = arg)
+FLAG(take_qtest, o->qtest = arg)
+FLAG(take_qtest_log, o->qtest_log = arg)
+FLAG(take_runas, o->runas = arg)
+FLAG(take_stopped, o->stopped = true)
+FLAG(take_domid_restrict, o->domid_restrict = true)
+FLAG(take_data_dir, opt_list_add(&o->data_dirs, kv))
+FLAG(take_chardev, opt_list_add(&o->chardevs, kv))
+FLAG(take_debugcon, opt_list_add(&o->debugcons, kv))
+FLAG(take_monitor, opt_list_add(&o->monitors, kv))
+FLAG(take_qmp, opt_list_add(&o->qmps, kv))
+FLAG(take_serial, opt_list_add(&o->serials, kv))
+FLAG(take_drive, opt_list_add(&o->drives, kv))
+FLAG(take_vnc, opt_list_add(&o->vncs, kv))
+FLAG(take_add_fd, opt_list_add(&o->add_fds, kv))
+
+static const struct opt_param accel_params[] = {
+    { "accel", "string", false },
+    { "thread", "string", true },
+    { "tb-size", "number", true },
+    { "kernel-irqchip", "string", true },
+    { 0 },
+};
+
+/* accel=a:b:c lists choices in order; the first that Keel has wins, as in QEMU. */
+static int set_accel(struct options *o, const char *list, struct err *e)
+{
+    size_t len;
+    for (const char *p = list; *p; p += len + (p[len] == ':')) {
+        len = strcspn(p, ":");
+        if (len == 3 && strncmp(p, "xen", len) == 0) {
+            o->accel = ACCEL_XEN;
+            return 0;
+        }
+        if (len == 5 && strncmp(p, "qtest", len) == 0) {
+            o->accel = ACCEL_QTEST;
+            return 0;
+        }
+    }
+    static const char *const known[] = { "tcg", "kvm", "hax", "whpx", "hvf", "nvmm", "mshv" };
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (strncmp(list, known[i], strlen(known[i])) == 0) {
+            return NOT_YET(e, list);
+        }
+    }
+    return err_set(e, -EINVAL, "%s: unknown accelerator", list);
+}
+
+TAKER(take_accel)
+{
+    if (strcmp(arg, "help") == 0) {
+        o->action = ACT_ACCEL_HELP;
+        return 0;
+    }
+    const char *name = keyval_get(kv, "accel");
+    return name ? set_accel(o, name, e) : err_set(e, -EINVAL, "accel: missing");
+}
+
+static const struct opt_param machine_params[] = {
+    { "type", "string", false },
+    { "accel", "string", false },
+    { "suppress-vmdesc", "boolean", false },
+    { "max-ram-below-4g", "size", false },
+    { "acpi", "boolean", false },
+    { "igd-passthru", "boolean", true },
+    { "kernel-irqchip", "string", true },
+    { "vmport", "string", true },
+    { "dump-guest-core", "boolean", true },
+    { "mem-merge", "boolean", true },
+    { "usb", "boolean", true },
+    { "hmat", "boolean", true },
+    { "smm", "string", true },
+    { "hpet", "boolean", true },
+    { "pflash0", "string", true },
+    { "pflash1", "string", true },
+    { "memory-backend", "string", true },
+    { "memory-encryption", "string", true },
+    { "graphics", "boolean", true },
+    { 0 },
+};
+
+static int set_machine(struct options *o, const char *name, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum machine_kind kind;
+    } have[] = { { "xenfv", MACHINE_XENFV }, { "pc", MACHINE_PC }, { "none", MACHINE_NONE } };
+    static const char *const known[] = { "pc-i440fx-", "pc-q35-", "q35",    "isapc",
+                                         "microvm",    "xenpv",   "xenpvh", "xenfv-" };
+    for (size_t i = 0; i < ARRAY_SIZE(have); i++) {
+        if (strcmp(name, have[i].name) == 0) {
+            o->machine = have[i].kind;
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (strncmp(name, known[i], strlen(known[i])) == 0) {
+            return NOT_YET(e, name);
+        }
+    }
+    return err_set(e, -EINVAL, "%s: unknown machine (-machine help lists them)", name);
+}
+
+TAKER(take_machine)
+{
+    const char *type = keyval_get(kv, "type"), *accel = keyval_get(kv, "accel");
+    bool vmdesc; /* Keel's stream has no such appendix */
+    if (type && (strcmp(type, "help") == 0 || strcmp(type, "?") == 0)) {
+        o->action = ACT_MACHINE_HELP;
+        return 0;
+    }
+    (void)arg;
+    int ret = type ? set_machine(o, type, e) : 0;
+    if (ret == 0 && accel) {
+        ret = set_accel(o, accel, e);
+    }
+    if (ret == 0) {
+        ret = keyval_bool(kv, "suppress-vmdesc", &vmdesc, e);
+    }
+    if (ret == 0) {
+        ret = keyval_bool(kv, "acpi", &o->acpi, e);
+    }
+    if (ret == 0) {
+        ret = keyval_size(kv, "max-ram-below-4g", 1, &o->max_ram_below_4g, e);
+    }
+    if (ret == 0 && o->max_ram_below_4g > 1ull << 32) {
+        ret = err_set(e, -EINVAL, "max-ram-below-4g: more than 4G");
+    }
+    return ret;
+}
+
+static const struct opt_param memory_params[] = {
+    { "size", "size", false },
+    { "slots", "number", true },
+    { "maxmem", "size", true },
+    { 0 },
+};
+
+TAKER(take_memory)
+{
+    (void)arg;
+    int ret = keyval_size(kv, "size", 1ull << 20, &o->ram_bytes, e);
+    if (ret == 0 && (o->ram_bytes < 1ull << 20 || o->ram_bytes > 1ull << 44)) {
+        ret = err_set(e, -EINVAL, "expected 1M to 16T");
+    }
+    return ret;
+}
+
+static const struct opt_param smp_params[] = {
+    { "cpus", "number", false },    { "maxcpus", "number", false },
+    { "sockets", "number", false }, { "dies", "number", true },
+    { "clusters", "number", true }, { "cores", "number", true },
+    { "threads", "number", true },  { 0 },
+};
+
+TAKER(take_smp)
+{
+    uint32_t sockets; /* every vCPU is a socket of its own */
+    (void)arg;
+    int ret = keyval_u32(kv, "cpus", &o->cpus, e);
+    if (ret == 0) {
+        ret = keyval_u32(kv, "maxcpus", &o->max_cpus, e);
+    }
+    if (ret == 0) {
+        ret = keyval_u32(kv, "sockets", &sockets, e);
+    }
+    if (ret == 0 && (o->cpus < 1 || o->cpus > 512 || o->max_cpus > 512)) {
+        ret = err_set(e, -EINVAL, "expected 1 to 512 CPUs");
+    }
+    return ret;
+}
+
+static const struct opt_param name_params[] = {
+    { "guest", "string", false },
+    { "process", "string", true },
+    { "debug-threads", "boolean", false },
+    { 0 },
+};
+
+TAKER(take_name)
+{
+    bool debug_threads; /* Keel's threads always have names */
+    (void)arg;
+    o->name = keyval_get(kv, "guest");
+    return keyval_bool(kv, "debug-threads", &debug_threads, e);
+}
+
+static bool uuid_ok(const char *s)
+{
+    for (int i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? s[i] != '-' : !s[i] || !strchr("0123456789abcdefABCDEF", s[i])) {
+            return false;
+        }
+    }
+    return s[36] == '\0';
+}
+
+TAKER(take_uuid)
+{
+    (void)kv;
+    o->uuid = arg;
+    return uuid_ok(arg) ? 0 : err_set(e, -EINVAL, "not a UUID");
+}
+
+TAKER(take_domid)
+{
+    uint64_t v;
+    (void)kv;
+    /* Above are Xen's own names: 0x7ff0 DOMID_SELF and up. */
+    if (parse_u64(arg, 0x7fef, &v) < 0) {
+        return err_set(e, -EINVAL, "expected a domain id from 0 to 32751");
+    }
+    o->domid = (long)v;
+    return 0;
+}
+
+static const struct opt_param boot_params[] = {
+    { "order", "string", false },      { "once", "string", true },
+    { "menu", "boolean", true },       { "splash", "string", true },
+    { "splash-time", "number", true }, { "reboot-timeout", "number", true },
+    { "strict", "boolean", true },     { 0 },
+};
+
+TAKER(take_boot)
+{
+    const char *order = keyval_get(kv, "order");
+    unsigned seen = 0;
+    (void)arg;
+    for (const char *p = order; p && *p; p++) {
+        if (*p < 'a' || *p > 'p') {
+            return err_set(e, -EINVAL, "order=%s: drive letters go from a to p", order);
+        }
+        if (seen & 1u << (*p - 'a')) {
+            return err_set(e, -EINVAL, "order=%s: '%c' comes twice", order, *p);
+        }
+        seen |= 1u << (*p - 'a');
+    }
+    o->boot = order;
+    return 0;
+}
+
+static const struct opt_param rtc_params[] = {
+    { "base", "string", false },
+    { "clock", "string", false },
+    { "driftfix", "string", false },
+    { 0 },
+};
+
+TAKER(take_rtc)
+{
+    static const char *const utc[] = { "utc", NULL }, *const host[] = { "host", NULL },
+                             *const none[] = { "none", NULL };
+    (void)o, (void)arg;
+    int ret = keyval_only(kv, "base", utc, e);
+    if (ret == 0) {
+        ret = keyval_only(kv, "clock", host, e);
+    }
+    return ret ? ret : keyval_only(kv, "driftfix", none, e);
+}
+
+static const struct opt_param run_with_params[] = {
+    { "chroot", "string", false },
+    { "user", "string", false },
+    { "async-teardown", "boolean", true },
+    { "exit-with-parent", "boolean", true },
+    { 0 },
+};
+
+TAKER(take_run_with)
+{
+    const char *dir = keyval_get(kv, "chroot"), *user = keyval_get(kv, "user");
+    (void)arg, (void)e;
+    o->chroot = dir ? dir : o->chroot;
+    o->runas = user ? user : o->runas;
+    return 0;
+}
+
+static const struct opt_param mon_params[] = {
+    { "chardev", "string", false },
+    { "mode", "string", false },
+    { "pretty", "boolean", true },
+    { 0 },
+};
+
+TAKER(take_mon)
+{
+    const char *mode = keyval_get(kv, "mode");
+    (void)arg;
+    if (!keyval_get(kv, "chardev")) {
+        return err_set(e, -EINVAL, "chardev: missing");
+    }
+    if (mode && strcmp(mode, "control") != 0 && strcmp(mode, "readline") != 0) {
+        return err_set(e, -EINVAL, "mode=%s: expected control or readline", mode);
+    }
+    opt_list_add(&o->mons, kv);
+    return 0;
+}
+
+static const struct opt_param add_fd_params[] = {
+    { "fd", "number", false },
+    { "set", "number", false },
+    { "opaque", "string", false },
+    { 0 },
+};
+
+static const struct opt_param vnc_params[] = {
+    { "vnc", "string", false },
+    { "to", "number", false },
+    { "password", "boolean", false },
+    { "id", "string", false },
+    { "websocket", "string", true },
+    { "reverse", "boolean", true },
+    { "password-secret", "string", true },
+    { "tls-creds", "string", true },
+    { "tls-authz", "string", true },
+    { "sasl", "boolean", true },
+    { "sasl-authz", "string", true },
+    { "acl", "boolean", true },
+    { "lossy", "boolean", true },
+    { "non-adaptive", "boolean", true },
+    { "share", "string", true },
+    { "display", "string", true },
+    { "head", "number", true },
+    { "lock-key-sync", "boolean", true },
+    { "key-delay-ms", "number", true },
+    { "connections", "number", true },
+    { "audiodev", "string", true },
+    { "power-control", "boolean", true },
+    { "ipv4", "boolean", true },
+    { "ipv6", "boolean", true },
+    { 0 },
+};
+
+static const struct opt_param drive_params[] = {
+    { "file", "string", false },
+    { "if", "string", false },
+    { "index", "number", false },
+    { "bus", "number", false },
+    { "unit", "number", false },
+    { "media", "string", false },
+    { "id", "string", false },
+    { "format", "string", false },
+    { "cache", "string", false },
+    { "aio", "string", false },
+    { "readonly", "boolean", false },
+    { "read-only", "boolean", false },
+    { "discard", "string", false },
+    { "detect-zeroes", "string", false },
+    { "snapshot", "boolean", true },
+    { "rerror", "string", true },
+    { "werror", "string", true },
+    { "copy-on-read", "boolean", true },
+    { "serial", "string", true },
+    { "addr", "string", true },
+    { "driver", "string", true },
+    { "node-name", "string", true },
+    { "cache.direct", "boolean", true },
+    { "cache.no-flush", "boolean", true },
+    { "cache.writeback", "boolean", true },
+    { "throttling.bps-total", "number", true },
+    { "bps", "number", true },
+    { "bps_rd", "number", true },
+    { "bps_wr", "number", true },
+    { "iops", "number", true },
+    { "iops_rd", "number", true },
+    { "iops_wr", "number", true },
+    { "group", "string", true },
+    { 0 },
+};
+
+/* -hda FILE and its kin are short for -drive file=FILE,... */
+static int add_drive(struct options *o, const char *file, const char *interface, const char *index,
+                     const char *media)
+{
+    struct keyval *kv = opt_keyval(o, "", NULL);
+    keyval_add(kv, "file", file);
+    keyval_add(kv, "if", interface);
+    keyval_add(kv, "index", index);
+    keyval_add(kv, "media", media);
+    opt_list_add(&o->drives, kv);
+    return 0;
+}
+FLAG(take_hda, add_drive(o, arg, "ide", "0", "disk"))
+FLAG(take_hdb, add_drive(o, arg, "ide", "1", "disk"))
+FLAG(take_hdc, add_drive(o, arg, "ide", "2", "disk"))
+FLAG(take_hdd, add_drive(o, arg, "ide", "3", "disk"))
+FLAG(take_cdrom, add_drive(o, arg, "ide", "2", "cdrom"))
+FLAG(take_fda, add_drive(o, arg, "floppy", "0", "disk"))
+FLAG(take_fdb, add_drive(o, arg, "floppy", "1", "disk"))
+
+TAKER(take_device)
+{
+    const char *driver = keyval_get(kv, "driver");
+    if (arg[0] == '{') {
+        return NOT_YET(e, "JSON syntax");
+    }
+    if (!driver || !*driver) {
+        return err_set(e, -EINVAL, "driver: missing");
+    }
+    opt_list_add(&o->devices, kv);
+    if (strcmp(driver, "help") == 0 || strcmp(driver, "?") == 0 || keyval_get(kv, "help") ||
+        keyval_get(kv, "?")) {
+        o->action = ACT_DEVICE_HELP;
+    }
+    return 0;
+}
+
+TAKER(take_global)
+{
+    const char *dot = strchr(arg, '.'), *eq = strchr(arg, '=');
+    if (!dot || !eq || dot > eq) {
+        return err_set(e, -EINVAL, "expected DEVICE.PROPERTY=VALUE");
+    }
+    opt_list_add(&o->globals, kv);
+    return 0;
+}
+
+TAKER(take_display)
+{
+    const char *type = keyval_get(kv, "type");
+    (void)o, (void)arg;
+    if (type && strcmp(type, "none") == 0) {
+        return keyval_done(kv, e);
+    }
+    return NOT_YET(e, type ? type : "display");
+}
+
+TAKER(take_vga)
+{
+    (void)kv;
+    o->vga = arg;
+    if (strcmp(arg, "std") == 0 || strcmp(arg, "cirrus") == 0 || strcmp(arg, "none") == 0) {
+        return 0;
+    }
+    return NOT_YET(e, arg);
+}
+
+TAKER(take_net)
+{
+    const char *type = keyval_get(kv, "type");
+    (void)o, (void)arg;
+    return type && strcmp(type, "none") == 0 ? 0 : NOT_YET(e, type ? type : "network");
+}
+
+TAKER(take_audio)
+{
+    const char *driver = keyval_get(kv, "driver");
+    (void)o, (void)arg;
+    return driver && strcmp(driver, "none") == 0 ? 0 : NOT_YET(e, driver ? driver : "sound");
+}
+
+TAKER(take_incoming)
+{
+    (void)kv;
+    o->incoming = arg;
+    if (strncmp(arg, "fd:", 3) == 0 || strncmp(arg, "file:", 5) == 0) {
+        return 0;
+    }
+    return NOT_YET(e, arg);
+}
+
+const struct opt_def opt_table[] = {
+    /* name, takes argument, have, parameters, implied key, taker, help */
+    { "D", true, true, NULL, NULL, take_log_file,
+      "FILE  append messages to FILE in place of standard error" },
+    { "L", true, true, NULL, NULL, take_data_dir, "DIR  look for option ROM images here first" },
+    { "M", true, true, machine_params, "type", take_machine, "NAME[,...]  same as -machine" },
+    { "S", false, true, NULL, NULL, take_stopped, " start stopped, until `cont`" },
+    { "accel", true, true, accel_params, "accel", take_accel,
+      "NAME  who owns the vCPUs: xen, or qtest for device tests" },
+    { "acpitable", true, false, NULL, NULL, NULL, NULL },
+    { "action", true, false, NULL, NULL, NULL, NULL },
+    { "add-fd", true, true, add_fd_params, NULL, take_add_fd,
+      "fd=N,set=M[,opaque=TEXT]  put an inherited descriptor into /dev/fdset/M" },
+    { "alt-grab", false, false, NULL, NULL, NULL, NULL },
+    { "append", true, false, NULL, NULL, NULL, NULL },
+    { "async-teardown", false, false, NULL, NULL, NULL, NULL },
+    { "audio", true, true, NULL, "driver", take_audio, "none  no sound" },
+    { "audio-help", false, false, NULL, NULL, NULL, NULL },
+    { "audiodev", true, true, NULL, "driver", take_audio, "none,id=ID  no sound" },
+    { "balloon", true, false, NULL, NULL, NULL, NULL },
+    { "bios", true, false, NULL, NULL, NULL, NULL },
+    { "blockdev", true, false, NULL, NULL, NULL, NULL },
+    { "boot", true, true, boot_params, "order", take_boot,
+      "[order=]LETTERS  a floppy, c disk, d CD-ROM, n network" },
+    { "bootp", true, false, NULL, NULL, NULL, NULL },
+    { "cdrom", true, true, NULL, "file", take_cdrom, "FILE  a CD-ROM image at ide.1, unit 0" },
+    { "chardev", true, true, NULL, "backend", take_chardev,
+      "KIND,id=ID[,...]  a character stream: socket, pty, file, stdio, null" },
+    { "chroot", true, true, NULL, NULL, take_chroot,
+      "DIR  change the root directory before the guest runs" },
+    { "clock", true, false, NULL, NULL, NULL, NULL },
+    { "compat", true, false, NULL, NULL, NULL, NULL },
+    { "cpu", true, false, NULL, NULL, NULL, NULL },
+    { "ctrl-grab", false, false, NULL, NULL, NULL, NULL },
+    { "curses", false, false, NULL, NULL, NULL, NULL },
+    { "d", true, false, NULL, NULL, NULL, NULL },
+    { "daemonize", false, true, NULL, NULL, take_daemonize,
+      " go to the background once the start succeeded" },
+    { "debugcon", true, true, NULL, NULL, take_debugcon, "DEV  a debug console at port 0xe9" },
+    { "device", true, true, NULL, "driver", take_device,
+      "NAME[,PROPERTY=VALUE...]  add a device; help lists them" },
+    { "dfilter", true, false, NULL, NULL, NULL, NULL },
+    { "display", true, true, NULL, "type", take_display, "none  no local window" },
+    { "drive", true, true, drive_params, "file", take_drive,
+      "[file=]FILE[,if=ide|none|floppy][,index=N][,media=disk|cdrom][,...]" },
+    { "dtb", true, false, NULL, NULL, NULL, NULL },
+    { "dump-vmstate", true, false, NULL, NULL, NULL, NULL },
+    { "echr", true, false, NULL, NULL, NULL, NULL },
+    { "enable-fips", false, false, NULL, NULL, NULL, NULL },
+    { "enable-kvm", false, false, NULL, NULL, NULL, NULL },
+    { "enable-sync-profile", false, false, NULL, NULL, NULL, NULL },
+    { "fda", true, true, NULL, "file", take_fda, "FILE  an image in the first floppy drive" },
+    { "fdb", true, true, NULL, "file", take_fdb, "FILE  an image in the second floppy drive" },
+    { "fsdev", true, false, NULL, NULL, NULL, NULL },
+    { "full-screen", false, false, NULL, NULL, NULL, NULL },
+    { "fw_cfg", true, false, NULL, NULL, NULL, NULL },
+    { "gdb", true, false, NULL, NULL, NULL, NULL },
+    { "global", true, true, NULL, NULL, take_global,
+      "DEVICE.PROPERTY=VALUE  a default for every device of that name" },
+    { "h", false, true, NULL, NULL, take_help, " this text" },
+    { "hda", true, true, NULL, "file", take_hda, "FILE  an IDE disk image" },
+    { "hdachs", true, false, NULL, NULL, NULL, NULL },
+    { "hdb", true, true, NULL, "file", take_hdb, "FILE  an IDE disk image" },
+    { "hdc", true, true, NULL, "file", take_hdc, "FILE  an IDE disk image" },
+    { "hdd", true, true, NULL, "file", take_hdd, "FILE  an IDE disk image" },
+    { "help", false, true, NULL, NULL, take_help, " this text" },
+    { "icount", true, false, NULL, NULL, NULL, NULL },
+    { "incoming", true, true, NULL, NULL, take_incoming,
+      "fd:N|file:PATH  start from saved device state" },
+    { "initrd", true, false, NULL, NULL, NULL, NULL },
+    { "iscsi", true, false, NULL, NULL, NULL, NULL },
+    { "jitdump", false, false, NULL, NULL, NULL, NULL },
+    { "k", true, true, NULL, NULL, take_keymap,
+      "NAME  keyboard layout of VNC viewers that send symbols" },
+    { "keel-record", true, true, NULL, NULL, take_record,
+      "FILE  record everything that crosses the doors" },
+    { "kernel", true, false, NULL, NULL, NULL, NULL },
+    { "kvm-shadow-memory", true, false, NULL, NULL, NULL, NULL },
+    { "loadvm", true, false, NULL, NULL, NULL, NULL },
+    { "localtime", false, false, NULL, NULL, NULL, NULL },
+    { "m", true, true, memory_params, "size", take_memory,
+      "[size=]MiB  guest memory; under Xen without video memory" },
+    { "machine", true, true, machine_params, "type", take_machine,
+      "xenfv|pc|none[,accel=xen|qtest][,max-ram-below-4g=SIZE]" },
+    { "mem-path", true, false, NULL, NULL, NULL, NULL },
+    { "mem-prealloc", false, false, NULL, NULL, NULL, NULL },
+    { "mon", true, true, mon_params, "chardev", take_mon,
+      "[chardev=]ID[,mode=control|readline]  a monitor on a character stream" },
+    { "monitor", true, true, NULL, NULL, take_monitor, "DEV  a monitor for people on DEV" },
+    { "msg", true, false, NULL, NULL, NULL, NULL },
+    { "mtdblock", true, false, NULL, NULL, NULL, NULL },
+    { "name", true, true, name_params, "guest", take_name, "NAME  the guest's name" },
+    { "net", true, true, NULL, "type", take_net, "none  no emulated network" },
+    { "netdev", true, false, NULL, NULL, NULL, NULL },
+    { "nic", true, true, NULL, "type", take_net, "none  no emulated network" },
+    { "no-acpi", false, true, NULL, NULL, take_no_acpi, " no ACPI power management registers" },
+    { "no-fd-bootchk", false, false, NULL, NULL, NULL, NULL },
+    { "no-frame", false, false, NULL, NULL, NULL, NULL },
+    { "no-hpet", false, false, NULL, NULL, NULL, NULL },
+    { "no-kvm", false, false, NULL, NULL, NULL, NULL },
+    { "no-kvm-irqchip", false, false, NULL, NULL, NULL, NULL },
+    { "no-kvm-pit", false, false, NULL, NULL, NULL, NULL },
+    { "no-kvm-pit-reinjection", false, false, NULL, NULL, NULL, NULL },
+    { "no-quit", false, false, NULL, NULL, NULL, NULL },
+    { "no-reboot", false, true, NULL, NULL, take_no_reboot, " power off where the guest resets" },
+    { "no-shutdown", false, true, NULL, NULL, take_no_shutdown, " stay when the guest powers off" },
+    { "no-user-config", false, true, NULL, NULL, take_nothing,
+      " Keel reads no configuration files anyway" },
+    { "nodefaults", false, true, NULL, NULL, take_nodefaults, " only the devices asked for" },
+    { "nographic", false, true, NULL, NULL, take_nographic,
+      " no screen; serial port and monitor go to standard input and output" },
+    { "numa", true, false, NULL, NULL, NULL, NULL },
+    { "object", true, false, NULL, NULL, NULL, NULL },
+    { "one-insn-per-tb", false, false, NULL, NULL, NULL, NULL },
+    { "only-migratable", false, false, NULL, NULL, NULL, NULL },
+    { "option-rom", true, false, NULL, NULL, NULL, NULL },
+    { "overcommit", true, false, NULL, NULL, NULL, NULL },
+    { "parallel", true, false, NULL, NULL, NULL, NULL },
+    { "perfmap", false, false, NULL, NULL, NULL, NULL },
+    { "pflash", true, false, NULL, NULL, NULL, NULL },
+    { "pidfile", true, true, NULL, NULL, take_pidfile, "FILE  write the process id to FILE" },
+    { "plugin", true, false, NULL, NULL, NULL, NULL },
+    { "portrait", false, false, NULL, NULL, NULL, NULL },
+    { "preconfig", false, false, NULL, NULL, NULL, NULL },
+    { "qmp", true, true, NULL, NULL, take_qmp, "DEV  a QMP monitor on DEV" },
+    { "qmp-pretty", true, false, NULL, NULL, NULL, NULL },
+    { "qtest", true, true, NULL, NULL, take_qtest, "DEV  the device test protocol on DEV" },
+    { "qtest-log", true, true, NULL, NULL, take_qtest_log,
+      "FILE  copy the device test protocol to FILE" },
+    { "readconfig", true, false, NULL, NULL, NULL, NULL },
+    { "realtime", true, false, NULL, NULL, NULL, NULL },
+    { "redir", true, false, NULL, NULL, NULL, NULL },
+    { "rotate", true, false, NULL, NULL, NULL, NULL },
+    { "rtc", true, true, rtc_params, NULL, take_rtc, "base=utc  the clock is Xen's" },
+    { "run-with", true, true, run_with_params, NULL, take_run_with,
+      "[chroot=DIR][,user=NAME|UID:GID]" },
+    { "runas", true, true, NULL, NULL, take_runas,
+      "NAME|UID:GID  become this user before the guest runs" },
+    { "s", false, false, NULL, NULL, NULL, NULL },
+    { "sandbox", true, false, NULL, NULL, NULL, NULL },
+    { "sd", true, false, NULL, NULL, NULL, NULL },
+    { "sdl", false, false, NULL, NULL, NULL, NULL },
+    { "seed", true, false, NULL, NULL, NULL, NULL },
+    { "serial", true, true, NULL, NULL, take_serial,
+      "DEV  pty, stdio, file:PATH, unix:PATH, tcp:HOST:PORT, chardev:ID, null, none" },
+    { "set", true, false, NULL, NULL, NULL, NULL },
+    { "shim", true, false, NULL, NULL, NULL, NULL },
+    { "show-cursor", false, false, NULL, NULL, NULL, NULL },
+    { "singlestep", false, false, NULL, NULL, NULL, NULL },
+    { "smb", true, false, NULL, NULL, NULL, NULL },
+    { "smbios", true, false, NULL, NULL, NULL, NULL },
+    { "smp", true, true, smp_params, "cpus", take_smp, "[cpus=]N[,maxcpus=M]" },
+    { "snapshot", false, false, NULL, NULL, NULL, NULL },
+    { "soundhw", true, false, NULL, NULL, NULL, NULL },
+    { "spice", true, false, NULL, NULL, NULL, NULL },
+    { "startdate", true, false, NULL, NULL, NULL, NULL },
+    { "tb-size", true, false, NULL, NULL, NULL, NULL },
+    { "tdf", false, false, NULL, NULL, NULL, NULL },
+    { "tftp", true, false, NULL, NULL, NULL, NULL },
+    { "tpmdev", true, false, NULL, NULL, NULL, NULL },
+    { "trace", true, false, NULL, NULL, NULL, NULL },
+    { "usb", false, false, NULL, NULL, NULL, NULL },
+    { "usbdevice", true, false, NULL, NULL, NULL, NULL },
+    { "uuid", true, true, NULL, NULL, take_uuid, "UUID  for query-uuid" },
+    { "version", false, true, NULL, NULL, take_version, " print the version" },
+    { "vga", true, true, NULL, NULL, take_vga, "std|cirrus|none" },
+    { "virtfs", true, false, NULL, NULL, NULL, NULL },
+    { "virtioconsole", true, false, NULL, NULL, NULL, NULL },
+    { "vnc", true, true, vnc_params, "vnc", take_vnc,
+      "[HOST]:DISPLAY[,to=N][,password=on]  a VNC server; none for none" },
+    { "watchdog", true, false, NULL, NULL, NULL, NULL },
+    { "watchdog-action", true, false, NULL, NULL, NULL, NULL },
+    { "win2k-hack", false, false, NULL, NULL, NULL, NULL },
+    { "writeconfig", true, false, NULL, NULL, NULL, NULL },
+    { "xen-attach", false, false, NULL, NULL, NULL, NULL },
+    { "xen-domid", true, true, NULL, NULL, take_domid, "N  the Xen domain to serve" },
+    { "xen-domid-restrict", false, true, NULL, NULL, take_domid_restrict,
+      " give up power over other domains" },
+    { 0 },
+};

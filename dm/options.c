@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/options.c - walks argv along opt_table and checks what only the whole line can tell.
+ *
+ * Both -opt and --opt are taken. Reference: docs/cli.md.
+ */
+#include "dm/options.h"
+
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int by_name(const void *key, const void *def)
+{
+    return strcmp(key, ((const struct opt_def *)def)->name);
+}
+
+const struct opt_def *opt_find(const char *name)
+{
+    size_t n = 0;
+    while (opt_table[n].name) {
+        n++;
+    }
+    return bsearch(name, opt_table, n, sizeof(opt_table[0]), by_name);
+}
+
+static const struct opt_param *find_param(const struct opt_def *d, const char *key)
+{
+    for (const struct opt_param *p = d->params; p->name; p++) {
+        if (strcmp(p->name, key) == 0) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+int opt_check_params(const struct opt_def *d, const struct keyval *kv, struct err *e)
+{
+    for (size_t i = 0; d->params && i < kv->n; i++) {
+        const struct keyval_pair *pair = &kv->pair[i];
+        const struct opt_param *p = find_param(d, pair->key);
+        if (!p && pair->bare && strncmp(pair->key, "no", 2) == 0) {
+            p = find_param(d, pair->key + 2);
+        }
+        if (!p) {
+            return err_set(e, -EINVAL, "unknown parameter '%s'", pair->key);
+        }
+        if (p->missing) {
+            return err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", pair->key);
+        }
+    }
+    return 0;
+}
+
+void opt_list_add(struct opt_list *l, struct keyval *kv)
+{
+    l->kv = xrealloc(l->kv, (l->n + 1) * sizeof(struct keyval *));
+    l->kv[l->n++] = kv;
+}
+
+struct keyval *opt_keyval(struct options *o, const char *text, const char *implied)
+{
+    struct keyval *kv = keyval_parse(text, implied);
+    opt_list_add(&o->all, kv);
+    return kv;
+}
+
+static int take_option(struct options *o, const struct opt_def *d, const char *arg, struct err *e)
+{
+    struct keyval *kv = NULL;
+    if (d->takes_arg) {
+        kv = opt_keyval(o, arg, d->implied);
+        int ret = opt_check_params(d, kv, e);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return d->take(o, arg, kv, e);
+}
+
+static int parse_one(struct options *o, int argc, char **argv, int *at, struct err *e)
+{
+    const char *word = argv[*at], *name = word + (word[0] == '-') + (word[0] && word[1] == '-');
+    if (word[0] != '-' || !*name) {
+        return err_set(e, -EINVAL, "%s: not an option (a disk goes with -drive or -hda)", word);
+    }
+    const struct opt_def *d = opt_find(name);
+    if (!d) {
+        return err_set(e, -EINVAL, "-%s: unknown option", name);
+    }
+    if (!d->have) {
+        return err_set(e, -EINVAL, "-%s: known, but Keel does not have it yet", name);
+    }
+    const char *arg = NULL;
+    if (d->takes_arg) {
+        if (*at + 1 >= argc) {
+            return err_set(e, -EINVAL, "-%s: needs an argument", name);
+        }
+        arg = argv[++*at];
+    }
+    if (take_option(o, d, arg, e) < 0) {
+        return err_prefix(e, "-%s%s%s", name, arg ? " " : "", arg ? arg : "");
+    }
+    return 0;
+}
+
+static int check_machine(struct options *o, struct err *e)
+{
+    if (o->accel == ACCEL_UNSET && o->machine == MACHINE_XENFV) {
+        o->accel = ACCEL_XEN;
+    }
+    if (o->accel == ACCEL_UNSET && o->qtest) {
+        o->accel = ACCEL_QTEST;
+    }
+    if (o->machine == MACHINE_NONE) {
+        return 0;
+    }
+    if (o->accel == ACCEL_UNSET) {
+        return err_set(e, -EINVAL,
+                       "-accel: Keel runs with xen or qtest, and neither was asked for "
+                       "(tcg and kvm: known, but Keel does not have them yet)");
+    }
+    if (o->machine == MACHINE_XENFV && o->accel != ACCEL_XEN) {
+        return err_set(e, -EINVAL, "-machine xenfv: runs with accel=xen only");
+    }
+    if (o->accel == ACCEL_XEN && o->domid < 0) {
+        return err_set(e, -EINVAL, "-xen-domid: missing, accel=xen needs it");
+    }
+    return 0;
+}
+
+static int check_whole(struct options *o, struct err *e)
+{
+    if (o->domid_restrict && o->domid < 0) {
+        return err_set(e, -EINVAL, "-xen-domid-restrict: needs -xen-domid");
+    }
+    if (o->max_cpus == 0) {
+        o->max_cpus = o->cpus;
+    }
+    if (o->cpus > o->max_cpus) {
+        return err_set(e, -EINVAL, "-smp: %u CPUs are more than maxcpus=%u", o->cpus, o->max_cpus);
+    }
+    return check_machine(o, e);
+}
+
+int options_parse(struct options *o, int argc, char **argv, struct err *e)
+{
+    *o = (struct options){ .domid = -1, .acpi = true, .ram_bytes = 128ull << 20, .cpus = 1 };
+    for (int i = 1; i < argc && o->action == ACT_RUN; i++) {
+        int ret = parse_one(o, argc, argv, &i, e);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return o->action == ACT_RUN ? check_whole(o, e) : 0;
+}
+
+void options_free(struct options *o)
+{
+    struct opt_list *lists[] = { &o->chardevs, &o->mons,      &o->monitors, &o->qmps,
+                                 &o->serials,  &o->debugcons, &o->vncs,     &o->drives,
+                                 &o->devices,  &o->globals,   &o->add_fds,  &o->data_dirs };
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        free(lists[i]->kv);
+    }
+    for (size_t i = 0; i < o->all.n; i++) {
+        keyval_free(o->all.kv[i]);
+    }
+    free(o->all.kv);
+}
+
+void options_help(void)
+{
+    printf("Keel " KEEL_VERSION ", a device model for Xen\nusage: keel [options]\n\n");
+    for (const struct opt_def *d = opt_table; d->name; d++) {
+        if (d->have) {
+            printf("-%s %s\n", d->name, d->help);
+        }
+    }
+    printf("\nSee keel(1).\n");
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/options.h - the command line, parsed.
+ *
+ * Every x86 option of QEMU is in one table (options-table.c) as one Keel has or one it knows but
+ * does not have yet. options_parse turns argv into a struct options and opens nothing: files,
+ * sockets and devices follow later, so that a wrong command line changes nothing.
+ */
+#ifndef DM_OPTIONS_H
+#define DM_OPTIONS_H
+
+#include "dm/keyval.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+enum accel { ACCEL_UNSET, ACCEL_XEN, ACCEL_QTEST };
+enum machine_kind { MACHINE_PC, MACHINE_XENFV, MACHINE_NONE };
+/* What `keel` does instead of running a machine. */
+enum opt_action {
+    ACT_RUN,
+    ACT_HELP,
+    ACT_VERSION,
+    ACT_MACHINE_HELP,
+    ACT_DEVICE_HELP,
+    ACT_ACCEL_HELP
+};
+
+struct opt_list {
+    struct keyval **kv;
+    size_t n;
+};
+
+struct options {
+    enum opt_action action;
+    enum machine_kind machine;
+    enum accel accel;
+    uint64_t max_ram_below_4g; /* bytes, 0: the board's default */
+    bool acpi;
+    uint64_t ram_bytes;
+    uint32_t cpus, max_cpus;
+    const char *name, *uuid;
+    long domid; /* -1: not given */
+    bool domid_restrict;
+    const char *incoming;
+    bool stopped; /* -S */
+    bool no_shutdown, no_reboot;
+    const char *boot; /* drive letters */
+    bool nodefaults, nographic;
+    const char *vga; /* -vga, NULL: the board's default */
+    const char *keymap;
+    const char *chroot, *runas;
+    const char *pidfile;
+    const char *log_file;
+    bool daemonize;
+    const char *record;
+    const char *qtest, *qtest_log;
+
+    /* In the order typed. */
+    struct opt_list chardevs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
+        globals, add_fds, data_dirs;
+    struct opt_list all; /* owns every keyval */
+};
+
+/* Parses argv[1..]. 0, or -EINVAL with e holding the one line to print. The options keep pointers
+ * into argv and live until options_free. */
+int options_parse(struct options *o, int argc, char **argv, struct err *e);
+void options_free(struct options *o);
+void options_help(void);
+
+/* For `query-command-line-options`. */
+struct opt_param {
+    const char *name, *type; /* "string", "boolean", "number", "size" */
+    bool missing;            /* known, but Keel does not have it yet */
+};
+struct opt_def {
+    const char *name;
+    bool takes_arg;
+    bool have;
+    const struct opt_param *params; /* ends with a NULL name; NULL: not checked here */
+    const char *implied;            /* key of a bare first word */
+    int (*take)(struct options *o, const char *arg, struct keyval *kv, struct err *e);
+    const char *help; /* "ARG  what it does"; NULL for those Keel lacks */
+};
+extern const struct opt_def opt_table[]; /* sorted by name, ends with a NULL name */
+const struct opt_def *opt_find(const char *name);
+
+/* Checks kv's keys against an option's parameters, naming a missing or unknown one. */
+int opt_check_params(const struct opt_def *d, const struct keyval *kv, struct err *e);
+
+void opt_list_add(struct opt_list *l, struct keyval *kv);
+/* Parses text into a keyval that o owns. */
+struct keyval *opt_keyval(struct options *o, const char *text, const char *implied);
+
+/* A device name that QEMU has, whether Keel has it or not. */
+bool device_known(const char *name);
+
+#endif

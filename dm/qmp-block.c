@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/qmp-block.c - QMP commands about drives: what is in them, and changing that. docs/qmp.md 5. */
+#include "dm/qmp-block.h"
+
+#include "dm/base/util.h"
+#include "dm/fdset.h"
+#include "dm/keel.h"
+#include "dm/monitor.h"
+#include "dm/qmp.h"
+#include "ui/vnc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void tray_event(struct keel *k, const struct drive *d, bool open)
+{
+    monitor_event(
+        k, "DEVICE_TRAY_MOVED",
+        json_pack("{s:s, s:b, s:s}", "device", d->id, "tray-open", (int)open, "id", d->dev_id));
+}
+
+bool drive_removable(const struct drive *d)
+{
+    return d->interface == DRIVE_FLOPPY || d->cdrom || d->open.read_only;
+}
+
+static void move_tray(struct keel *k, struct drive *d, bool open)
+{
+    if (d->interface != DRIVE_FLOPPY && blk_tray_open(d->blk) != open) {
+        blk_set_tray(d->blk, open);
+        tray_event(k, d, open);
+    }
+}
+
+/* Opens the tray of a drive whose medium shall leave, or asks the guest to. */
+static int open_tray(struct keel *k, struct drive *d, bool force, struct err *e)
+{
+    if (!drive_removable(d)) {
+        return err_set(e, -EINVAL, "Device '%s' is not removable", d->id);
+    }
+    void *opaque;
+    const struct blk_user *u = blk_user(d->blk, &opaque);
+    bool locked = blk_locked(d->blk) && !blk_tray_open(d->blk);
+    if (locked && u && u->eject_request) {
+        u->eject_request(opaque, force);
+    }
+    if (locked && !force) {
+        return err_set(e, -EBUSY,
+                       "Device '%s' is locked and force was not specified, wait for tray to open "
+                       "and try again",
+                       d->id);
+    }
+    move_tray(k, d, true);
+    return 0;
+}
+
+int drive_eject(struct keel *k, struct drive *d, bool force, struct err *e)
+{
+    int ret = open_tray(k, d, force, e);
+    if (ret == 0) {
+        blk_set_image(d->blk, NULL);
+    }
+    return ret;
+}
+
+int drive_change(struct keel *k, struct drive *d, const char *filename, bool force, struct err *e)
+{
+    if (!drive_removable(d)) {
+        return err_set(e, -EINVAL, "Device '%s' is not removable", d->id);
+    }
+    struct blk_image *image = drive_open_image(&k->be, d, filename, d->open.read_only, e);
+    if (!image) {
+        return e->code;
+    }
+    int ret = open_tray(k, d, force, e);
+    if (ret < 0) {
+        image->ops->close(image);
+        return ret;
+    }
+    blk_set_image(d->blk, NULL);
+    blk_set_image(d->blk, image);
+    move_tray(k, d, false);
+    return 0;
+}
+
+/* device names the drive (-drive id=), id the device it is plugged into. */
+static struct drive *which(struct qmp_call *c)
+{
+    const char *device = qmp_str(c, "device"), *id = qmp_str(c, "id");
+    if (!device == !id) {
+        qmp_fail(c, NULL, "Need exactly one of 'device' and 'id'");
+        return NULL;
+    }
+    struct drive *d = drive_find_any(&c->k->be, device, id);
+    if (!d) {
+        qmp_fail(c, device ? "GenericError" : "DeviceNotFound", "Device '%.100s' not found",
+                 device ? device : id);
+        c->class = "DeviceNotFound";
+    }
+    return d;
+}
+
+static json_t *do_eject(struct qmp_call *c)
+{
+    struct drive *d = which(c);
+    if (!d || drive_eject(c->k, d, qmp_bool(c, "force", false), &c->err) < 0) {
+        return NULL;
+    }
+    return qmp_ok();
+}
+
+static bool raw_format(struct qmp_call *c)
+{
+    const char *format = qmp_str(c, "format"), *mode = qmp_str(c, "read-only-mode");
+    if (format && strcmp(format, "raw") != 0) {
+        return qmp_fail(c, NULL, "format '%.60s': Keel does not have it yet", format);
+    }
+    if (mode && strcmp(mode, "retain") != 0 && strcmp(mode, "read-only") != 0) {
+        return qmp_fail(c, NULL, "Parameter 'read-only-mode' does not accept value '%.60s'", mode);
+    }
+    return true;
+}
+
+static json_t *do_change_medium(struct qmp_call *c)
+{
+    struct drive *d = which(c);
+    if (!d || !raw_format(c) ||
+        drive_change(c->k, d, qmp_str(c, "filename"), qmp_bool(c, "force", false), &c->err) < 0) {
+        return NULL;
+    }
+    return qmp_ok();
+}
+
+/* The old command: for a drive, or with device "vnc" for the password. */
+static json_t *do_change(struct qmp_call *c)
+{
+    const char *device = qmp_str(c, "device"), *target = qmp_str(c, "target");
+    if (strcmp(device, "vnc") == 0) {
+        if (!c->k->vnc || strcmp(target, "password") != 0) {
+            return qmp_fail(c, NULL, "vnc: only the password of a running server can change");
+        }
+        return vnc_set_password(c->k->vnc, qmp_str(c, "arg"), &c->err) < 0 ? NULL : qmp_ok();
+    }
+    struct drive *d = drive_find_any(&c->k->be, device, device);
+    if (!d) {
+        return qmp_fail(c, "DeviceNotFound", "Device '%.100s' not found", device);
+    }
+    return drive_change(c->k, d, target, false, &c->err) < 0 ? NULL : qmp_ok();
+}
+
+/* ---- looking ---- */
+
+static json_t *medium_info(const struct drive *d)
+{
+    const struct blk_image *image = blk_image(d->blk);
+    const char *file = image->filename ? image->filename : "";
+    bool direct = d->open.cache == BLK_NONE || d->open.cache == BLK_DIRECTSYNC;
+    bool through = d->open.cache == BLK_WRITETHROUGH || d->open.cache == BLK_DIRECTSYNC;
+    json_t *info = json_pack("{s:s, s:b, s:s, s:i, s:b, s:s}", "file", file, "ro",
+                             (int)image->read_only, "drv", image->ops->format, "backing_file_depth",
+                             0, "encrypted", 0, "detect_zeroes", "off");
+    static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
+    for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+        json_object_set_new(info, limits[i], json_integer(0));
+    }
+    json_object_set_new(info, "image",
+                        json_pack("{s:I, s:s, s:s, s:b}", "virtual-size", (json_int_t)image->len,
+                                  "filename", file, "format", image->ops->format, "dirty-flag", 0));
+    json_object_set_new(info, "cache",
+                        json_pack("{s:b, s:b, s:b}", "no-flush", d->open.cache == BLK_UNSAFE,
+                                  "direct", (int)direct, "writeback", (int)!through));
+    return info;
+}
+
+static json_t *drive_info(const struct drive *d)
+{
+    json_t *info =
+        json_pack("{s:s, s:s, s:b, s:b, s:s}", "io-status", "ok", "device", d->id, "locked",
+                  (int)blk_locked(d->blk), "removable", (int)drive_removable(d), "type", "unknown");
+    if (blk_present(d->blk)) {
+        json_object_set_new(info, "inserted", medium_info(d));
+    }
+    if (d->dev_id[0]) {
+        json_object_set_new(info, "qdev", json_string(d->dev_id));
+    }
+    if (drive_removable(d) && d->interface != DRIVE_FLOPPY) {
+        json_object_set_new(info, "tray_open", json_boolean(blk_tray_open(d->blk)));
+    }
+    return info;
+}
+
+static json_t *query_block(struct qmp_call *c)
+{
+    json_t *list = json_array();
+    for (const struct drive *d = c->k->be.drives; d; d = d->next) {
+        json_array_append_new(list, drive_info(d));
+    }
+    return list;
+}
+
+static json_t *drive_stats(const struct drive *d)
+{
+    static const struct {
+        enum blk_op op;
+        const char *ops, *bytes, *failed;
+    } map[] = {
+        { BLK_READ, "rd_operations", "rd_bytes", "failed_rd_operations" },
+        { BLK_WRITE, "wr_operations", "wr_bytes", "failed_wr_operations" },
+        { BLK_FLUSH, "flush_operations", NULL, "failed_flush_operations" },
+        { BLK_DISCARD, "unmap_operations", "unmap_bytes", "failed_unmap_operations" },
+    };
+    const struct blk_stats *st = blk_stats(d->blk);
+    json_t *stats = json_object();
+    for (size_t i = 0; i < ARRAY_SIZE(map); i++) {
+        json_object_set_new(stats, map[i].ops, json_integer((json_int_t)st->ops[map[i].op]));
+        json_object_set_new(stats, map[i].failed, json_integer((json_int_t)st->errors[map[i].op]));
+        if (map[i].bytes) {
+            json_object_set_new(stats, map[i].bytes,
+                                json_integer((json_int_t)st->bytes[map[i].op]));
+        }
+    }
+    return json_pack("{s:s, s:o, s:s}", "device", d->id, "stats", stats, "qdev", d->dev_id);
+}
+
+static json_t *query_blockstats(struct qmp_call *c)
+{
+    json_t *list = json_array();
+    for (const struct drive *d = c->k->be.drives; d; d = d->next) {
+        json_array_append_new(list, drive_stats(d));
+    }
+    return list;
+}
+
+const struct qmp_command qmp_commands_block[] = {
+    { "blockdev-change-medium", "device:s? id:s? filename:s format:s? force:b? read-only-mode:s?",
+      do_change_medium },
+    { "change", "device:s target:s arg:s?", do_change },
+    { "eject", "device:s? id:s? force:b?", do_eject },
+    { "query-block", "", query_block },
+    { "query-blockstats", "query-nodes:b?", query_blockstats },
+    { 0 },
+};

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/qmp-block.h - changing a drive's medium, for QMP and HMP. */
+#ifndef DM_QMP_BLOCK_H
+#define DM_QMP_BLOCK_H
+
+#include <stdbool.h>
+
+struct drive;
+struct err;
+struct keel;
+
+bool drive_removable(const struct drive *d);
+/* 0, or -EBUSY when the guest locked the tray and force is false (it is told that somebody would
+ * like the medium), -EINVAL when the medium cannot leave. */
+int drive_eject(struct keel *k, struct drive *d, bool force, struct err *e);
+/* Opens filename first: when that fails nothing has changed. */
+int drive_change(struct keel *k, struct drive *d, const char *filename, bool force, struct err *e);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/qmp.h - one QMP command: its table entry, and the call as a handler sees it. */
+#ifndef DM_QMP_H
+#define DM_QMP_H
+
+#include "dm/base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct keel;
+struct monitor;
+
+struct qmp_call {
+    struct keel *k;
+    struct monitor *mon;
+    json_t *args;      /* an object, checked against the command's schema; owned by the caller */
+    const char *class; /* of the error; "GenericError" unless set */
+    struct err err;
+};
+
+struct qmp_command {
+    const char *name;
+    /* Arguments as "name:type", blank-separated, "?" behind an optional one: s string, b boolean,
+     * i integer, a array, o object. A final "*" lets any others pass. */
+    const char *schema;
+    /* The value of "return" (a new reference), or NULL with the error set. */
+    json_t *(*run)(struct qmp_call *c);
+};
+
+/* Sorted by name; each array ends with a NULL name. */
+extern const struct qmp_command *const qmp_tables[];
+extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_commands_block[],
+    qmp_commands_input[];
+
+/* Sets the error and returns NULL. */
+json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+json_t *qmp_ok(void); /* an empty object */
+/* NULL when absent. */
+const char *qmp_str(const struct qmp_call *c, const char *name);
+bool qmp_bool(const struct qmp_call *c, const char *name, bool absent);
+int64_t qmp_int(const struct qmp_call *c, const char *name, int64_t absent);
+
+/* All names, for query-commands. */
+json_t *qmp_command_names(void);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/run.c - run states: who may run when, and what a power event means.
+ *
+ *   prelaunch --cont--> running <--cont/stop--> paused
+ *   inmigrate --state has arrived--> running, or paused with -S
+ *   running --power off, -no-shutdown--> shutdown
+ *
+ * Under Xen the guest's vCPUs are not ours: stopping means that virtual time stands still and no
+ * back end completes. A guest that powers off or resets is reported to Xen by the host behind the
+ * doors, and the toolstack decides.
+ */
+#include "dm/keel.h"
+
+#include "dm/base/err.h"
+#include "dm/base/log.h"
+#include "dm/base/util.h"
+#include "dm/monitor.h"
+#include "dm/record.h"
+#include "dm/record.h"
+#include "hw/acpi/piix4-pm.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *run_state_name(enum run_state s)
+{
+    static const char *const names[] = {
+        [RUN_PRELAUNCH] = "prelaunch", [RUN_RUNNING] = "running",   [RUN_PAUSED] = "paused",
+        [RUN_INMIGRATE] = "inmigrate", [RUN_SHUTDOWN] = "shutdown", [RUN_SUSPENDED] = "suspended",
+    };
+    return names[s];
+}
+
+int keel_cont(struct keel *k, struct err *e)
+{
+    switch (k->m->run_state) {
+    case RUN_RUNNING:
+        return 0;
+    case RUN_SHUTDOWN:
+        return err_set(e, -EBUSY, "Resetting the Virtual Machine is required");
+    case RUN_INMIGRATE:
+        return err_set(e, -EBUSY, "the machine waits for its state to arrive");
+    default:
+        machine_set_run_state(k->m, RUN_RUNNING);
+        monitor_event(k, "RESUME", NULL);
+        return 0;
+    }
+}
+
+static void stop_as(struct keel *k, enum run_state s)
+{
+    bool was_running = machine_running(k->m);
+    machine_set_run_state(k->m, s);
+    if (was_running) {
+        monitor_event(k, "STOP", NULL);
+    }
+}
+
+void keel_stop(struct keel *k)
+{
+    if (machine_running(k->m)) {
+        for (struct drive *d = k->be.drives; d; d = d->next) {
+            blk_drain(d->blk);
+        }
+        stop_as(k, RUN_PAUSED);
+    }
+}
+
+void keel_reset(struct keel *k, bool guest, const char *reason)
+{
+    machine_reset(k->m);
+    if (k->m->run_state == RUN_SHUTDOWN) {
+        machine_set_run_state(k->m, RUN_PAUSED);
+    }
+    monitor_event(k, "RESET", json_pack("{s:b, s:s}", "guest", (int)guest, "reason", reason));
+}
+
+void keel_quit(struct keel *k, bool guest, const char *reason)
+{
+    monitor_event(k, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", (int)guest, "reason", reason));
+    ev_quit(k->loop);
+}
+
+void keel_powerdown(struct keel *k)
+{
+    taps_command(k->taps, TAPS_POWER_BUTTON, 0);
+    for (struct device *d = k->m->devices; d; d = d->next) {
+        if (d->class == &piix4_pm_class) {
+            piix4_pm_power_button(d);
+        }
+    }
+    monitor_event(k, "POWERDOWN", NULL);
+}
+
+/* ---- what the guest does to its power ---- */
+
+static void guest_off(struct keel *k, const char *reason)
+{
+    if (!k->o.no_shutdown) {
+        keel_quit(k, true, reason);
+        return;
+    }
+    monitor_event(k, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 1, "reason", reason));
+    stop_as(k, RUN_SHUTDOWN);
+}
+
+static void power_events(void *opaque)
+{
+    struct keel *k = opaque;
+    unsigned events = k->power_events;
+    k->power_events = 0;
+    if (events & 1u << POWER_CRASH) {
+        guest_off(k, "guest-panic");
+    } else if (events & 1u << POWER_OFF) {
+        guest_off(k, "guest-shutdown");
+    } else if (events & 1u << POWER_RESET && k->o.no_reboot) {
+        guest_off(k, "guest-reset");
+    } else if (events & 1u << POWER_RESET) {
+        keel_reset(k, true, "guest-reset");
+    } else if (events & 1u << POWER_SUSPEND) {
+        stop_as(k, RUN_SUSPENDED);
+        monitor_event(k, "SUSPEND", NULL);
+    }
+}
+
+/* Maybe inside a device callback: the machine cannot be reset underneath it, so the loop does. */
+static void on_power(void *opaque, enum power_event ev)
+{
+    struct keel *k = opaque;
+    k->power_events |= 1u << ev;
+    ev_post(k->loop, &k->power);
+}
+
+void keel_watch_power(struct keel *k)
+{
+    k->power = (struct ev_post){ .cb = power_events, .opaque = k };
+    k->m->on_power = on_power;
+    k->m->on_power_opaque = k;
+}

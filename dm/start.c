@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/start.c - from parsed options to a machine that runs, and back.
+ *
+ *   descriptors, images, sockets -> Xen -> board -> monitors, VNC -> saved state -> rings run
+ *   -> chroot, user, restrict -> `running` in xenstore -> the loop
+ *
+ * Whatever can fail for the operator's reasons fails before the guest could have noticed.
+ */
+#include "dm/keel.h"
+
+#include "dm/base/chr.h"
+#include "dm/base/err.h"
+#include "dm/base/log.h"
+#include "dm/base/util.h"
+#include "dm/board.h"
+#include "dm/monitor.h"
+#include "dm/record.h"
+#include "hw/test/debug-exit.h"
+#include "ioreq/flat.h"
+#include "ui/vnc.h"
+#include "xen-glue/xen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* ---- the loop takes the machine lock ---- */
+
+static void lock(void *opaque)
+{
+    struct keel *k = opaque;
+    if (k->m) {
+        machine_enter(k->m);
+    }
+}
+
+static void unlock(void *opaque)
+{
+    struct keel *k = opaque;
+    if (k->m) {
+        machine_leave(k->m);
+    }
+}
+
+/* ---- signals ---- */
+
+static void on_signal(void *opaque, unsigned events)
+{
+    struct keel *k = opaque;
+    struct signalfd_siginfo si;
+    (void)events;
+    if (read(k->signals.fd, &si, sizeof(si)) == sizeof(si)) {
+        keel_quit(k, false, "host-signal");
+    }
+}
+
+static int catch_signals(struct keel *k, struct err *e)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* libxl limits file sizes: a write then fails, that is enough */
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    k->signals = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = on_signal, .opaque = k };
+    return fd < 0 ? err_set(e, -errno, "signalfd: %s", strerror(errno))
+                  : ev_fd_add(k->loop, &k->signals);
+}
+
+/* ---- the machine ---- */
+
+static void debug_exit(void *opaque, int code)
+{
+    struct keel *k = opaque;
+    k->exit_code = code;
+    ev_quit(k->loop);
+}
+
+static int open_xen(struct keel *k, struct err *e)
+{
+    k->xen = xen_open((unsigned)k->o.domid, k->o.ram_bytes, k->o.max_ram_below_4g,
+                      k->o.incoming != NULL, e);
+    if (!k->xen) {
+        return e->code;
+    }
+    k->m = machine_new(board_type(&k->o), &xen_host, k->xen);
+    return 0;
+}
+
+static int open_flat(struct keel *k, struct err *e)
+{
+    uint64_t ram = k->o.machine == MACHINE_NONE ? 4096 : k->o.ram_bytes;
+    k->flat = flat_new(ram);
+    if (!k->flat) {
+        return err_set(e, -ENOMEM, "-m: cannot have %llu bytes of guest memory",
+                       (unsigned long long)ram);
+    }
+    k->m = machine_new(board_type(&k->o), &flat_host_ops, k->flat);
+    return 0;
+}
+
+static int open_machine(struct keel *k, struct err *e)
+{
+    bool xen = k->o.accel == ACCEL_XEN && k->o.machine != MACHINE_NONE;
+    int ret = xen ? open_xen(k, e) : open_flat(k, e);
+    for (unsigned i = 0; ret == 0 && i < k->o.cpus; i++) {
+        k->cpu_here[i / 64] |= 1ull << (i % 64);
+    }
+    return ret;
+}
+
+static int build(struct keel *k, struct err *e)
+{
+    keel_watch_power(k);
+    int ret = board_build(k->m, &k->o, &k->be, e);
+    if (ret < 0 || !k->o.record) {
+        return ret;
+    }
+    if (k->o.incoming) {
+        return err_set(e, -EINVAL,
+                       "-keel-record: a recording begins with the machine, not with "
+                       "-incoming");
+    }
+    k->taps = record_start(k->m, &k->be, k->o.record, k->argc, k->argv, e);
+    return k->taps ? 0 : err_prefix(e, "-keel-record");
+}
+
+/* ---- who looks and who commands ---- */
+
+static int add_mon(struct keel *k, struct keyval *kv, struct err *e)
+{
+    const char *id = keyval_get(kv, "chardev"), *mode = keyval_get(kv, "mode");
+    struct chr *c = chr_find(&k->be, id);
+    if (!c || c->handlers) {
+        return err_set(e, -ENOENT, "-mon %s: %s", kv->text,
+                       c ? "the chardev is in use" : "no -chardev has that id");
+    }
+    monitor_add(k, c, mode && strcmp(mode, "control") == 0);
+    return 0;
+}
+
+static int add_mon_spec(struct keel *k, const char *option, const char *spec, bool control,
+                        struct err *e)
+{
+    char id[32];
+    snprintf(id, sizeof(id), "compat_monitor%u", k->next_monitor++);
+    struct chr *c = chr_from_spec(&k->be, id, spec, e);
+    if (c) {
+        monitor_add(k, c, control);
+    }
+    return e->code ? err_prefix(e, "-%s %s", option, spec) : 0;
+}
+
+static int open_monitors(struct keel *k, struct err *e)
+{
+    int ret = 0;
+    *e = (struct err){ 0 };
+    for (size_t i = 0; ret == 0 && i < k->o.mons.n; i++) {
+        ret = add_mon(k, k->o.mons.kv[i], e);
+    }
+    for (size_t i = 0; ret == 0 && i < k->o.monitors.n; i++) {
+        ret = add_mon_spec(k, "monitor", k->o.monitors.kv[i]->text, false, e);
+    }
+    for (size_t i = 0; ret == 0 && i < k->o.qmps.n; i++) {
+        ret = add_mon_spec(k, "qmp", k->o.qmps.kv[i]->text, true, e);
+    }
+    return ret;
+}
+
+/* "[HOST]:DISPLAY" or "unix:PATH" into host (a copy, size bytes) and display. */
+static int parse_display(const char *text, char *host, size_t size, unsigned *display,
+                         struct err *e)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t n = 0;
+    bool is_unix = strncmp(text, "unix:", 5) == 0;
+    size_t len = is_unix ? strlen(text) : colon ? (size_t)(colon - text) : 0;
+    bool bracketed = len >= 2 && text[0] == '[' && text[len - 1] == ']';
+    if (!colon || len >= size || (!is_unix && parse_u64(colon + 1, 59635, &n) < 0)) {
+        return err_set(e, -EINVAL, "expected [HOST]:DISPLAY, with a display from 0 to 59635");
+    }
+    snprintf(host, size, "%.*s", (int)(bracketed ? len - 2 : len), text + bracketed);
+    *display = (unsigned)n;
+    return 0;
+}
+
+static int start_vnc(struct keel *k, struct keyval *kv, struct err *e)
+{
+    char host[256];
+    uint32_t to = 0;
+    const char *where = keyval_get(kv, "vnc");
+    struct vnc_options o = { .host = host,
+                             .keymap = k->o.keymap,
+                             .name = k->o.name ? k->o.name : "Keel" };
+    if (where && strcmp(where, "none") == 0) {
+        return 0;
+    }
+    if (parse_display(where ? where : "", host, sizeof(host), &o.display, e) < 0 ||
+        keyval_u32(kv, "to", &to, e) < 0 || keyval_bool(kv, "password", &o.password, e) < 0) {
+        return -EINVAL;
+    }
+    if (k->vnc) {
+        return err_set(e, -EINVAL, "a second server: known, but Keel does not have it yet");
+    }
+    o.to = to;
+    k->vnc = vnc_new(k->loop, k->be.con, &o, e);
+    return k->vnc ? 0 : e->code;
+}
+
+static void vnc_changed(void *opaque, bool connected, const struct vnc_client_info *who)
+{
+    struct keel *k = opaque;
+    const char *family = strchr(who->host, ':') ? "ipv6" : "ipv4";
+    json_t *client = json_pack("{s:s, s:s, s:s, s:b}", "host", who->host, "service", who->service,
+                               "family", family, "websocket", 0);
+    json_t *server =
+        json_pack("{s:s, s:o, s:s, s:b}", "host", vnc_host(k->vnc), "service",
+                  json_sprintf("%u", vnc_port(k->vnc)), "family", family, "websocket", 0);
+    monitor_event(k, connected ? "VNC_CONNECTED" : "VNC_DISCONNECTED",
+                  json_pack("{s:o, s:o}", "server", server, "client", client));
+}
+
+static int open_vnc(struct keel *k, struct err *e)
+{
+    if (k->o.keymap && !keymap_known(k->o.keymap)) {
+        return err_set(e, -EINVAL, "-k %s: unknown keyboard layout", k->o.keymap);
+    }
+    for (size_t i = 0; i < k->o.vncs.n; i++) {
+        if (start_vnc(k, k->o.vncs.kv[i], e) < 0) {
+            return err_prefix(e, "-vnc %s", k->o.vncs.kv[i]->text);
+        }
+    }
+    if (k->vnc) {
+        vnc_set_listener(k->vnc, vnc_changed, k);
+    }
+    return 0;
+}
+
+/* ---- running ---- */
+
+static int enter_first_state(struct keel *k, struct err *e)
+{
+    if (k->o.incoming) {
+        machine_set_run_state(k->m, RUN_INMIGRATE);
+        int ret = keel_load_incoming(k, k->o.incoming, e);
+        if (ret < 0) {
+            return err_prefix(e, "-incoming");
+        }
+        machine_set_run_state(k->m, RUN_PAUSED);
+    }
+    if (!k->o.stopped) {
+        machine_set_run_state(k->m, RUN_RUNNING);
+    }
+    return 0;
+}
+
+static int write_pidfile(const struct keel *k, struct err *e)
+{
+    if (!k->o.pidfile) {
+        return 0;
+    }
+    int fd = open(k->o.pidfile, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    bool ok = fd >= 0 && lockf(fd, F_TLOCK, 0) == 0 && ftruncate(fd, 0) == 0 &&
+              dprintf(fd, "%d\n", (int)getpid()) > 0;
+    return ok ? 0 : err_set(e, -errno, "-pidfile %s: %s", k->o.pidfile, strerror(errno));
+}
+
+static int set_up(struct keel *k, struct err *e)
+{
+    int ret = build(k, e);
+    if (ret == 0) {
+        ret = open_monitors(k, e);
+    }
+    if (ret == 0) {
+        ret = open_vnc(k, e);
+    }
+    if (ret == 0) {
+        ret = enter_first_state(k, e);
+    }
+    return ret == 0 ? qtest_open(k, e) : ret;
+}
+
+static int go(struct keel *k, struct err *e)
+{
+    int ret = k->xen ? xen_start(k->xen, k->m, k->loop, e) : 0;
+    if (ret == 0) {
+        ret = write_pidfile(k, e);
+    }
+    if (ret == 0) {
+        ret = sandbox_enter(&k->o, e);
+    }
+    if (ret == 0 && k->xen && k->o.domid_restrict) {
+        ret = xen_restrict(k->xen, e);
+    }
+    return ret == 0 && k->xen ? xen_ready(k->xen, e) : ret;
+}
+
+int keel_start(struct keel *k, struct err *e)
+{
+    k->loop = ev_loop_new(lock, unlock, k);
+    if (!k->loop) {
+        return err_set(e, -errno, "event loop: %s", strerror(errno));
+    }
+    int ret = catch_signals(k, e);
+    if (ret == 0) {
+        ret = backends_open(&k->be, k->loop, &k->o, false, e);
+    }
+    if (ret == 0) {
+        ret = open_machine(k, e);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    k->exit_hook = (struct debug_exit_hook){ debug_exit, k };
+    k->be.exit_hook = &k->exit_hook;
+    machine_enter(k->m);
+    ret = set_up(k, e);
+    machine_leave(k->m);
+    return ret == 0 ? go(k, e) : ret;
+}
+
+void keel_run(struct keel *k)
+{
+    ev_loop_run(k->loop);
+}
+
+static void close_machine(struct keel *k)
+{
+    if (!k->m) {
+        return;
+    }
+    machine_enter(k->m);
+    qtest_close(k);
+    vnc_free(k->vnc);
+    monitor_free_all(k);
+    for (struct drive *d = k->be.drives; d; d = d->next) {
+        blk_drain(d->blk);
+    }
+    machine_leave(k->m);
+    record_stop(k->m, k->taps);
+    machine_free(k->m);
+    k->m = NULL;
+}
+
+void keel_fini(struct keel *k)
+{
+    if (k->xen) {
+        xen_stop(k->xen);
+    }
+    close_machine(k);
+    if (k->xen) {
+        xen_close(k->xen);
+    }
+    flat_free(k->flat);
+    if (k->loop) {
+        backends_close(&k->be);
+        if (k->signals.loop) {
+            ev_fd_del(&k->signals);
+            close(k->signals.fd);
+        }
+        ev_post_cancel(k->loop, &k->power);
+        ev_loop_free(k->loop);
+    }
+    options_free(&k->o);
+}
