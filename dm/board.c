@@ -220,7 +220,7 @@ static int serial_ports(struct build *s)
     for (size_t i = 0; i < s->o->serials.n; i++) {
         const char *spec = s->o->serials.kv[i]->text;
         char id[16];
-        snprintf(id, sizeof(id), "serial%zu", i);
+        snprintf(id, sizeof(id), "serial%u", (unsigned)i & 0xff);
         struct chr *c = i < 4 ? chr_from_spec(s->b, id, spec, s->e) : NULL;
         if (i >= 4) {
             err_set(s->e, -EINVAL, "there are four serial ports");
