@@ -267,6 +267,9 @@ bool xen_block_lend(void *h, struct gmem_block *b, uint64_t gpa)
 {
     struct xen *x = h;
     struct xen_block *xb = b->priv;
+    if (x->stop) {
+        return true; /* the process ends; the guest keeps its memory as it is */
+    }
     if (xb->mapped) {
         return gpa == GMEM_NOWHERE ? move(x, xb, xb->home) : lend(x, xb, gpa);
     }

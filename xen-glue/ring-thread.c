@@ -184,10 +184,10 @@ int ring_thread_start(struct xen *x, struct err *e)
 /* The signal may come just before read(2) and be lost there, so it is repeated. */
 void xen_stop(struct xen *x)
 {
+    __atomic_store_n(&x->stop, true, __ATOMIC_RELEASE);
     if (!x->thread_runs) {
         return;
     }
-    __atomic_store_n(&x->stop, true, __ATOMIC_RELEASE);
     while (!__atomic_load_n(&x->thread_ended, __ATOMIC_ACQUIRE)) {
         pthread_kill(x->thread, SIGRTMIN);
         nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
