@@ -460,6 +460,48 @@ static void test_flat_mem_reaches_ram_devices_and_holes(void **state)
     assert_memory_equal(buf, "\xff\xff\xff\xff", 4);
 }
 
+/* ---- several vCPUs ---- */
+
+static void *hammer(void *opaque)
+{
+    struct rig *r = opaque;
+    for (unsigned i = 0; i < 2000; i++) {
+        uint64_t off = i & 15;
+        assert_int_equal(io_read(r->m, IO_PIO, 0x100 + off, 1), off);
+        io_write(r->m, IO_MMIO, 0x1000 + off, 1, off);
+    }
+    return NULL;
+}
+
+static void count_and_arm(struct toy *t, const struct toy_call *c)
+{
+    (void)c;
+    t->user++; /* races unless the lock is held */
+    vtimer_arm(&t->timer, 10);
+}
+
+static void test_door_threads_take_turns(void **state)
+{
+    struct rig *r = *state;
+    pthread_t th[2];
+    toy_map(r->t, 0, &toy_ops, IO_PIO, 0x100, 16);
+    toy_map(r->t, 1, &toy_ops, IO_MMIO, 0x1000, 16);
+    r->t->hook = count_and_arm;
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_create(&th[i], NULL, hammer, r);
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        machine_enter(r->m);
+        region_unmap(&r->t->win[1]);
+        region_map(&r->t->win[1], 0x1000);
+        machine_leave(r->m);
+        flat_advance(r->f, r->m, 1);
+    }
+    pthread_join(th[0], NULL);
+    pthread_join(th[1], NULL);
+    assert_int_equal(r->t->user, 8000);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -488,6 +530,7 @@ int main(void)
         T(test_door_string_from_a_hole_reads_ones),
         T(test_door_insb_below_zero_is_dropped),
         T(test_door_mmio_string_moves_both_addresses),
+        T(test_door_threads_take_turns),
         T(test_flat_mem_reaches_ram_devices_and_holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
