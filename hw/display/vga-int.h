@@ -94,9 +94,8 @@ struct vga_chip {
     void (*cr_write)(struct vga *v, uint8_t i, uint8_t val);
     uint8_t (*mask_read)(struct vga *v); /* port 3c6 */
     void (*mask_write)(struct vga *v, uint8_t val);
-    /* One byte of the window, off 0..0x1ffff from 0xa0000. */
-    uint8_t (*mem_read)(struct vga *v, uint32_t off);
-    void (*mem_write)(struct vga *v, uint32_t off, uint8_t val);
+    uint8_t *(*dac_entry)(struct vga *v, uint8_t i); /* red, green, blue behind port 3c9 */
+    const struct region_ops *window;                 /* 0xa0000..0xbffff */
     /* Fills f (zeroed). */
     void (*frame)(const struct vga *v, struct vga_frame *f);
     /* Before drawing: lines [*from, *to) must be drawn even if their memory did not change. */
@@ -180,19 +179,13 @@ uint8_t vga_cr_read(struct vga *v, uint8_t i);
 void vga_cr_write(struct vga *v, uint8_t i, uint8_t val);
 uint8_t vga_mask_read(struct vga *v);
 void vga_mask_write(struct vga *v, uint8_t val);
+uint8_t *vga_dac_entry(struct vga *v, uint8_t i);
 /* The port 3c9 has 8 bits a colour (dispi's DAC8, or never on Cirrus). */
 bool vga_dac8(const struct vga *v);
 
 /* vga-mem.c: the window. */
 extern const struct region_ops vga_window_ops;
 extern const struct region_ops vga_vram_ops; /* the linear frame buffer where it is not lent */
-/* Whether off is decoded: its address in the window's bank. */
-bool vga_window_address(const struct vga *v, uint32_t off, uint32_t *addr);
-uint8_t vga_mem_read(struct vga *v, uint32_t off);
-void vga_mem_write(struct vga *v, uint32_t off, uint8_t val);
-/* Display address a through the graphics controller, lanes = planes the access may touch. */
-uint8_t vga_planes_read(struct vga *v, uint32_t a, unsigned plane);
-void vga_planes_write(struct vga *v, uint32_t a, unsigned lanes, uint8_t val);
 /* bits 0..3 to 0x00 or 0xff in bytes 0..3. */
 uint32_t vga_spread(unsigned bits);
 

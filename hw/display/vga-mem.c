@@ -38,7 +38,7 @@ static uint8_t compare(const struct vga *v)
     return (uint8_t) ~(differ | differ >> 8 | differ >> 16 | differ >> 24);
 }
 
-uint8_t vga_planes_read(struct vga *v, uint32_t a, unsigned plane)
+static uint8_t planes_read(struct vga *v, uint32_t a, unsigned plane)
 {
     v->latch = load_le32(cell(v, a));
     return v->gr[5] & 0x08 ? compare(v) : (uint8_t)(v->latch >> (8 * (plane & 3)));
@@ -86,14 +86,14 @@ static uint32_t gc_data(const struct vga *v, uint8_t val)
     return (function_select(v, data) & bits) | (v->latch & ~bits);
 }
 
-void vga_planes_write(struct vga *v, uint32_t a, unsigned lanes, uint8_t val)
+static void planes_write(struct vga *v, uint32_t a, unsigned lanes, uint8_t val)
 {
     uint32_t mask = vga_spread(lanes & v->sr[2]);
     uint8_t *p = cell(v, a);
     store_le(p, 4, (gc_data(v, val) & mask) | (load_le32(p) & ~mask));
 }
 
-bool vga_window_address(const struct vga *v, uint32_t off, uint32_t *addr)
+static bool window_address(const struct vga *v, uint32_t off, uint32_t *addr)
 {
     static const struct {
         uint32_t base, len;
@@ -121,10 +121,10 @@ static uint32_t plane_address(const struct vga *v, uint32_t addr)
     return vbe_enabled(v) ? (uint32_t)v->vbe[VBE_BANK] << 16 | addr : addr;
 }
 
-uint8_t vga_mem_read(struct vga *v, uint32_t off)
+static uint8_t mem_read(struct vga *v, uint32_t off)
 {
     uint32_t addr;
-    if (!vga_window_address(v, off, &addr)) {
+    if (!window_address(v, off, &addr)) {
         return 0xff;
     }
     if (banked(v)) {
@@ -132,19 +132,19 @@ uint8_t vga_mem_read(struct vga *v, uint32_t off)
     }
     addr = plane_address(v, addr);
     if (v->sr[4] & 0x08) {
-        return vga_planes_read(v, addr & ~3u, addr & 3);
+        return planes_read(v, addr & ~3u, addr & 3);
     }
     if (v->gr[5] & 0x10) {
-        return vga_planes_read(v, addr & ~1u, (v->gr[4] & 2) | (addr & 1));
+        return planes_read(v, addr & ~1u, (v->gr[4] & 2) | (addr & 1));
     }
-    return vga_planes_read(v, addr, v->gr[4]);
+    return planes_read(v, addr, v->gr[4]);
 }
 
-void vga_mem_write(struct vga *v, uint32_t off, uint8_t val)
+static void mem_write(struct vga *v, uint32_t off, uint8_t val)
 {
     uint32_t addr, at;
     unsigned lanes = 15;
-    if (!vga_window_address(v, off, &addr)) {
+    if (!window_address(v, off, &addr)) {
         return;
     }
     if (banked(v)) {
@@ -161,7 +161,7 @@ void vga_mem_write(struct vga *v, uint32_t off, uint8_t val)
         lanes = at & 1 ? 0xa : 0x5;
         at = v->gr[6] & 2 ? at & ~1u : at;
     }
-    vga_planes_write(v, at, lanes, val);
+    planes_write(v, at, lanes, val);
     gmem_block_wrote(v->d->m, &v->vram, at * 4 & v->vram_mask & ~3u, 4);
 }
 
@@ -170,7 +170,7 @@ static uint64_t window_read(struct device *d, uint64_t off, unsigned size)
     struct vga *v = vga_of(d);
     uint64_t val = 0;
     for (unsigned i = 0; i < size; i++) {
-        val |= (uint64_t)v->chip->mem_read(v, (uint32_t)off + i) << (8 * i);
+        val |= (uint64_t)mem_read(v, (uint32_t)off + i) << (8 * i);
     }
     return val;
 }
@@ -179,7 +179,7 @@ static void window_write(struct device *d, uint64_t off, unsigned size, uint64_t
 {
     struct vga *v = vga_of(d);
     for (unsigned i = 0; i < size; i++) {
-        v->chip->mem_write(v, (uint32_t)off + i, (uint8_t)(val >> (8 * i)));
+        mem_write(v, (uint32_t)off + i, (uint8_t)(val >> (8 * i)));
     }
 }
 

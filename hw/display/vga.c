@@ -86,6 +86,11 @@ void vga_mask_write(struct vga *v, uint8_t val)
     v->dac_mask = val;
 }
 
+uint8_t *vga_dac_entry(struct vga *v, uint8_t i)
+{
+    return v->dac + i * 3u;
+}
+
 static uint8_t attr_read(struct vga *v)
 {
     return v->ar_data ? 0 : v->ar_index;
@@ -241,7 +246,7 @@ static void dac_write_index(struct vga *v, uint8_t val)
 
 static uint8_t dac_data_read(struct vga *v)
 {
-    uint8_t val = v->dac[v->dac_read * 3u + v->dac_step];
+    uint8_t val = v->chip->dac_entry(v, v->dac_read)[v->dac_step];
     if (++v->dac_step == 3) {
         v->dac_step = 0;
         v->dac_read++;
@@ -257,7 +262,7 @@ static void dac_data_write(struct vga *v, uint8_t val)
         v->dac_part[v->dac_step++] = c;
         return;
     }
-    uint8_t *entry = v->dac + v->dac_write * 3u;
+    uint8_t *entry = v->chip->dac_entry(v, v->dac_write);
     entry[0] = v->dac_part[0];
     entry[1] = v->dac_part[1];
     entry[2] = c;
@@ -447,7 +452,7 @@ int vga_init(struct vga *v, struct device *d, const struct vga_chip *chip, struc
                     port_ranges[i].name);
         region_map(&v->ports[i], port_ranges[i].base);
     }
-    region_init(&v->window, d, &vga_window_ops, IO_MMIO, 0x20000, "VGA window");
+    region_init(&v->window, d, chip->window, IO_MMIO, 0x20000, "VGA window");
     region_map(&v->window, 0xa0000);
     if (v->con) {
         con_set_screen(v->con, &vga_screen_ops, v);
