@@ -3,14 +3,12 @@
  *
  *   slot   xenfv           pc
  *   00.0   i440FX          i440FX
- *   01.0   PIIX3           PIIX3         -> ISA: 8237 x 2, 8042, port 92, floppy, UARTs, speaker
- *   01.1   piix3-ide       piix3-ide     -> ide.0, ide.1
- *   01.3   PIIX4_PM        PIIX4_PM
- *   02.0   xen-platform    first -device
- *   03.0   first -device   ...
+ *   01.0   PIIX3           PIIX3         -> ISA: 8237 x 2, 8042, CMOS, port 92, floppy, UARTs,
+ * speaker 01.1   piix3-ide       piix3-ide     -> ide.0, ide.1 01.3   PIIX4_PM        PIIX4_PM 02.0
+ * xen-platform    first -device 03.0   first -device   ...
  *
- * Under Xen the hypervisor itself owns PIC, PIT, port 0x61, RTC, local and I/O APIC, HPET, PM timer
- * and PM1a event block: nothing is built there. Reference: docs/architecture.md.
+ * Under Xen the hypervisor itself owns PIC, PIT, port 0x61, the RTC's clock, local and I/O APIC,
+ * HPET, PM timer and PM1a event block: nothing is built there. Reference: docs/architecture.md.
  */
 #include "dm/board.h"
 
@@ -18,9 +16,11 @@
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/board-cmos.h"
 #include "dm/keyval.h"
 #include "dm/options.h"
 #include "hw/ide/ide.h"
+#include "hw/isa/cmos-ram.h"
 #include "hw/registry.h"
 #include "ioreq/machine.h"
 #include "ui/con.h"
@@ -137,6 +137,7 @@ static int power_management(struct build *s)
     dev_set_str(d, "addr", "1.3");
     dev_set_bool(d, "acpi", s->o->acpi);
     dev_set_bool(d, "xen", s->xen);
+    dev_set_u32(d, "cpus", s->o->cpus);
     return finish(s, d);
 }
 
@@ -202,6 +203,18 @@ static int ide_drives(struct build *s)
         }
     }
     return 0;
+}
+
+static int cmos_ram(struct build *s)
+{
+    uint8_t content[CMOS_RAM_BYTES] = { 0 };
+    struct device *d = make(s, "cmos-ram", NULL);
+    if (!d) {
+        return s->e->code;
+    }
+    board_cmos(content, s->o, s->b);
+    dev_set_ptr(d, "content", content);
+    return finish(s, d);
 }
 
 static int serial_port(struct build *s, uint32_t index, struct chr *c)
@@ -399,6 +412,7 @@ static int isa_chips(struct build *s)
     DO(dma_controller(s, 0x00, 0x80, 0));
     DO(dma_controller(s, 0xc0, 0x88, 1));
     DO(chip(s, "i8042", NULL));
+    DO(cmos_ram(s));
     DO(chip(s, "port92", NULL));
     if (hw_find("isa-fdc")) {
         DO(floppy_controller(s));

@@ -86,10 +86,15 @@ static void usage(struct call *c)
     say(c->q, text);
 }
 
-static void ok_value(struct call *c, const char *fmt, uint64_t v)
+/* digits: of hexadecimal, 0 for a decimal number. */
+static void ok_value(struct call *c, int digits, uint64_t v)
 {
     char text[64];
-    snprintf(text, sizeof(text), fmt, (unsigned long long)v);
+    if (digits) {
+        snprintf(text, sizeof(text), "OK 0x%0*llx", digits, (unsigned long long)v);
+    } else {
+        snprintf(text, sizeof(text), "OK %lld", (long long)v);
+    }
     say(c->q, text);
 }
 
@@ -108,7 +113,7 @@ static void do_in(struct call *c)
         return;
     }
     /* QEMU prints ports' values in four digits. */
-    ok_value(c, "OK 0x%04llx", io_read(c->q->k->m, IO_PIO, port, size_of(c->word[0][2])));
+    ok_value(c, 4, io_read(c->q->k->m, IO_PIO, port, size_of(c->word[0][2])));
 }
 
 static void do_out(struct call *c)
@@ -134,7 +139,7 @@ static void do_load(struct call *c)
         return;
     }
     flat_mem_read(c->q->k->m, at, buf, size);
-    ok_value(c, "OK 0x%016llx", load_le(buf, size));
+    ok_value(c, 16, load_le(buf, size));
 }
 
 static void do_store(struct call *c)
@@ -276,7 +281,7 @@ static void advance(struct call *c, int64_t ns)
 {
     struct keel *k = c->q->k;
     flat_advance(k->flat, k->m, ns);
-    ok_value(c, "OK %lld", (uint64_t)k->flat->now);
+    ok_value(c, 0, (uint64_t)k->flat->now);
 }
 
 static void do_step(struct call *c)

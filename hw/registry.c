@@ -8,6 +8,7 @@
 #include "hw/dma/i8257.h"
 #include "hw/ide/ide.h"
 #include "hw/input/i8042.h"
+#include "hw/isa/cmos-ram.h"
 #include "hw/isa/pcspk.h"
 #include "hw/isa/piix3.h"
 #include "hw/isa/port92.h"
@@ -24,6 +25,7 @@ const struct dev_class *const hw_registry[] = {
     &piix3_class,        /* PIIX3 */
     &piix4_pm_class,     /* PIIX4_PM */
     &vga_class,          /* VGA */
+    &cmos_ram_class,     /* cmos-ram */
     &i440fx_class,       /* i440FX */
     &i8042_class,        /* i8042 */
     &i8257_class,        /* i8257 */

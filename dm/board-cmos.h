@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/board-cmos.h - what the board tells the firmware in CMOS RAM. */
+#ifndef DM_BOARD_CMOS_H
+#define DM_BOARD_CMOS_H
+
+#include <stdint.h>
+
+struct backends;
+struct options;
+
+/* Fills bytes[128] from the command line and the drives. */
+void board_cmos(uint8_t *bytes, const struct options *o, const struct backends *b);
+
+#endif
