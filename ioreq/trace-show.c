@@ -48,6 +48,7 @@ void trace_event_title(const struct trace_event *ev, char *buf, size_t len)
 {
     static const char *const spaces[] = { "pio", "mmio", "pci" };
     static const char *const titles[TR_KINDS] = {
+        [0] = "start",
         [TR_TIMER] = "timer",
         [TR_INPUT] = "input",
         [TR_RESET] = "reset",
@@ -101,7 +102,7 @@ static void add_payload(struct text *t, const struct trace_event *ev)
 {
     add(t, " %llu bytes", (unsigned long long)ev->len);
     if (!ev->bytes) {
-        if (ev->len) {
+        if (ev->hash) {
             add(t, " hash %016llx", (unsigned long long)ev->hash);
         }
         return;
