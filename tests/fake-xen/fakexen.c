@@ -196,13 +196,15 @@ int xc_domain_setmaxmem(xc_interface *xch, uint32_t domid, uint64_t max_memkb)
     return 0;
 }
 
-/* Adds one frame to the p2m, growing the last extent if it fits. */
+/* Adds one frame to the p2m, growing the extent it continues if there is one. */
 static int p2m_add(uint64_t gfn, uint64_t page)
 {
-    struct fake_extent *last = dom->extents ? &dom->extent[dom->extents - 1] : NULL;
-    if (last && last->gfn + last->n == gfn && last->page + last->n == page) {
-        last->n++;
-        return 0;
+    for (uint32_t i = 0; i < dom->extents; i++) {
+        struct fake_extent *x = &dom->extent[i];
+        if (x->gfn + x->n == gfn && x->page + x->n == page) {
+            x->n++;
+            return 0;
+        }
     }
     if (dom->extents == FAKE_MAX_EXTENTS) {
         return fail(ENOSPC);
@@ -211,24 +213,29 @@ static int p2m_add(uint64_t gfn, uint64_t page)
     return 0;
 }
 
-/* Takes one frame out; its extent is split around it. */
+/* Takes one frame out of extent x; it is split if the frame lies inside. */
+static void extent_remove(struct fake_extent *x, uint64_t gfn)
+{
+    uint64_t before = gfn - x->gfn, after = x->n - before - 1;
+    if (before && after && dom->extents < FAKE_MAX_EXTENTS) {
+        dom->extent[dom->extents++] = (struct fake_extent){ gfn + 1, x->page + before + 1, after };
+    }
+    if (before) {
+        x->n = before;
+    } else if (after) {
+        *x = (struct fake_extent){ gfn + 1, x->page + 1, after };
+    } else {
+        *x = dom->extent[--dom->extents];
+    }
+}
+
 static void p2m_remove(uint64_t gfn)
 {
     for (uint32_t i = 0; i < dom->extents; i++) {
-        struct fake_extent *x = &dom->extent[i];
-        if (gfn - x->gfn >= x->n) {
-            continue;
+        if (gfn - dom->extent[i].gfn < dom->extent[i].n) {
+            extent_remove(&dom->extent[i], gfn);
+            return;
         }
-        struct fake_extent tail = { gfn + 1, x->page + (gfn - x->gfn) + 1,
-                                    x->gfn + x->n - gfn - 1 };
-        x->n = gfn - x->gfn;
-        if (!x->n) {
-            memmove(x, x + 1, (--dom->extents - i) * sizeof(*x));
-        }
-        if (tail.n && dom->extents < FAKE_MAX_EXTENTS) {
-            dom->extent[dom->extents++] = tail;
-        }
-        return;
     }
 }
 

@@ -64,7 +64,7 @@ static int make_channels(struct fake_guest *g, const char *dir)
     if (g->notify_fd < 0 || bind(g->listen_fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
         return -1;
     }
-    return listen(g->listen_fd, 4);
+    return listen(g->listen_fd, 128);
 }
 
 int fake_guest_init(struct fake_guest *g, const char *dir, unsigned domid, unsigned vcpus,
