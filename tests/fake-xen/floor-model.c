@@ -12,9 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <xen/hvm/dm_op.h>
 #include <xen/hvm/ioreq.h>
-#include <xen/memory.h>
+#include <xenctrl.h>
 #include <xendevicemodel.h>
 #include <xenevtchn.h>
 #include <xenforeignmemory.h>

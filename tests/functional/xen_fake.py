@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A fake Xen domain for tests: starts fake-guest and a device model under it, and talks to both.
 
-Usage of a test built on this: TEST.py BUILD_DIR. Every test function named test_* runs with a
-fresh domain; main() prints one line each and exits 1 if any failed.
+Usage of a test built on this: TEST.py [BUILD_DIR [TEST...]], or $KEEL_BUILD names the build
+directory. main() runs every function named test_*, prints one line each and exits 1 if any failed.
 """
 import os
 import shutil
@@ -175,21 +175,22 @@ def expect(what, got, want):
 
 
 def main(names, argv=None):
-    """Runs every test_* of a module's globals()."""
+    """Runs every test_* of a module's globals(); says "ok - WHAT" or "not ok - WHAT" for each."""
     argv = argv or sys.argv
-    build = os.path.abspath(argv[1])
+    build = os.path.abspath(argv[1] if len(argv) > 1 else os.environ["KEEL_BUILD"])
     only = argv[2:]
     failed = 0
     for name, fn in names.items():
         if not name.startswith("test_") or (only and name not in only):
             continue
+        what = name[5:].replace("_", " ")
         start = time.time()
         try:
             fn(build)
-            print("ok   %-60s %.2f s" % (name, time.time() - start))
+            print("ok - %s (%.2f s)" % (what, time.time() - start))
         except Exception:
             failed += 1
-            print("FAIL %s" % name)
             traceback.print_exc(file=sys.stdout)
+            print("not ok - %s" % what)
         sys.stdout.flush()
     sys.exit(1 if failed else 0)
