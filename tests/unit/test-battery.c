@@ -4,7 +4,8 @@
  * For each class: a machine with the device and what it needs is poked at random through the door,
  * over every window it has, and must survive; reset must be idempotent; saved state must come back
  * byte for byte, drive the same lines, and leave a second machine that goes on exactly like the
- * first (so state covers everything a guest can see); no truncation of its stream may load.
+ * first (so state covers everything a guest can see); no truncation of its stream may load, and one
+ * with wrong contents under a right checksum must do no harm.
  * The random sequence is the same in every run.
  */
 #include "flat-pc.h"
@@ -16,8 +17,10 @@
 #include "ui/con.h"
 
 #include <errno.h>
+#include <zlib.h>
 
 #define DISK_LEN (1u << 20)
+#define HOSTILE_STREAMS 150
 #define ROUNDS 24 /* a lost bit shows only when it happens to be set */
 
 /* ---- a drive in memory ---- */
@@ -259,6 +262,13 @@ static uint64_t do_poke(struct rig *r, const struct poke *p)
     return p->write ? 0 : q.data & ones(p->size);
 }
 
+static void con_refresh_locked(struct rig *r)
+{
+    machine_enter(r->pc.m);
+    con_refresh(r->con, true);
+    machine_leave(r->pc.m);
+}
+
 static void poke_many(struct rig *r, uint64_t *s, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -269,6 +279,9 @@ static void poke_many(struct rig *r, uint64_t *s, unsigned n)
         if (i % 64 == 63) {
             flat_advance(r->pc.f, r->pc.m, (int64_t)(rnd(s) % 2000000));
             rig_settle(r);
+            if (rnd(s) % 16 == 0) {
+                con_refresh_locked(r);
+            }
         }
     }
 }
@@ -411,6 +424,34 @@ static void check_truncations(struct rig *r, uint64_t *s)
     free(buf.p);
 }
 
+/* Streams with a right checksum and wrong contents: refused or taken, and the device lives on. A
+ * record is a byte, the length of its body, the body, and the body's CRC (ioreq/state.c). */
+static void check_hostile_streams(struct rig *r, uint64_t *s)
+{
+    for (unsigned i = 0; i < HOSTILE_STREAMS; i++) {
+        struct state_buf buf = { 0 };
+        struct err e = { 0 };
+
+        rig_map_bars(r);
+        poke_many(r, s, 20);
+        machine_set_run_state(r->pc.m, RUN_PAUSED);
+        machine_enter(r->pc.m);
+        dev_save(r->d, &buf);
+        for (unsigned n = 1 + rnd(s) % 4; n > 0; n--) {
+            buf.p[5 + rnd(s) % (buf.len - 9)] = (uint8_t)rnd_value(s);
+        }
+        store_le(buf.p + buf.len - 4, 4, crc32_z(0, buf.p + 5, buf.len - 9));
+        if (dev_load(r->d, buf.p, buf.len, &e) < 0) {
+            assert_true(e.msg[0]);
+        }
+        machine_leave(r->pc.m);
+        machine_set_run_state(r->pc.m, RUN_RUNNING);
+        free(buf.p);
+        poke_many(r, s, 80);
+        con_refresh_locked(r);
+    }
+}
+
 static void run_class(const struct dev_class *c)
 {
     struct rig r;
@@ -430,6 +471,7 @@ static void run_class(const struct dev_class *c)
         check_move(&r, &seed);
     }
     check_truncations(&r, &seed);
+    check_hostile_streams(&r, &seed);
     poke_many(&r, &seed, 500);
     check_reset_idempotent(&r);
     rig_free(&r);
