@@ -18,7 +18,7 @@ struct con_screen_ops {
 
 struct con_cursor {
     bool visible;
-    int x, y;             /* top left, pixels */
+    int x, y;               /* top left, pixels */
     unsigned width, height; /* up to 64 */
     uint32_t argb[64 * 64]; /* alpha 0 or 255 */
 };

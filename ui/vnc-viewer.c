@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/* ui/vnc-viewer.c - one viewer's thread: LibVNCServer with a single client.
+ *
+ * The library blocks while it reads the rest of a message or writes an update; here that costs the
+ * viewer its own time only. Messages that nobody needs (file transfer, chat, scaling) end the
+ * connection before the library sees them. VNC authentication is the protocol's own: one 8-byte
+ * DES challenge, not more than a lock on a garden gate.
+ */
+#include "ui/vnc-int.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <rfb/rfb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HANDSHAKE_NS 60000000000ll /* long enough to type a password */
+#define STALLED_MS 20000           /* in the middle of a message, either way */
+#define FAILED_MS 1000             /* a wrong password costs that long */
+#define MAX_HELD 32                /* keys down at one time */
+
+struct session {
+    struct vnc_viewer *w;
+    rfbScreenInfoPtr screen;
+    rfbClientPtr cl;
+    uint32_t *fb;
+    unsigned width, height;
+    int x, y; /* where the pointer was; meaningful once placed */
+    bool placed;
+    int mask; /* RFB's buttons */
+    uint16_t held[MAX_HELD];
+    unsigned nheld;
+    bool admitted;
+};
+
+/* Every screen is a copy of this one: rfbGetScreen initialises the library's own locks anew each
+ * time, under the feet of threads that hold them. Constant once made. */
+static rfbScreenInfoPtr template;
+
+static void make_template(void)
+{
+    rfbLogEnable(0);
+    template = rfbGetScreen(NULL, NULL, 16, 16, 8, 3, 4);
+}
+
+void vnc_viewer_setup(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_template);
+}
+
+/* ---- input ---- */
+
+static void send_key(struct session *s, uint16_t code, bool down)
+{
+    struct vnc_input in = { .is_key = true, .scancode = code, .down = down };
+    vnc_push_input(s->w, &in);
+}
+
+/* Remembers what is down; false when that is more than a hand can do. */
+static bool track_key(struct session *s, uint16_t code, bool down)
+{
+    for (unsigned i = 0; i < s->nheld; i++) {
+        if (s->held[i] == code) {
+            if (!down) {
+                s->held[i] = s->held[--s->nheld];
+            }
+            return true;
+        }
+    }
+    if (down && s->nheld == MAX_HELD) {
+        return false;
+    }
+    if (down) {
+        s->held[s->nheld++] = code;
+    }
+    return true;
+}
+
+static void on_key(rfbBool down, rfbKeySym keysym, rfbClientPtr cl)
+{
+    struct session *s = cl->screen->screenData;
+    unsigned code = keymap_scancode(s->w->v->keymap, keysym);
+    if (code && track_key(s, (uint16_t)code, down)) {
+        send_key(s, (uint16_t)code, down);
+    }
+}
+
+static unsigned buttons_of(int mask)
+{
+    return (mask & 1 ? 1u : 0) | (mask & 2 ? 4u : 0) | (mask & 4 ? 2u : 0);
+}
+
+/* RFB's pointer is absolute, the PS/2 mouse relative: the first event only says where it is. */
+static void on_pointer(int mask, int x, int y, rfbClientPtr cl)
+{
+    struct session *s = cl->screen->screenData;
+    int pressed = mask & ~s->mask;
+    struct vnc_input in = { .dx = s->placed ? x - s->x : 0,
+                            .dy = s->placed ? y - s->y : 0,
+                            .dz = (pressed & 16 ? 1 : 0) - (pressed & 8 ? 1 : 0),
+                            .buttons = buttons_of(mask) };
+    bool news = in.dx || in.dy || in.dz || buttons_of(mask) != buttons_of(s->mask);
+    s->x = x;
+    s->y = y;
+    s->mask = mask;
+    s->placed = true;
+    if (news) {
+        vnc_push_input(s->w, &in);
+    }
+}
+
+/* The viewer left with keys down: the guest must not think they still are. */
+static void release_all(struct session *s)
+{
+    struct vnc_input up = { .buttons = 0 };
+    while (s->nheld > 0) {
+        send_key(s, s->held[--s->nheld], false);
+    }
+    if (buttons_of(s->mask)) {
+        vnc_push_input(s->w, &up);
+    }
+}
+
+/* ---- authentication ---- */
+
+static rfbBool check_password(rfbClientPtr cl, const char *response, int len)
+{
+    struct session *s = cl->screen->screenData;
+    struct pollfd wait = { .fd = s->w->wake };
+    unsigned char want[CHALLENGESIZE], differ = 0;
+    char password[9];
+    memcpy(want, cl->authChallenge, CHALLENGESIZE);
+    if (len == CHALLENGESIZE && vnc_get_password(s->w->v, password)) {
+        rfbEncryptBytes(want, password);
+        for (int i = 0; i < CHALLENGESIZE; i++) {
+            differ |= (unsigned char)(want[i] ^ (unsigned char)response[i]);
+        }
+        if (!differ) {
+            return TRUE;
+        }
+    }
+    poll(&wait, 1, FAILED_MS);
+    return FALSE;
+}
+
+/* ---- pictures ---- */
+
+/* LibVNCServer's own idea of 32 bits has red lowest; ours has it highest. */
+static void set_format(rfbScreenInfoPtr screen)
+{
+    screen->serverFormat.redShift = 16;
+    screen->serverFormat.greenShift = 8;
+    screen->serverFormat.blueShift = 0;
+}
+
+static bool show_picture(struct session *s)
+{
+    struct vnc_rect rects[VNC_MAX_DIRTY];
+    bool resized;
+    int n = vnc_take_picture(s->w, &s->fb, &s->width, &s->height, &resized, rects);
+    if (n < 0) {
+        return false;
+    }
+    if (resized) {
+        rfbNewFramebuffer(s->screen, (char *)s->fb, (int)s->width, (int)s->height, 8, 3, 4);
+        set_format(s->screen);
+        s->screen->setTranslateFunction(s->cl);
+    }
+    for (int i = 0; i < n; i++) {
+        rfbMarkRectAsModified(s->screen, (int)rects[i].x0, (int)rects[i].y0, (int)rects[i].x1,
+                              (int)rects[i].y1);
+    }
+    return true;
+}
+
+/* ---- the connection ---- */
+
+static rfbScreenInfoPtr make_screen(struct session *s)
+{
+    rfbScreenInfoPtr screen = template ? malloc(sizeof(*screen)) : NULL;
+    if (!screen) {
+        return NULL;
+    }
+    *screen = *template;
+    pthread_mutex_init(&screen->cursorMutex, NULL);
+    rfbNewFramebuffer(screen, (char *)s->fb, (int)s->width, (int)s->height, 8, 3, 4);
+    set_format(screen);
+    screen->screenData = s;
+    screen->desktopName = s->w->v->name;
+    screen->alwaysShared = TRUE;
+    screen->kbdAddEvent = on_key;
+    screen->ptrAddEvent = on_pointer;
+    screen->deferUpdateTime = 0;
+    screen->deferPtrUpdateTime = 0;
+    screen->maxClientWait = STALLED_MS;
+    screen->cursor = NULL;
+    if (s->w->v->need_password) {
+        screen->authPasswdData = s;
+        screen->passwordCheck = check_password;
+    }
+    return screen;
+}
+
+static bool open_client(struct session *s, int sock)
+{
+    bool resized;
+    struct vnc_rect none[VNC_MAX_DIRTY];
+    if (vnc_take_picture(s->w, &s->fb, &s->width, &s->height, &resized, none) >= 0) {
+        s->screen = make_screen(s);
+    }
+    if (!s->screen) {
+        close(sock);
+        return false;
+    }
+    s->cl = rfbNewClient(s->screen, sock);
+    return s->cl && !s->cl->wsctx;
+}
+
+/* Whether the next message is one that a viewer of ours has reason to send. */
+static bool wanted(const struct session *s)
+{
+    uint8_t type;
+    ssize_t n = recv(s->cl->sock, &type, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0 || s->cl->state != RFB_NORMAL) {
+        return n != 0;
+    }
+    switch (type) {
+    case rfbSetPixelFormat:
+    case rfbSetEncodings:
+    case rfbFramebufferUpdateRequest:
+    case rfbKeyEvent:
+    case rfbPointerEvent:
+    case rfbClientCutText:
+    case rfbXvp:
+    case rfbSetDesktopSize:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* RFC 6143 7.4: pixels have 8, 16 or 32 bits, and a true colour has room for each part. */
+static bool sane_format(const rfbPixelFormat *f)
+{
+    if (f->bitsPerPixel != 8 && f->bitsPerPixel != 16 && f->bitsPerPixel != 32) {
+        return false;
+    }
+    return !f->trueColour ||
+           (f->redMax && f->greenMax && f->blueMax && f->redShift < f->bitsPerPixel &&
+            f->greenShift < f->bitsPerPixel && f->blueShift < f->bitsPerPixel);
+}
+
+/* One message, or part of the handshake. */
+static void process(struct session *s)
+{
+    if (!wanted(s)) {
+        rfbCloseClient(s->cl);
+        return;
+    }
+    rfbProcessClientMessage(s->cl);
+    if (s->cl->sock >= 0 && !sane_format(&s->cl->format)) {
+        rfbCloseClient(s->cl);
+    }
+    if (!s->admitted && s->cl->state == RFB_NORMAL) {
+        s->admitted = true;
+        vnc_admitted(s->w);
+    }
+}
+
+/* Sleeps until the viewer says something or the picture changed; false when it took too long. */
+static bool await(struct session *s, int64_t deadline, bool *readable)
+{
+    struct pollfd pfd[2] = { { .fd = s->cl->sock, .events = POLLIN },
+                             { .fd = s->w->wake, .events = POLLIN } };
+    int64_t left_ms = (deadline - ev_now_ns()) / 1000000;
+    uint64_t count;
+    if (s->cl->state == RFB_INITIALISATION_SHARED) { /* it counts as said */
+        *readable = true;
+        return true;
+    }
+    if (!s->admitted && left_ms <= 0) {
+        return false;
+    }
+    if (poll(pfd, 2, s->admitted ? -1 : (int)left_ms) < 0) {
+        return errno == EINTR;
+    }
+    if ((pfd[1].revents & POLLIN) && read(s->w->wake, &count, sizeof(count)) < 0) {
+        return false;
+    }
+    *readable = pfd[0].revents != 0;
+    return true;
+}
+
+static void serve(struct session *s)
+{
+    int64_t deadline = ev_now_ns() + HANDSHAKE_NS;
+    bool readable = false;
+    while (s->cl->sock >= 0 && show_picture(s)) {
+        rfbUpdateClient(s->cl);
+        if (s->cl->sock < 0 || !await(s, deadline, &readable)) {
+            return;
+        }
+        if (readable) {
+            process(s);
+        }
+    }
+}
+
+void *vnc_viewer_run(void *arg)
+{
+    struct vnc_start start = *(struct vnc_start *)arg;
+    struct session s = { .w = start.w };
+    free(arg);
+    if (open_client(&s, start.sock)) {
+        serve(&s);
+        release_all(&s);
+    }
+    if (s.cl) {
+        rfbCloseClient(s.cl);
+        rfbClientConnectionGone(s.cl);
+    }
+    if (s.screen) {
+        rfbScreenCleanup(s.screen);
+    }
+    free(s.fb);
+    vnc_finished(s.w);
+    return NULL;
+}
