@@ -109,13 +109,12 @@ void door_write(struct machine *m, enum io_space space, uint64_t addr, unsigned 
 
 /* ---- a whole request ---- */
 
-/* Address of item i of a run that starts at base; false when it does not lie within 64 bits. */
+/* Address of item i of a run that starts at base; false when it is below 0 or above 2^64. */
 static bool item_at(const struct io_req *req, uint64_t base, uint32_t i, uint64_t *out)
 {
     uint64_t off = (uint64_t)i * req->size;
     *out = req->df ? base - off : base + off;
-    bool wrapped = req->df ? off > base : *out < base;
-    return !wrapped && *out <= UINT64_MAX - (req->size - 1u);
+    return req->df ? off <= base : *out >= base;
 }
 
 static uint64_t run_item(struct machine *m, const struct io_req *req, uint32_t i, uint64_t val)
@@ -148,7 +147,7 @@ struct chunk {
     uint8_t buf[CHUNK_BYTES];
     uint32_t first, n;
     uint64_t gpa; /* of the lowest byte, if whole */
-    bool whole;   /* all n items lie within 64 bits */
+    bool whole;   /* all n items begin within 64 bits */
 };
 
 static void chunk_place(struct chunk *c, const struct io_req *req, uint32_t first, uint32_t n)

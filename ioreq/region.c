@@ -156,7 +156,7 @@ static bool next_run(const struct region_span **s, const struct region_span *end
         return false;
     }
     *out = (struct range){ (*s)->first, (*s)->last };
-    for (++*s; *s != end && out->last != UINT64_MAX && (*s)->first == out->last + 1; ++*s) {
+    for (++*s; *s != end && (*s)->first == out->last + 1; ++*s) {
         out->last = (*s)->last;
     }
     return true;

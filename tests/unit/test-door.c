@@ -49,7 +49,10 @@ static void test_door_item_inside_a_region_arrives_whole(void **state)
     assert_call(r->t, 0, false, 3, 4, 0);
     assert_call(r->t, 1, true, 15, 1, 0x12);
     assert_call(r->t, 2, true, 0, 2, 0x1234);
-    assert_int_equal(io_stats(r->m)->requests[IO_PIO], 3);
+    toy_map(r->t, 1, &toy_ops, IO_PIO, 0x201, 5);
+    assert_int_equal(io_read(r->m, IO_PIO, 0x202, 4), 0x04030201); /* to the last byte */
+    assert_call(r->t, 3, false, 1, 4, 0);
+    assert_int_equal(io_stats(r->m)->requests[IO_PIO], 4);
     assert_int_equal(io_stats(r->m)->unclaimed[IO_PIO], 0);
 }
 
@@ -454,6 +457,9 @@ static void test_flat_mem_reaches_ram_devices_and_holes(void **state)
     assert_call(r->t, 2, true, 0, 4, 0x66656463);
     assert_call(r->t, 3, true, 4, 1, 'g');
     assert_int_equal(r->f->ram[0xa0000], 0);
+    flat_mem_write(r->m, 0x9ffff, "wxyz", 4); /* one to RAM, three as 2 and 1 */
+    assert_call(r->t, 4, true, 0, 2, 'x' | 'y' << 8);
+    assert_call(r->t, 5, true, 2, 1, 'z');
     flat_mem_read(r->m, (1 << 20) - 2, buf, 4);
     assert_memory_equal(buf, "\0\0\xff\xff", 4);
     flat_mem_read(r->m, UINT64_MAX - 1, buf, 4);

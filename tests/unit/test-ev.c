@@ -129,6 +129,20 @@ static void test_ev_hangup_is_reported_and_silenced_by_wanting_nothing(void **st
     assert_int_equal(ev_loop_turn(r->l, 0), 0);
 }
 
+static void test_ev_hangup_alone_comes_with_read(void **state)
+{
+    struct rig *r = *state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    struct ev_fd f = { .fd = ends[0], .events = EV_READ, .cb = on_fd, .opaque = r };
+    assert_int_equal(ev_fd_add(r->l, &f), 0);
+    close(ends[1]); /* a pipe says nothing but "hung up" */
+    assert_int_equal(ev_loop_turn(r->l, 0), 1);
+    assert_int_equal(r->events, EV_READ | EV_HANGUP);
+    ev_fd_del(&f);
+    close(ends[0]);
+}
+
 static void test_ev_bad_descriptors_are_refused(void **state)
 {
     struct rig *r = *state;
@@ -175,9 +189,10 @@ static void replace(void *opaque, unsigned events)
 {
     struct rig *r = opaque;
     (void)events;
+    char c;
     if (r->fd.loop && !r->calls) { /* the same number, another registration */
         ev_fd_del(&r->fd);
-        r->fd.events = EV_WRITE;
+        assert_int_equal(read(r->fd.fd, &c, 1), 1);
         assert_int_equal(ev_fd_add(r->l, &r->fd), 0);
     }
     strcat(r->order, "r");
@@ -195,7 +210,7 @@ static void test_ev_stale_report_does_not_reach_a_new_registration(void **state)
     assert_int_equal(write(r->pair[1], "x", 1), 1);
     assert_int_equal(ev_loop_turn(r->l, 0), 1);
     assert_string_equal(r->order, "r");
-    assert_int_equal(r->calls, 0);
+    assert_int_equal(r->calls, 0); /* it was readable, but that was another */
     ev_fd_del(&first);
     close(more[0]);
     close(more[1]);
@@ -279,6 +294,18 @@ static void test_ev_rearm_moves_the_timer(void **state)
     ev_timer_arm(r->l, &k[0].t, ev_now_ns() + 60000 * MS);
     assert_int_equal(ev_loop_turn(r->l, 0), 0);
     ev_timer_disarm(&k[0].t);
+}
+
+static void test_ev_disarmed_timer_does_not_wake_the_loop(void **state)
+{
+    struct rig *r = *state;
+    struct tick k[1];
+    int64_t start = ev_now_ns();
+    ticks_init(r, k, 1);
+    ev_timer_arm(r->l, &k[0].t, start + 5 * MS);
+    ev_timer_disarm(&k[0].t);
+    assert_int_equal(ev_loop_turn(r->l, 30), 0);
+    assert_true(ev_now_ns() - start >= 29 * MS);
 }
 
 static void test_ev_timer_may_disarm_another_that_is_due(void **state)
@@ -424,6 +451,20 @@ static void *post_many(void *opaque)
     return NULL;
 }
 
+static void test_ev_post_made_behind_others_is_not_forgotten(void **state)
+{
+    struct rig *r = *state;
+    struct note n[2];
+    note_init(r, &n[0]);
+    note_init(r, &n[1]);
+    n[0].again = true;
+    ev_post(r->l, &n[0].p);
+    ev_post(r->l, &n[1].p);
+    assert_int_equal(ev_loop_turn(r->l, -1), 2);
+    assert_int_equal(ev_loop_turn(r->l, 2000), 1);
+    ev_post_cancel(r->l, &n[0].p);
+}
+
 static void test_ev_posts_of_two_threads_all_arrive(void **state)
 {
     struct rig *r = *state;
@@ -476,18 +517,21 @@ int main(void)
         T(test_ev_readable_descriptor_calls_back_under_the_lock),
         T(test_ev_events_wanted_may_change),
         T(test_ev_hangup_is_reported_and_silenced_by_wanting_nothing),
+        T(test_ev_hangup_alone_comes_with_read),
         T(test_ev_bad_descriptors_are_refused),
         T(test_ev_callback_may_remove_what_is_due_next),
         T(test_ev_stale_report_does_not_reach_a_new_registration),
         T(test_ev_timers_fire_in_order),
         T(test_ev_past_timer_fires_at_the_next_turn),
         T(test_ev_rearm_moves_the_timer),
+        T(test_ev_disarmed_timer_does_not_wake_the_loop),
         T(test_ev_timer_may_disarm_another_that_is_due),
         T(test_ev_self_rearming_timer_leaves_descriptors_their_turn),
         T(test_ev_timer_armed_by_another_thread_wakes_the_loop),
         T(test_ev_post_runs_once),
         T(test_ev_cancelled_post_does_not_run),
         T(test_ev_self_posting_post_waits_for_the_next_turn),
+        T(test_ev_post_made_behind_others_is_not_forgotten),
         T(test_ev_posts_of_two_threads_all_arrive),
         T(test_ev_run_ends_at_quit),
         T(test_ev_idle_loop_does_not_wake),

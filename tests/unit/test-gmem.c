@@ -9,6 +9,7 @@
 #define PAGES 64
 struct paged {
     uint8_t *page[PAGES];
+    size_t piece; /* map gives no more at once; 0: a page */
     int pinned;
     unsigned dirtied;
     uint64_t dirty_first, dirty_last;
@@ -17,10 +18,14 @@ struct paged {
 static void *paged_map(void *h, uint64_t gpa, size_t *len, bool pin)
 {
     struct paged *p = h;
+    if (gpa >= UINT64_MAX - PAGE + 1) {
+        gpa %= PAGE; /* RAM at the very top, too */
+    }
     if (gpa / PAGE >= PAGES || !p->page[gpa / PAGE]) {
         return NULL;
     }
     *len = (size_t)min_u64(*len, PAGE - gpa % PAGE);
+    *len = (size_t)min_u64(*len, p->piece ? p->piece : PAGE);
     p->pinned += pin;
     return p->page[gpa / PAGE] + gpa % PAGE;
 }
@@ -125,6 +130,9 @@ static void test_gmem_edges_of_64_bits(void **state)
     assert_int_equal(gmem_write(r->flat, UINT64_MAX - 3, buf, 16), -EFAULT);
     assert_int_equal(gmem_read(r->flat, 0, buf, SIZE_MAX), -EFAULT);
     assert_int_equal(gmem_read(r->flat, 5, buf, SIZE_MAX), -EFAULT);
+    assert_int_equal(gmem_read(r->m, UINT64_MAX - 3, buf, 4), 0);
+    assert_int_equal(gmem_read(r->m, UINT64_MAX - 3, buf, 5), -EFAULT); /* no wrap to 0 */
+    assert_int_equal(gmem_write(r->m, UINT64_MAX - 3, buf, 5), -EFAULT);
     assert_int_equal(gmem_read(r->flat, UINT64_MAX, buf, 0), 0);
     assert_int_equal(gmem_read(r->flat, (1 << 20) - 1, buf, 1), 0);
     assert_int_equal(gmem_read(r->flat, (1 << 20) - 1, buf, 2), -EFAULT);
@@ -159,6 +167,13 @@ static void test_gmem_pin_refuses_holes_and_wild_lengths(void **state)
     assert_int_equal(r->p.pinned, 0);
     assert_int_equal(gmem_pin(r->m, &p, 0, 0, false), -EFAULT);
     assert_int_equal(gmem_pin(r->m, &p, 0, (128 << 10) + 1, false), -EFAULT);
+    assert_int_equal(gmem_pin(r->flat, &p, 0, (128 << 10) + 1, false), -EFAULT);
+    assert_int_equal(gmem_pin(r->flat, &p, 0, 128 << 10, false), 0);
+    gmem_unpin(r->flat, &p, 0);
+    r->p.piece = 100; /* more pieces than a pin has room for */
+    assert_int_equal(gmem_pin(r->m, &p, 0, PAGE, false), -EFAULT);
+    assert_int_equal(r->p.pinned, 0);
+    r->p.piece = 0;
     assert_int_equal(gmem_pin(r->m, &p, 0, SIZE_MAX, false), -EFAULT);
     assert_int_equal(gmem_pin(r->m, &p, UINT64_MAX - 10, 100, false), -EFAULT);
     assert_int_equal(gmem_pin(r->m, &p, 0, 10, false), 0);

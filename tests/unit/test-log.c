@@ -120,12 +120,15 @@ static void test_log_limit_refills_a_line_a_second_and_tells_what_it_dropped(voi
         log_limited(&l, "ide", "late");
     }
     assert_int_equal(lines(r), 12);
-    assert_non_null(strstr(said(r), "ide: late (5 similar lines dropped)\n"));
+    assert_non_null(strstr(said(r), "ide: late (5 similar lines dropped)\nide: late\n"));
+    l.last_ns -= 500000000; /* the half second counts */
+    log_limited(&l, "ide", "third");
+    assert_non_null(strstr(said(r), "ide: third (3 similar lines dropped)\n"));
     l.last_ns -= 3600000000000ll;
     for (unsigned i = 0; i < 50; i++) {
         log_limited(&l, "ide", "much later");
     }
-    assert_int_equal(lines(r), 22); /* the bucket holds ten */
+    assert_int_equal(lines(r), 23); /* the bucket holds ten */
 }
 
 static void test_err_set_returns_its_code(void **state)

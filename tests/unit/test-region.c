@@ -125,6 +125,8 @@ static void test_region_first_mapped_wins_among_equals(void **state)
     map_prio(r, 1, 1, 0x108, 0x10);
     assert_spans(r, IO_PIO, "100-10f:0 110-117:1");
     assert_told(r, "+0 100-10f, +0 110-117");
+    region_map(&r->t->win[0], 0x100); /* where it is: it keeps its place */
+    assert_spans(r, IO_PIO, "100-10f:0 110-117:1");
     region_unmap(&r->t->win[0]);
     assert_spans(r, IO_PIO, "108-117:1");
     assert_told(r, "-0 100-107");
@@ -186,6 +188,20 @@ static void test_region_is_clipped_at_the_end_of_its_space(void **state)
     assert_spans(r, IO_MMIO, "0-fffffffffffffff7:2 fffffffffffffff8-ffffffffffffffff:1");
 }
 
+static void test_region_unmapped_one_is_not_found_where_it_was_last(void **state)
+{
+    struct rig *r = *state;
+    for (unsigned i = 0; i < 3; i++) {
+        map_prio(r, i, 1, 0x100 * i, 16);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(io_read(r->m, IO_PIO, 0x203, 1), 3);
+        region_unmap(&r->t->win[2]);
+        assert_int_equal(io_read(r->m, IO_PIO, 0x203, 1), 0xff);
+        region_map(&r->t->win[2], 0x200);
+    }
+}
+
 static void test_region_spaces_are_apart(void **state)
 {
     struct rig *r = *state;
@@ -227,6 +243,7 @@ static void test_region_random_maps_agree_with_a_search(void **state)
                     best = c;
                 }
             }
+            assert_true(at == n || s[at].first <= s[at].last);
             while (at < n && s[at].last < a) {
                 at++;
             }
@@ -251,6 +268,7 @@ int main(void)
         T(test_region_wholly_hidden_has_no_span),
         T(test_region_fills_several_gaps),
         T(test_region_is_clipped_at_the_end_of_its_space),
+        T(test_region_unmapped_one_is_not_found_where_it_was_last),
         T(test_region_spaces_are_apart),
         T(test_region_random_maps_agree_with_a_search),
     };

@@ -415,6 +415,67 @@ static void test_state_block_lies_are_refused(void **state)
     assert_refused(r, "toy.0", "ram");
 }
 
+static void test_state_refused_stream_does_not_move_time(void **state)
+{
+    struct rig *r = *state;
+    machine_enter(r->m);
+    machine_set_run_state(r->m, RUN_RUNNING);
+    machine_leave(r->m);
+    flat_advance(r->f, r->m, 100);
+    pause_machine(r->m);
+    *VALUE("mode") = 8;
+    assert_refused(r, "mode", "");
+    assert_int_equal(vclock_now(r->m), 1334);
+}
+
+static void test_state_load_drives_lines_that_did_not_change(void **state)
+{
+    struct rig *r = *state;
+    *VALUE("flag") = 0;
+    mend(&r->s);
+    line_set(&r->a->irq, false);
+    r->f->isa[5] = true; /* a host that remembers the other machine */
+    assert_int_equal(load(r, r->s.p, r->s.len), 0);
+    assert_false(r->f->isa[5]);
+}
+
+/* Puts n bytes into a record of one device at `at`, whose length and checksum follow. */
+static void splice(struct state_buf *s, size_t at, const void *bytes, size_t n)
+{
+    uint32_t len, crc;
+    state_put(s, bytes, n);
+    memmove(s->p + at + n, s->p + at, s->len - n - at);
+    memcpy(s->p + at, bytes, n);
+    memcpy(&len, s->p + 1, 4);
+    len += (uint32_t)n;
+    memcpy(s->p + 1, &len, 4);
+    crc = (uint32_t)crc32(0, s->p + 5, len);
+    memcpy(s->p + 5 + len, &crc, 4);
+}
+
+static void test_state_bytes_behind_the_fields_are_refused(void **state)
+{
+    struct rig *r = *state;
+    struct state_buf one = { 0 };
+    dev_save(&r->a->dev, &one);
+    splice(&one, one.len - 4, "xyz", 3);
+    assert_int_equal(dev_load(&r->a->dev, one.p, one.len, &r->e), -EINVAL);
+    assert_non_null(strstr(r->e.msg, "3 bytes too many"));
+    free(one.p);
+}
+
+static void test_state_zero_byte_in_a_name_is_refused(void **state)
+{
+    struct rig *r = *state;
+    struct state_buf one = { 0 };
+    dev_save(&r->a->dev, &one);
+    one.p[5] += 2; /* the instance's name grows from "toy.0" */
+    splice(&one, 11, "\0x", 2);
+    assert_int_equal(dev_load(&r->a->dev, one.p, one.len, &r->e), -EINVAL);
+    assert_non_null(strstr(r->e.msg, "zero byte"));
+    free(one.p);
+}
+
 static void test_state_device_may_refuse_what_it_got(void **state)
 {
     struct rig *r = *state;
@@ -589,6 +650,10 @@ int main(void)
         T(test_state_other_machine_is_refused),
         T(test_state_negative_time_is_refused),
         T(test_state_block_lies_are_refused),
+        T(test_state_refused_stream_does_not_move_time),
+        T(test_state_load_drives_lines_that_did_not_change),
+        T(test_state_bytes_behind_the_fields_are_refused),
+        T(test_state_zero_byte_in_a_name_is_refused),
         T(test_state_device_may_refuse_what_it_got),
         T(test_state_foreign_streams_are_named),
         T(test_state_one_record_by_itself),

@@ -127,8 +127,7 @@ static inline void toy_reset(struct device *d)
         t->part[i].bias = 0;
         vtimer_disarm(&t->part[i].tick);
     }
-    if (t->ram.host) {
-        memset(t->ram.host, 0, t->ram.len);
+    if (t->ram.host) { /* its bytes stay, as a reset leaves video memory */
         (void)gmem_block_lend(d->m, &t->ram, GMEM_NOWHERE);
     }
     line_set(&t->irq, false);
