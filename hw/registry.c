@@ -26,7 +26,6 @@ const struct dev_class *const hw_registry[] = {
     &piix4_pm_class,     /* PIIX4_PM */
     &vga_class,          /* VGA */
     &cirrus_vga_class,   /* cirrus-vga */
-    &cirrus_vga_class,   /* cirrus-vga */
     &cmos_ram_class,     /* cmos-ram */
     &i440fx_class,       /* i440FX */
     &i8042_class,        /* i8042 */
