@@ -4,8 +4,6 @@
  */
 #include "tests/unit/test-vga-rig.h"
 
-#include "dm/base/bytes.h"
-
 #define VRAM (1u << 20)
 #define MASK (VRAM - 1)
 
@@ -53,8 +51,8 @@ static unsigned bits_line(const struct blit *b)
 
 /* Source byte k of pixel x on line y, and whether a bit says to leave the pixel alone. data is what
  * the processor sends, or NULL for memory. */
-static uint8_t model_source(const struct blit *b, const uint8_t *vram, const uint8_t *data, unsigned x,
-                            unsigned y, unsigned k, bool *leave)
+static uint8_t model_source(const struct blit *b, const uint8_t *vram, const uint8_t *data,
+                            unsigned x, unsigned y, unsigned k, bool *leave)
 {
     unsigned bytes = bytes_of(b), row = (b->src + y) & 7, at;
     bool bit;
@@ -97,7 +95,8 @@ static bool skipped(const struct blit *b, unsigned x, unsigned k)
     return bytes_of(b) == 3 ? x * 3 + k < (b->skip & 31) : x < (b->skip & 7);
 }
 
-static void model_pixel(const struct blit *b, uint8_t *vram, const uint8_t *data, unsigned x, unsigned y)
+static void model_pixel(const struct blit *b, uint8_t *vram, const uint8_t *data, unsigned x,
+                        unsigned y)
 {
     unsigned bytes = bytes_of(b), n = b->width - x * bytes < bytes ? b->width - x * bytes : bytes;
     bool back = (b->mode & BACK) && !(b->mode & (EXPAND | PATTERN | FROM_SYS)), leave = false;
@@ -105,8 +104,8 @@ static void model_pixel(const struct blit *b, uint8_t *vram, const uint8_t *data
     uint8_t out[4];
     at += x * bytes;
     for (unsigned k = 0; k < n; k++) {
-        out[k] = model_rop(b->rop, model_source(b, vram, data, x, y, k, &leave),
-                           vram[(at + k) & MASK]);
+        out[k] =
+            model_rop(b->rop, model_source(b, vram, data, x, y, k, &leave), vram[(at + k) & MASK]);
     }
     if ((b->mode & TRANSP) && !(b->mode & EXPAND) && n == bytes &&
         load_le(out, bytes) == (b->key & ones(bytes))) {
@@ -205,9 +204,9 @@ static void check(const struct blit *b)
     fetch(have);
     for (unsigned i = 0; i < VRAM; i++) {
         if (want[i] != have[i]) {
-            print_error("mode %02x ext %02x rop %02x %ux%u dst %x src %x: at %x want %02x have %02x\n",
-                        b->mode, b->ext, b->rop, b->width, b->height, b->dst, b->src, i, want[i],
-                        have[i]);
+            print_error(
+                "mode %02x ext %02x rop %02x %ux%u dst %x src %x: at %x want %02x have %02x\n",
+                b->mode, b->ext, b->rop, b->width, b->height, b->dst, b->src, i, want[i], have[i]);
             fail();
         }
     }
@@ -374,16 +373,27 @@ static void test_overlapping_scrolls(void **state)
     for (unsigned y = 0; y < 100; y++) { /* up by two lines: forwards */
         memcpy(want + y * 640, have + (y + 2) * 640, 640);
     }
-    struct blit up = { .rop = 0x0d, .width = 640, .height = 100, .dst_pitch = 640, .src_pitch = 640,
-                       .dst = 0, .src = 1280 };
+    struct blit up = { .rop = 0x0d,
+                       .width = 640,
+                       .height = 100,
+                       .dst_pitch = 640,
+                       .src_pitch = 640,
+                       .dst = 0,
+                       .src = 1280 };
     start(&up);
     check(&up);
     memcpy(have, want, VRAM);
     for (unsigned y = 0; y < 100; y++) { /* down and right: backwards */
         memcpy(want + (y + 3) * 640 + 8, have + y * 640, 600);
     }
-    struct blit down = { .rop = 0x0d, .mode = BACK, .width = 600, .height = 100, .dst_pitch = 640,
-                         .src_pitch = 640, .dst = 102 * 640 + 607, .src = 99 * 640 + 599 };
+    struct blit down = { .rop = 0x0d,
+                         .mode = BACK,
+                         .width = 600,
+                         .height = 100,
+                         .dst_pitch = 640,
+                         .src_pitch = 640,
+                         .dst = 102 * 640 + 607,
+                         .src = 99 * 640 + 599 };
     start(&down);
     check(&down);
 }
@@ -548,6 +558,42 @@ static void test_transfer_goes_on_after_restore(void **state)
     check(&b);
 }
 
+/* Places in a transfer that no transfer reaches. */
+static void test_impossible_transfer_in_a_stream_is_refused(void **state)
+{
+    static const struct {
+        const char *field;
+        uint8_t size;
+        uint32_t val;
+    } bad[] = {
+        { "width", 4, 0 },     { "width", 4, 8193 }, { "height", 4, 0 }, { "height", 4, 2049 },
+        { "line", 4, 4 },      { "at", 4, 52 },      { "at", 4, 8192 },  { "skip", 1, 0x20 },
+        { "to_system", 1, 1 }, { "width", 4, 4 },
+    };
+    uint32_t seed = 17;
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct state_buf s = { 0 };
+        struct err e = { 0 };
+        struct blit b = random_blit(&seed);
+        b.mode = FROM_SYS;
+        b.width = 50;
+        b.height = 4;
+        start(&b);
+        mem_write(rig, 0xa0000, 8, 0);
+        machine_enter(rig->m);
+        dev_save(rig->dev, &s);
+        stream_set(&s, bad[i].field, bad[i].size, 0, bad[i].val);
+        assert_true(dev_load(rig->dev, s.p, s.len, &e) < 0);
+        assert_non_null(strstr(e.msg, "blt"));
+        machine_leave(rig->m);
+        assert_int_equal(status() & 1, 0); /* as after reset */
+        cfg_write(rig, PCI_BAR0 + 4, 4, BAR1);
+        cfg_write(rig, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+        free(s.p);
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -568,6 +614,7 @@ int main(void)
         T(test_impossible_modes_draw_nothing),
         T(test_resize_between_blit_and_refresh),
         T(test_transfer_goes_on_after_restore),
+        T(test_impossible_transfer_in_a_stream_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,6 @@
  */
 #include "tests/unit/test-vga-rig.h"
 
-#include "dm/base/bytes.h"
-
 static int setup(void **state)
 {
     *state = rig_new(&cirrus_vga_class, 4, false);
@@ -253,7 +251,7 @@ static void test_packed_pixels_of_every_depth(void **state)
     struct rig *r = *state;
     static const struct {
         unsigned bpp, sr7, hdr;
-    } modes[] = { { 8, 0x11, 0x00 }, { 15, 0x17, 0xf0 }, { 16, 0x17, 0xc1 },
+    } modes[] = { { 8, 0x11, 0x00 },  { 15, 0x17, 0xf0 }, { 16, 0x17, 0xc1 },
                   { 24, 0x15, 0xc5 }, { 32, 0x19, 0xc5 }, { 15, 0x13, 0xf0 } };
     uint32_t seed = 77;
     for (unsigned m = 0; m < ARRAY_SIZE(modes); m++) {
@@ -262,8 +260,8 @@ static void test_packed_pixels_of_every_depth(void **state)
         packed(r, modes[m].sr7, modes[m].hdr, pitch);
         set(r, 0x3d4, 0x0c, start >> 8 & 0xff);
         set(r, 0x3d4, 0x0d, start & 0xff);
-        set(r, 0x3d4, 0x1b, 0x22 | (pitch / 8 >> 8) << 4 | (start >> 16 & 1) |
-                                (start >> 17 & 3) << 2);
+        set(r, 0x3d4, 0x1b,
+            0x22 | (pitch / 8 >> 8) << 4 | (start >> 16 & 1) | (start >> 17 & 3) << 2);
         for (unsigned y = 0; y < 480; y += 53) {
             for (unsigned i = 0; i < 640 * bytes; i += 8) {
                 mem_write(r, BAR0 + start * 4 + y * pitch + i, 8,
@@ -357,10 +355,14 @@ static void cursor_at(struct rig *r, unsigned x, unsigned y)
 
 static uint32_t cursor_dot(unsigned two_bits, uint32_t below)
 {
-    return two_bits == 0 ? below : two_bits == 1 ? below ^ 0xffffff : two_bits == 2 ? 0xff0000 : 0xff00;
+    return two_bits == 0   ? below
+           : two_bits == 1 ? below ^ 0xffffff
+           : two_bits == 2 ? 0xff0000
+                           : 0xff00;
 }
 
-static void check_cursor(struct rig *r, unsigned size, unsigned at_x, unsigned at_y, uint32_t pattern)
+static void check_cursor(struct rig *r, unsigned size, unsigned at_x, unsigned at_y,
+                         uint32_t pattern)
 {
     for (unsigned y = 0; y < 480; y += 1) {
         for (unsigned x = 0; x < 640; x += 1) {

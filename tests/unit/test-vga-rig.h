@@ -11,6 +11,9 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <zlib.h>
+
+#include "dm/base/bytes.h"
 #include "hw/display/vga.h"
 #include "hw/pci/i440fx.h"
 #include "hw/pci/pci.h"
@@ -28,6 +31,7 @@ struct rig {
     struct con *con;
     struct device *dev;
     struct con_viewer viewer;
+    int init_error;          /* what dev_init said; dev is NULL unless it is 0 */
     unsigned damaged;        /* rectangles since rig_look */
     unsigned x0, y0, x1, y1; /* their bounding box */
 };
@@ -58,8 +62,10 @@ static inline uint32_t cfg_read(struct rig *r, unsigned reg, unsigned size)
     return pci_cfg_read(r->m, 0, DEVFN, reg, size);
 }
 
-/* lend: whether the host lends video memory; if not, BAR0 accesses pass the door. */
-static inline struct rig *rig_new(const struct dev_class *class, uint32_t mb, bool lend)
+/* lend: whether the host lends video memory; if not, BAR0 accesses pass the door. rom may be NULL.
+ */
+static inline struct rig *rig_with_rom(const struct dev_class *class, uint32_t mb, bool lend,
+                                       struct vga_rom *rom)
 {
     struct rig *r = calloc(1, sizeof(*r));
     struct device *bridge;
@@ -75,7 +81,12 @@ static inline struct rig *rig_new(const struct dev_class *class, uint32_t mb, bo
     dev_set_str(r->dev, "addr", "2");
     dev_set_u32(r->dev, "vgamem_mb", mb);
     dev_set_ptr(r->dev, "con", r->con);
-    assert_int_equal(dev_init(r->dev, &e), 0);
+    dev_set_ptr(r->dev, "rom", rom);
+    r->init_error = dev_init(r->dev, &e);
+    if (r->init_error) {
+        dev_free(r->dev);
+        r->dev = NULL;
+    }
     machine_set_run_state(r->m, RUN_RUNNING);
     cfg_write(r, PCI_BAR0, 4, BAR0);
     cfg_write(r, PCI_BAR0 + 4, 4, BAR1);
@@ -84,6 +95,13 @@ static inline struct rig *rig_new(const struct dev_class *class, uint32_t mb, bo
     machine_leave(r->m);
     r->viewer = (struct con_viewer){ rig_damage, rig_resized, r, NULL };
     con_add_viewer(r->con, &r->viewer);
+    return r;
+}
+
+static inline struct rig *rig_new(const struct dev_class *class, uint32_t mb, bool lend)
+{
+    struct rig *r = rig_with_rom(class, mb, lend, NULL);
+    assert_int_equal(r->init_error, 0);
     return r;
 }
 
@@ -221,6 +239,22 @@ static inline uint64_t picture_hash(const struct rig *r)
         h = (h ^ r->con->pixels[i]) * 0x100000001b3ull;
     }
     return h;
+}
+
+/* Overwrites element i of the field `name` in a record that dev_save wrote, so that only its value
+ * is wrong. See ioreq/state.c for the format. */
+static inline void stream_set(struct state_buf *b, const char *name, unsigned size, unsigned i,
+                              uint64_t val)
+{
+    size_t n = strlen(name);
+    for (size_t at = 5; at + n + 6 < b->len; at++) {
+        if (b->p[at] == n && !memcmp(b->p + at + 1, name, n)) {
+            store_le(b->p + at + 1 + n + 5 + i * size, size, val);
+            store_le(b->p + b->len - 4, 4, crc32_z(0, b->p + 5, b->len - 9));
+            return;
+        }
+    }
+    fail_msg("no field %s", name);
 }
 
 /* Pseudo-random, the same every run. */

@@ -2,8 +2,6 @@
 /* tests/unit/test-vga.c - the VGA core through the door: registers, window, legacy pictures. */
 #include "tests/unit/test-vga-rig.h"
 
-#include "dm/base/bytes.h"
-
 static int setup(void **state)
 {
     *state = rig_new(&vga_class, 4, false);
