@@ -72,6 +72,9 @@ static int take_option(struct options *o, const struct opt_def *d, const char *a
 {
     struct keyval *kv = NULL;
     if (d->takes_arg) {
+        if (d->params && !*arg) {
+            return err_set(e, -EINVAL, "empty");
+        }
         kv = opt_keyval(o, arg, d->implied);
         int ret = opt_check_params(d, kv, e);
         if (ret < 0) {

@@ -108,9 +108,6 @@ static int load_fd(struct keel *k, int fd, const char *name, struct err *e)
         err_set(e, ret, "%s: cannot read device state: %s", name, strerror(-ret));
     } else {
         ret = machine_load(k->m, b.p, b.len, e);
-        if (ret < 0) {
-            err_prefix(e, "%s", name);
-        }
     }
     free(b.p);
     return ret;

@@ -252,7 +252,7 @@ static int enter_first_state(struct keel *k, struct err *e)
         machine_set_run_state(k->m, RUN_INMIGRATE);
         int ret = keel_load_incoming(k, k->o.incoming, e);
         if (ret < 0) {
-            return err_prefix(e, "-incoming");
+            return err_prefix(e, "-incoming %s", k->o.incoming);
         }
         machine_set_run_state(k->m, RUN_PAUSED);
     }

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: MIT
+"""The command line: what is had works, what is not ends the start with one line naming it."""
+import os
+import resource
+import signal
+import socket
+import time
+
+from keel import Failure, expect, expect_in
+
+QTEST = ("-accel", "qtest", "-machine", "pc", "-nodefaults", "-display", "none")
+
+
+def test_cli_when_option_is_known_but_missing_then_it_is_named(bed):
+    expect("-spice", bed.refused("-spice", "port=1"),
+           "-spice: known, but Keel does not have it yet")
+    expect("--usb", bed.refused("--usb"), "-usb: known, but Keel does not have it yet")
+    for option in ("-kernel", "-initrd", "-append", "-netdev", "-usbdevice", "-sandbox", "-cpu",
+                   "-object", "-trace", "-d", "-snapshot", "-xen-attach"):
+        expect_in(option, "known, but Keel does not have it yet", bed.refused(option, "x"))
+
+
+def test_cli_when_option_is_unknown_then_it_is_named(bed):
+    expect("-frobnicate", bed.refused("-frobnicate"), "-frobnicate: unknown option")
+    expect_in("operand", "disk.img: not an option", bed.refused("disk.img"))
+    expect_in("-", "not an option", bed.refused("-"))
+    expect_in("--", "not an option", bed.refused("--"))
+    expect_in("empty", "not an option", bed.refused(""))
+
+
+def test_cli_when_argument_is_missing_then_it_says_so(bed):
+    expect("-m", bed.refused("-m"), "-m: needs an argument")
+    expect("-xen-domid", bed.refused("-S", "-xen-domid"), "-xen-domid: needs an argument")
+
+
+def test_cli_when_suboption_is_unknown_then_it_is_named(bed):
+    expect("drive", bed.refused("-drive", "file=/x,frob=1"),
+           "-drive file=/x,frob=1: unknown parameter 'frob'")
+    expect("vnc", bed.refused("-vnc", ":1,tls-creds=a"),
+           "-vnc :1,tls-creds=a: tls-creds: known, but Keel does not have it yet")
+    expect("machine", bed.refused("-machine", "xenfv,igd-passthru=on"),
+           "-machine xenfv,igd-passthru=on: igd-passthru: known, but Keel does not have it yet")
+    expect_in("smp", "threads", bed.refused("-smp", "2,threads=2"))
+    expect_in("run-with", "frob", bed.refused("-run-with", "frob=1"))
+
+
+def test_cli_when_value_is_bad_then_it_is_named(bed):
+    for args, what in ((("-m", "0"), "1M"), (("-m", "64Q"), "64Q"), (("-m", ""), "-m"),
+                       (("-m", "99999999999999999999"), "9999"), (("-m", "-5"), "-5"),
+                       (("-smp", "0"), "1 to 512"), (("-smp", "4,maxcpus=2"), "maxcpus=2"),
+                       (("-smp", "x"), "x"), (("-boot", "order=c%"), "order"),
+                       (("-boot", "cc"), "twice"), (("-xen-domid", "70000"), "32751"),
+                       (("-xen-domid", "-1"), "32751"), (("-uuid", "1234"), "UUID"),
+                       (("-display", "sdl"), "sdl"), (("-vga", "qxl"), "qxl"),
+                       (("-machine", "q35"), "q35"), (("-machine", "frob"), "unknown machine"),
+                       (("-accel", "kvm"), "kvm"), (("-accel", "frob"), "unknown accelerator"),
+                       (("-machine", "pc,max-ram-below-4g=1T"), "more than 4G"),
+                       (("-machine", "pc,suppress-vmdesc=maybe"), "maybe"),
+                       (("-rtc", "base=localtime"), "localtime"), (("-net", "user"), "user"),
+                       (("-incoming", "tcp:0:4444"), "tcp"), (("-mon", "mode=control"), "chardev"),
+                       (("-mon", "chardev=a,mode=x"), "mode=x"), (("-global", "x"), "PROPERTY")):
+        line = bed.refused(*args)
+        expect_in("%r" % (args,), what, line)
+        expect_in("option named", args[0], line)
+
+
+def test_cli_when_accel_does_not_fit_then_it_says_so(bed):
+    expect_in("no accel", "neither was asked for", bed.refused("-machine", "pc"))
+    expect_in("xenfv", "accel=xen only", bed.refused("-machine", "xenfv", "-accel", "qtest"))
+    expect_in("domid", "-xen-domid: missing", bed.refused("-machine", "xenfv"))
+    expect_in("restrict", "needs -xen-domid", bed.refused(*QTEST, "-xen-domid-restrict"))
+
+
+def test_cli_when_device_is_wrong_then_it_is_named(bed):
+    for name in ("e1000", "rtl8139", "ahci", "lsi53c895a", "usb-tablet", "intel-hda", "ac97",
+                 "ich9-usb-ehci1", "piix3-usb-uhci", "nec-usb-xhci", "scsi-hd", "virtio-net-pci"):
+        expect(name, bed.refused(*QTEST, "-device", name),
+               "-device %s: %s: known, but Keel does not have it yet" % (name, name))
+    expect_in("unknown", "frob: unknown device", bed.refused(*QTEST, "-device", "frob"))
+    expect_in("property", "frob", bed.refused(*QTEST, "-device", "VGA,frob=1"))
+    expect_in("value", "vgamem_mb", bed.refused(*QTEST, "-device", "VGA,vgamem_mb=x"))
+    expect_in("board part", "part of the board", bed.refused(*QTEST, "-device", "PIIX3"))
+    expect_in("drive", "no -drive has that id",
+              bed.refused(*QTEST, "-device", "ide-hd,drive=none,bus=ide.0"))
+    expect_in("chardev", "no -chardev has that id",
+              bed.refused(*QTEST, "-device", "isa-serial,chardev=none"))
+    expect_in("twice", "used twice", bed.refused(*QTEST, "-device", "isa-debugcon,id=a", "-device",
+                                                 "isa-debugcon,id=a,iobase=0x402"))
+    expect_in("global", "x.y=z", bed.refused(*QTEST, "-global", "x.y=z"))
+    expect_in("json", "JSON", bed.refused(*QTEST, "-device", '{"driver":"VGA"}'))
+
+
+def test_cli_when_drive_is_wrong_then_it_is_named(bed):
+    raw = bed.file("disk", bytes(1 << 20))
+    for spec, what in (("file=/none,format=raw", "/none"), ("file=%s,format=qcow2" % raw, "qcow2"),
+                       ("file=%s,format=frob" % raw, "frob"), ("file=%s,if=scsi" % raw, "if=scsi"),
+                       ("file=%s,if=frob" % raw, "if=frob"), ("file=%s,index=4" % raw, "index=4"),
+                       ("file=%s,cache=frob" % raw, "frob"), ("file=%s,if=none" % raw, "id"),
+                       ("file=%s,aio=io_uring" % raw, "io_uring"), ("file=%s" % bed.dir, bed.dir),
+                       ("file=%s,readonly=maybe" % raw, "maybe"), ("file=%s,media=x" % raw, "x"),
+                       ("file=%s,snapshot=on" % raw, "snapshot"),
+                       ("file=/dev/fdset/7,format=raw", "/dev/fdset/7")):
+        expect_in(spec, what, bed.refused(*QTEST, "-drive", spec))
+    one = ("-drive", "file=%s,index=0,format=raw" % raw)
+    expect_in("place", "used twice", bed.refused(*QTEST, *one, *one))
+    expect_in("too many", "used twice", bed.refused(
+        *QTEST, *[a for i in range(5) for a in ("-drive", "id=d%d,media=cdrom" % i)]))
+
+
+def test_cli_when_image_is_unreadable_then_one_line(bed):
+    if os.getuid() == 0:  # root reads everything: a directory is as good
+        line = bed.refused(*QTEST, "-hda", bed.dir)
+    else:
+        path = bed.file("secret", bytes(512))
+        os.chmod(path, 0)
+        line = bed.refused(*QTEST, "-hda", path)
+    expect_in("image", bed.dir, line)
+
+
+def test_cli_when_chardev_is_wrong_then_it_is_named(bed):
+    for args in (("-chardev", "socket,id=a,path=/none/x,server=on,wait=off"),
+                 ("-chardev", "frob,id=a"), ("-chardev", "null"), ("-chardev", "spicevmc,id=a"),
+                 ("-serial", "frob"), ("-serial", "chardev:none"), ("-serial", "file:/none/x"),
+                 ("-qmp", "frob:"), ("-monitor", "chardev:x"), ("-mon", "chardev=none"),
+                 ("-qtest", "frob")):
+        expect_in("%r" % (args,), args[0], bed.refused(*QTEST, *args))
+    expect_in("twice", "used twice",
+              bed.refused(*QTEST, "-chardev", "null,id=a", "-chardev", "null,id=a"))
+    expect_in("in use", "in use", bed.refused(*QTEST, "-chardev", "null,id=a", "-mon", "chardev=a",
+                                              "-mon", "chardev=a"))
+    expect_in("five", "four serial ports", bed.refused(*QTEST, *["-serial", "null"] * 5))
+
+
+def test_cli_when_vnc_port_is_busy_then_it_is_named(bed):
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    s.listen(1)
+    port = s.getsockname()[1]
+    if port >= 5900:
+        line = bed.refused(*QTEST, "-vnc", "127.0.0.1:%d" % (port - 5900))
+        expect_in("port", str(port), line)
+    s.close()
+    expect_in("display", "expected [HOST]:DISPLAY", bed.refused(*QTEST, "-vnc", "frob"))
+    expect_in("keymap", "-k xx", bed.refused(*QTEST, "-k", "xx"))
+
+
+def test_cli_when_asked_for_help_then_it_lists(bed):
+    code, text = bed.run("-help")
+    expect("exit", code, 0)
+    for option in ("-machine", "-drive", "-run-with", "-keel-record", "-qtest"):
+        expect_in("help", "\n%s " % option, text)
+    code, text = bed.run("-version")
+    expect_in("version", "Keel version 0.1.0", text)
+    code, text = bed.run("-machine", "help")
+    expect("exit", code, 0)
+    expect_in("machines", "xenfv", text)
+    code, text = bed.run("-device", "help")
+    expect("exit", code, 0)
+    expect_in("devices", 'name "VGA"', text)
+    expect("board parts stay out", "PIIX3" in text, False)
+    code, text = bed.run("-device", "ide-cd,help")
+    expect_in("properties", "drive=<drive>", text)
+    expect_in("unknown", "frob", bed.refused("-device", "frob,help"))
+
+
+def test_cli_when_all_the_board_takes_then_it_runs(bed):
+    disk, cd = bed.file("a.raw", bytes(1 << 20)), bed.file("cd.iso", bytes(1 << 20))
+    p = bed.machine("-hda", disk, "-cdrom", cd, "-m", "size=64M",
+                    "-smp", "2,maxcpus=4", "-name", "guest=frodo,debug-threads=on", "-uuid",
+                    "01234567-89ab-cdef-0123-456789abcdef", "-boot", "order=dc", "-no-reboot",
+                    "-no-shutdown", "-rtc", "base=utc", "-net", "none", "-nic", "none",
+                    "-no-user-config", "-k", "de", "-serial", "null", "-serial",
+                    "file:" + bed.path("com2"), "-device", "VGA,vgamem_mb=8", "-device",
+                    "isa-debugcon,iobase=0x402,chardev=dbg", "-chardev",
+                    "file,id=dbg,path=" + bed.path("dbg"), "-global", "VGA.vgamem_mb=4")
+    q = p.qmp()
+    expect("name", q.cmd("query-name"), {"name": "frodo"})
+    expect("uuid", q.cmd("query-uuid"), {"UUID": "01234567-89ab-cdef-0123-456789abcdef"})
+    expect("cpus", len(q.cmd("query-cpus-fast")), 2)
+    drives = {d["device"]: d.get("inserted", {}).get("file") for d in q.cmd("query-block")}
+    expect("drives", drives, {"ide0-hd0": disk, "ide1-cd0": cd})
+
+
+def test_cli_when_comma_is_doubled_then_it_is_part_of_the_name(bed):
+    disk = bed.file("a,b", bytes(1 << 20))
+    q = bed.machine("-drive", "file=%s,format=raw,id=x,,y" % disk.replace(",", ",,")).qmp()
+    expect("drive", [d["device"] for d in q.cmd("query-block")], ["x,y"])
+
+
+def test_cli_when_pidfile_then_it_holds_the_pid(bed):
+    p = bed.machine("-pidfile", bed.path("pid"))
+    p.qmp()
+    with open(bed.path("pid")) as f:
+        expect("pid", int(f.read()), p.proc.pid)
+    expect_in("busy", "-pidfile", bed.refused(*QTEST, "-pidfile", bed.path("pid")))
+    expect_in("no dir", "-pidfile /none/x", bed.refused(*QTEST, "-pidfile", "/none/x"))
+
+
+def test_cli_when_daemonized_then_start_errors_still_reach_the_caller(bed):
+    expect_in("error", "/none", bed.refused(*QTEST, "-daemonize", "-hda", "/none"))
+    p = bed.machine("-daemonize", "-pidfile", bed.path("pid"))
+    expect("exit", p.wait(), 0)
+    q = p.qmp()
+    q.cmd("quit")
+    with open(bed.path("pid")) as f:
+        pid = int(f.read())
+    end = time.time() + 10
+    while time.time() < end:
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return
+        except FileNotFoundError:
+            return
+        time.sleep(0.01)
+    raise Failure("the daemon stays")
+
+
+def test_cli_when_signalled_then_it_ends_cleanly(bed):
+    for sig in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        p = bed.machine()
+        q = p.qmp()
+        p.proc.send_signal(sig)
+        expect("event", q.event("SHUTDOWN")["data"], {"guest": False, "reason": "host-signal"})
+        expect("exit", p.wait(), 0)
+
+
+def test_cli_when_log_file_then_messages_go_there(bed):
+    code, text = bed.run("-D", bed.path("log"), *QTEST, "-hda", "/none")
+    expect("exit", code, 1)
+    expect("stderr", text, "")
+    with open(bed.path("log")) as f:
+        expect_in("log", "/none", f.read())
+
+
+def test_cli_when_user_is_given_then_privileges_go(bed):
+    if os.getuid() != 0:
+        return
+    root = bed.path("root")
+    os.mkdir(root, 0)
+    disk = bed.file("disk", bytes(1 << 20))
+    os.chmod(disk, 0o600)
+    for args in (("-chroot", root, "-runas", "nobody"), ("-run-with", "chroot=%s,user=65534:65534" % root)):
+        p = bed.machine("-hda", disk, *args)
+        q = p.qmp()
+        with open("/proc/%d/status" % p.proc.pid) as f:
+            status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+        expect("uid", status["Uid"].split(), ["65534"] * 4)
+        expect("gid", status["Gid"].split(), ["65534"] * 4)
+        expect("groups", len(status["Groups"].split()), 1)
+        expect("no new privileges", status["NoNewPrivs"].strip(), "1")
+        expect("capabilities", int(status["CapEff"], 16), 0)
+        expect("root", os.readlink("/proc/%d/root" % p.proc.pid), root)
+        expect("disk is open", q.cmd("query-block")[0]["inserted"]["ro"], False)
+        expect("outside", q.error("xen-save-devices-state", filename="/state")[0], "GenericError")
+        p.hurt()
+        os.unlink(bed.path("qmp"))
+    expect_in("user", "no such user", bed.refused(*QTEST, "-runas", "nobodyatall"))
+    expect_in("uid", "no such user", bed.refused(*QTEST, "-runas", "1:2:3"))
+    expect_in("root", "-chroot /none", bed.refused(*QTEST, "-chroot", "/none"))
+
+
+def test_cli_when_file_size_is_limited_then_a_save_fails_and_nothing_dies(bed):
+    p = bed.machine("-device", "VGA", preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (4096, 4096)))
+    q = p.qmp()
+    expect_in("save", "File too large",
+              q.error("xen-save-devices-state", filename=bed.path("state"))[1])
+    expect("alive", q.cmd("query-status")["status"], "running")
+
+
+def test_cli_when_incoming_is_broken_then_one_line(bed):
+    junk = bed.file("junk", b"QEVM" + bytes(1000))
+    expect_in("junk", "-incoming", bed.refused(*QTEST, "-incoming", "file:" + junk))
+    expect_in("empty", "-incoming", bed.refused(*QTEST, "-incoming", "file:" + bed.file("empty")))
+    expect_in("absent", "/none", bed.refused(*QTEST, "-incoming", "file:/none"))
+    expect_in("fd", "not an open descriptor", bed.refused(*QTEST, "-incoming", "fd:77"))
+    expect_in("fd", "-incoming fd:x", bed.refused(*QTEST, "-incoming", "fd:x"))
+
+
+def test_cli_when_fd_is_handed_over_then_it_is_a_disk(bed):
+    disk = bed.file("disk", b"hello" + bytes((1 << 20) - 5))
+    fd = os.open(disk, os.O_RDWR)
+    os.set_inheritable(fd, True)
+    p = bed.machine("-add-fd", "fd=%d,set=3,opaque=disk" % fd, "-drive",
+                    "file=/dev/fdset/3,format=raw,index=0", pass_fds=(fd,))
+    q = p.qmp()
+    expect("set", [s["fdset-id"] for s in q.cmd("query-fdsets")], [3])
+    expect("disk", q.cmd("query-block")[0]["inserted"]["image"]["virtual-size"], 1 << 20)
+    os.close(fd)
+    expect_in("bad fd", "fd=99", bed.refused(*QTEST, "-add-fd", "fd=99,set=1"))
+    expect_in("missing", "set: missing", bed.refused(*QTEST, "-add-fd", "fd=0"))

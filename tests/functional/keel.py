@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""Keel as a test sees it: a process, its QMP connections, its device test line.
+
+Every test function takes one argument, a Bed: a directory that goes away, and whatever was started
+in it.
+"""
+import array
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+
+class Failure(Exception):
+    pass
+
+
+def expect(what, got, want):
+    if got != want:
+        raise Failure("%s: got %r, wanted %r" % (what, got, want))
+
+
+def expect_in(what, part, whole):
+    if part not in whole:
+        raise Failure("%s: %r is not in %r" % (what, part, whole))
+
+
+class Qmp:
+    """One QMP connection; answers events aside, in order."""
+
+    def __init__(self, sock, negotiate=True):
+        self.sock = sock
+        self.sock.settimeout(10)
+        self.buf = b""
+        self.events = []
+        self.next_id = 1
+        self.greeting = self.message()
+        if negotiate:
+            expect("qmp_capabilities", self.cmd("qmp_capabilities"), {})
+
+    def message(self):
+        while b"\r\n" not in self.buf:
+            data = self.sock.recv(65536)
+            if not data:
+                raise Failure("QMP: connection closed")
+            self.buf += data
+        line, self.buf = self.buf.split(b"\r\n", 1)
+        return json.loads(line)
+
+    def raw(self, data):
+        self.sock.sendall(data if isinstance(data, bytes) else data.encode())
+
+    def reply(self):
+        while True:
+            m = self.message()
+            if "event" not in m:
+                return m
+            self.events.append(m)
+
+    def send(self, line, fds=()):
+        """Like libxl: descriptors ride on the first byte."""
+        data = line.encode()
+        if fds:
+            self.sock.sendmsg([data[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                            array.array("i", fds))])
+            data = data[1:]
+        self.sock.sendall(data)
+
+    def ask(self, command, fds=(), **arguments):
+        """The whole reply object."""
+        self.next_id += 1
+        m = {"execute": command, "id": self.next_id}
+        if arguments:
+            m["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
+        self.send(json.dumps(m) + "\n", fds)
+        r = self.reply()
+        expect("id", r.pop("id", None), self.next_id)
+        return r
+
+    def cmd(self, command, fds=(), **arguments):
+        r = self.ask(command, fds, **arguments)
+        if "return" not in r:
+            raise Failure("%s: %r" % (command, r))
+        return r["return"]
+
+    def error(self, command, fds=(), **arguments):
+        """(class, desc) of the error that must come."""
+        r = self.ask(command, fds, **arguments)
+        if "error" not in r:
+            raise Failure("%s: no error but %r" % (command, r))
+        return r["error"]["class"], r["error"]["desc"]
+
+    def hmp(self, line):
+        return self.cmd("human-monitor-command", command_line=line)
+
+    def event(self, name):
+        """Waits for an event, which may have come already."""
+        while True:
+            for i, e in enumerate(self.events):
+                if e["event"] == name:
+                    return self.events.pop(i)
+            m = self.message()
+            if "event" not in m:
+                raise Failure("%s awaited, got %r" % (name, m))
+            self.events.append(m)
+
+    def quiet(self, seconds=0.1):
+        """No message comes."""
+        if self.buf or select.select([self.sock], [], [], seconds)[0]:
+            raise Failure("unasked: %r" % self.message())
+
+
+class Qtest:
+    def __init__(self, sock):
+        self.sock = sock
+        self.sock.settimeout(10)
+        self.file = sock.makefile("r")
+        self.irqs = []
+
+    def line(self, text):
+        """The answer line; IRQ lines before it are put aside."""
+        self.sock.sendall((text + "\n").encode())
+        while True:
+            answer = self.file.readline().rstrip("\n")
+            if not answer:
+                raise Failure("qtest: connection closed after %r" % text[:80])
+            if not answer.startswith("IRQ "):
+                return answer
+            self.irqs.append(answer)
+
+    def ok(self, text):
+        answer = self.line(text)
+        if answer.split()[0] != "OK":
+            raise Failure("%s: %s" % (text, answer))
+        return answer[3:]
+
+    def inp(self, size, port):
+        return int(self.ok("in%s 0x%x" % (size, port)), 16)
+
+    def out(self, size, port, val):
+        self.ok("out%s 0x%x 0x%x" % (size, port, val))
+
+    def read(self, addr, n):
+        return bytes.fromhex(self.ok("read 0x%x 0x%x" % (addr, n))[2:])
+
+    def write(self, addr, data):
+        self.ok("write 0x%x 0x%x 0x%s" % (addr, len(data), data.hex()))
+
+    def config_read(self, slot, fn, reg):
+        self.out("l", 0xcf8, 0x80000000 | slot << 11 | fn << 8 | reg)
+        return self.inp("l", 0xcfc)
+
+    def config_write(self, slot, fn, reg, val):
+        self.out("l", 0xcf8, 0x80000000 | slot << 11 | fn << 8 | reg)
+        self.out("l", 0xcfc, val)
+
+
+class Process:
+    def __init__(self, bed, args, pass_fds=(), **kw):
+        self.bed = bed
+        self.log = open("%s/log.%d" % (bed.dir, len(bed.started)), "w+b")
+        self.proc = subprocess.Popen([bed.keel] + list(args), stdin=kw.pop("stdin", subprocess.DEVNULL),
+                                     stdout=self.log, stderr=self.log, pass_fds=pass_fds, **kw)
+
+    def output(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def wait(self, seconds=10):
+        try:
+            return self.proc.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure("keel does not end: " + self.output())
+
+    def connect(self, path):
+        end = time.time() + 10
+        while True:
+            s = socket.socket(socket.AF_UNIX)
+            try:
+                s.connect(path)
+                return s
+            except OSError:
+                s.close()
+                if self.proc.poll() is not None:
+                    raise Failure("keel ended with %d: %s" % (self.proc.returncode, self.output()))
+                if time.time() > end:
+                    raise Failure("nobody listens at " + path)
+                time.sleep(0.005)
+
+    def qmp(self, path=None, **kw):
+        return Qmp(self.connect(path or self.bed.dir + "/qmp"), **kw)
+
+    def qtest(self):
+        return Qtest(self.connect(self.bed.dir + "/qtest"))
+
+    def hurt(self):
+        """What a test must never leave behind: sanitizer reports, a signal."""
+        if self.proc.poll() is None:
+            self.proc.terminate()
+        code = self.wait()
+        text = self.output()
+        if code < 0 or "ERROR: AddressSanitizer" in text or "runtime error:" in text:
+            raise Failure("keel ended with %d: %s" % (code, text[-2000:]))
+
+
+class Bed:
+    def __init__(self, keel):
+        self.keel = keel
+        self.dir = tempfile.mkdtemp(prefix="keel-test-")
+        self.started = []
+
+    def path(self, name):
+        return self.dir + "/" + name
+
+    def file(self, name, data=b""):
+        with open(self.path(name), "wb") as f:
+            f.write(data)
+        return self.path(name)
+
+    def start(self, *args, **kw):
+        p = Process(self, args, **kw)
+        self.started.append(p)
+        return p
+
+    def run(self, *args, **kw):
+        """To its end: (exit code, what it said)."""
+        p = self.start(*args, **kw)
+        return p.wait(), p.output()
+
+    def refused(self, *args):
+        """The one line that a start must end with."""
+        code, text = self.run(*args)
+        expect("exit code of %r" % (args,), code, 1)
+        lines = text.splitlines()
+        expect("lines", len(lines), 1)
+        if not lines[0].startswith("keel: "):
+            raise Failure("not ours: %r" % lines)
+        return lines[0][6:]
+
+    def machine(self, *args, **kw):
+        """A PC without guest: QMP at "qmp", device tests at "qtest"."""
+        return self.start("-accel", "qtest", "-machine", "pc", "-nodefaults", "-display", "none",
+                          "-qmp", "unix:%s,server=on,wait=off" % self.path("qmp"),
+                          "-qtest", "unix:%s,server=on,wait=off" % self.path("qtest"), *args, **kw)
+
+    def probe(self, *args):
+        """The run by which libxl asks what a device model can do."""
+        return self.start("-S", "-no-user-config", "-nodefaults", "-nographic", "-machine",
+                          "none,accel=xen", "-chardev",
+                          "socket,id=libxl-cmd,path=%s,server=on,wait=off" % self.path("qmp"),
+                          "-mon", "chardev=libxl-cmd,mode=control", *args)
+
+    def close(self):
+        try:
+            for p in self.started:
+                p.hurt()
+        finally:
+            for p in self.started:
+                if p.proc.poll() is None:
+                    p.proc.kill()
+                    p.proc.wait()
+            shutil.rmtree(self.dir, ignore_errors=True)
