@@ -74,6 +74,20 @@ struct taps {
     unsigned con_channel, machine_channel;
 };
 
+/* A channel of its own kind, so that a drive may be called like a stream. */
+static unsigned open_channel(struct taps *t, const char *kind, const char *id,
+                             void (*fn)(void *, uint32_t, const void *, size_t), void *opaque)
+{
+    char *name = xasprintf("%s.%s", kind, id);
+    unsigned channel = trace_channel(t->m, name);
+
+    if (t->play) {
+        trace_on_input(t->play, name, fn, opaque);
+    }
+    free(name);
+    return channel;
+}
+
 /* ---- drives ---- */
 
 static void live_drop(struct tap_drive *d, const struct blk_req *r)
@@ -246,15 +260,11 @@ void taps_drive(struct taps *t, struct blk *blk)
 
     d->t = t;
     d->blk = blk;
-    d->channel = trace_channel(t->m, blk_id(blk));
+    d->channel = open_channel(t, "drive", blk_id(blk), drive_input, d);
     d->next = t->drives;
     t->drives = d;
     blk_set_watch(blk, &drive_watch, d);
-    if (t->play) {
-        trace_on_input(t->play, blk_id(blk), drive_input, d);
-        return;
-    }
-    d->inner = blk_user(blk, &d->inner_opaque);
+    d->inner = t->play ? NULL : blk_user(blk, &d->inner_opaque);
     if (d->inner) {
         d->user.medium_changed = d->inner->medium_changed ? drive_medium_changed : NULL;
         d->user.eject_request = d->inner->eject_request ? drive_eject_request : NULL;
@@ -455,12 +465,10 @@ void taps_chr(struct taps *t, struct chr *c)
     s->ops.write = chr_tap_write;
     s->ops.kick = chr_tap_kick;
     s->ops.set_params = chr_tap_params;
-    s->channel = trace_channel(t->m, c->id);
+    s->channel = open_channel(t, "stream", c->id, chr_input, s);
     t->chrs = s;
     c->ops = &s->ops;
-    if (t->play) {
-        trace_on_input(t->play, c->id, chr_input, s);
-    } else {
+    if (!t->play) {
         c->handlers = &chr_tap_handlers;
         c->opaque = s;
     }

@@ -39,7 +39,6 @@ enum {
     ANSWER_BIT = 0x40, /* low bits: the value, or one of: */
     ANSWER_VARINT = 0x3d,
     ANSWER_NONE = 0x3e,
-    ANSWER_ONES = 0x3f, /* 64 ones; the reader cuts them to the request's size */
 };
 
 uint64_t trace_hash(const void *p, size_t len)
@@ -117,8 +116,6 @@ static void encode_answer(struct state_buf *b, const struct trace_event *ev)
         put_byte(b, ANSWER_BIT | ANSWER_NONE);
     } else if (ev->req.data < ANSWER_VARINT) {
         put_byte(b, ANSWER_BIT | (unsigned)ev->req.data);
-    } else if (ev->req.data == UINT64_MAX) {
-        put_byte(b, ANSWER_BIT | ANSWER_ONES);
     } else {
         put_byte(b, ANSWER_BIT | ANSWER_VARINT);
         put_varint(b, ev->req.data);
@@ -284,9 +281,8 @@ static void decode_answer(struct cursor *c, struct trace_event *ev, unsigned hea
     ev->none = low == ANSWER_NONE;
     if (low == ANSWER_VARINT) {
         ev->req.data = take_varint(c);
-    } else if (low == ANSWER_ONES) {
-        ev->req.data = UINT64_MAX;
     } else if (!ev->none) {
+        c->ok = c->ok && low < ANSWER_VARINT;
         ev->req.data = low;
     }
 }

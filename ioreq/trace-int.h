@@ -53,7 +53,7 @@ extern const uint8_t trace_fields[TR_KINDS][TRACE_KIND_FIELDS];
 #define TRACE_DATA_MAX 16u
 #define TRACE_BYTES_MAX (1u << 20) /* one payload */
 #define TRACE_NAMES_MAX 4096u
-#define TRACE_NAME_MAX 63u /* bytes */
+#define TRACE_NAME_MAX 127u /* bytes */
 
 struct trace_event {
     enum trace_kind kind;

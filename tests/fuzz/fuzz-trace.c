@@ -29,7 +29,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const names[] = { "hd", "serial0", "screen", "machine" };
+static const char *const names[] = { "drive.hd", "stream.serial0", "screen", "machine" };
 
 /* ---- the file ---- */
 
@@ -112,7 +112,7 @@ static void put_disk_read(struct trace_writer *w)
 {
     static const uint8_t regs[][2] = { { 6, 0xe0 }, { 2, 1 }, { 3, 5 }, { 4, 0 }, { 5, 0 } };
     static const uint8_t range[10] = { 5, 0, 0, 0, 0, 0, 1 };
-    struct trace_event out = { .kind = TR_OUTPUT, .name = "hd", .bytes = range, .len = 10 };
+    struct trace_event out = { .kind = TR_OUTPUT, .name = "drive.hd", .bytes = range, .len = 10 };
 
     for (size_t i = 0; i < ARRAY_SIZE(regs); i++) {
         put_write(w, 0x1f0 + regs[i][0], regs[i][1]);
