@@ -3,6 +3,7 @@
 #include "hw/registry.h"
 
 #include "hw/acpi/piix4-pm.h"
+#include "hw/block/fdc.h"
 #include "hw/char/uart16550.h"
 #include "hw/display/vga.h"
 #include "hw/dma/i8257.h"
@@ -34,6 +35,7 @@ const struct dev_class *const hw_registry[] = {
     &ide_hd_class,       /* ide-hd */
     &debug_exit_class,   /* isa-debug-exit */
     &debugcon_class,     /* isa-debugcon */
+    &fdc_class,          /* isa-fdc */
     &pcspk_class,        /* isa-pcspk */
     &uart_class,         /* isa-serial */
     &pc_testdev_class,   /* pc-testdev */

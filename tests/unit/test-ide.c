@@ -468,7 +468,7 @@ static void test_ide_smart_self_test_log_wraps(void **s)
 static void test_ide_data_port_is_dead_without_drq(void **s)
 {
     struct ide_rig r;
-    uint8_t buf[512];
+    uint8_t buf[1024] = { 0 };
 
     (void)s;
     rig_make(&r, "h---");
