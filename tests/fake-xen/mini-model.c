@@ -326,15 +326,16 @@ int main(int argc, char **argv)
     struct machine *m = machine_new("mini", &xen_host, xen);
     struct ev_loop *loop = ev_loop_new(enter, leave, m);
     struct ev_fd in = { .fd = 0, .events = EV_READ, .cb = input, .opaque = loop };
-    if (start(m, loop, has(argc, argv, "restrict"), &e) < 0) {
+    int r = start(m, loop, has(argc, argv, "restrict"), &e);
+    if (r < 0) {
         fprintf(stderr, "mini-model: %s\n", e.msg);
-        return 1;
+    } else {
+        ev_fd_add(loop, &in);
+        ev_loop_run(loop);
     }
-    ev_fd_add(loop, &in);
-    ev_loop_run(loop);
     xen_stop(xen);
     machine_free(m);
     xen_close(xen);
     ev_loop_free(loop);
-    return 0;
+    return r < 0;
 }
