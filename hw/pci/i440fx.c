@@ -35,23 +35,22 @@ struct i440fx {
 
 /* DRAM timing and size, PAM and the like: registers whose only effect is to be read back. */
 static const struct {
-    uint8_t off, writable;
+    uint8_t off, last, value, writable;
 } stored[] = {
-    { 0x50, 0xff },                 /* PMCCFG */
-    { 0x51, 0xff }, { 0x52, 0xff }, /* DETURBO */
-    { 0x53, 0xff },                 /* DBC */
-    { 0x54, 0xff },                 /* AXC */
-    { 0x55, 0xff },                 /* DRT */
-    { 0x56, 0xff }, { 0x57, 0xff }, /* DRAMC */
-    { 0x58, 0xff },                 /* DRAMT */
-    { 0x59, 0x70 },                 /* PAM0: only its upper half is a segment */
-    { 0x5a, 0x77 }, { 0x5b, 0x77 }, { 0x5c, 0x77 }, { 0x5d, 0x77 },
-    { 0x5e, 0x77 }, { 0x5f, 0x77 }, { 0x60, 0xff }, /* DRB0..7 */
-    { 0x61, 0xff }, { 0x62, 0xff }, { 0x63, 0xff }, { 0x64, 0xff },
-    { 0x65, 0xff }, { 0x66, 0xff }, { 0x67, 0xff }, { 0x68, 0xc0 }, /* FDHC */
-    { 0x70, 0xf8 },                                                 /* MTT */
-    { 0x71, 0xff },                                                 /* CLT */
-    { 0x90, 0xff },                                                 /* ERRCMD */
+    { 0x50, 0x51, 0x00, 0xff }, /* PMCCFG */
+    { 0x52, 0x52, 0x00, 0xff }, /* DETURBO */
+    { 0x53, 0x53, 0x80, 0xff }, /* DBC */
+    { 0x54, 0x54, 0x00, 0xff }, /* AXC */
+    { 0x55, 0x56, 0x00, 0xff }, /* DRT */
+    { 0x57, 0x57, 0x01, 0xff }, /* DRAMC */
+    { 0x58, 0x58, 0x10, 0xff }, /* DRAMT */
+    { 0x59, 0x59, 0x00, 0x70 }, /* PAM0: only its upper half is a segment */
+    { 0x5a, 0x5f, 0x00, 0x77 }, /* PAM1..6 */
+    { 0x60, 0x67, 0x01, 0xff }, /* DRB0..7 */
+    { 0x68, 0x68, 0x00, 0xc0 }, /* FDHC */
+    { 0x70, 0x70, 0x00, 0xf8 }, /* MTT */
+    { 0x71, 0x71, 0x10, 0xff }, /* CLT */
+    { 0x90, 0x90, 0x00, 0xff }, /* ERRCMD */
 };
 
 /* D_LCK closes SMRAM and locks its register until the next reset. */
@@ -122,6 +121,25 @@ static const struct reg_name confdata_names[] = { { 0, "CONFDATA" }, { 0, NULL }
 static const struct region_ops confadd_ops = { confadd_read, confadd_write, 4, confadd_names };
 static const struct region_ops confdata_ops = { confdata_read, confdata_write, 4, confdata_names };
 
+static void fill_config(struct pci_dev *p)
+{
+    /* Memory decoding and bus mastering of a host bridge are hard-wired on. */
+    p->config[PCI_COMMAND] = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    p->wmask[PCI_COMMAND] = 0x40;
+    p->wmask[PCI_COMMAND + 1] = 0x01;
+    p->config[PCI_STATUS] = 0x80;     /* fast back-to-back */
+    p->config[PCI_STATUS + 1] = 0x02; /* medium DEVSEL timing */
+    for (unsigned i = 0; i < ARRAY_SIZE(stored); i++) {
+        for (unsigned off = stored[i].off; off <= stored[i].last; off++) {
+            p->config[off] = stored[i].value;
+            p->wmask[off] = stored[i].writable;
+        }
+    }
+    p->config[SMRAM] = SMRAM_RESET;
+    p->wmask[SMRAM] = SMRAM_WRITABLE;
+    p->config_wrote = i440fx_config_wrote;
+}
+
 static int i440fx_init(struct device *d, struct err *e)
 {
     static const struct pci_info info = {
@@ -143,19 +161,7 @@ static int i440fx_init(struct device *d, struct err *e)
         d->m->pci = NULL;
         return ret;
     }
-    /* Memory decoding and bus mastering of a host bridge are hard-wired on. */
-    p->config[PCI_COMMAND] = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-    p->wmask[PCI_COMMAND] = 0x40;
-    p->wmask[PCI_COMMAND + 1] = 0x01;
-    p->config[PCI_STATUS] = 0x80;     /* fast back-to-back */
-    p->config[PCI_STATUS + 1] = 0x02; /* medium DEVSEL timing */
-    for (unsigned i = 0; i < ARRAY_SIZE(stored); i++) {
-        p->wmask[stored[i].off] = stored[i].writable;
-    }
-    p->config[SMRAM] = SMRAM_RESET;
-    p->wmask[SMRAM] = SMRAM_WRITABLE;
-    p->config_wrote = i440fx_config_wrote;
-
+    fill_config(p);
     region_init(&s->confadd, d, &confadd_ops, IO_PIO, 4, "CONFADD");
     region_init(&s->confdata, d, &confdata_ops, IO_PIO, 4, "CONFDATA");
     region_map(&s->confadd, 0xcf8);

@@ -23,6 +23,12 @@ static void test_i440fx_identity_when_read_then_as_firmware_expects(void **state
     assert_int_equal(cfg(&pc, 0, 4, 2), 6);
     cfg_set(&pc, 0, 4, 2, 0);
     assert_int_equal(cfg(&pc, 0, 4, 2), 6);
+    assert_int_equal(cfg(&pc, 0, 6, 2), 0x0280);
+    assert_int_equal(cfg(&pc, 0, 0x50, 4), 0x80000000);
+    assert_int_equal(cfg(&pc, 0, 0x54, 4), 0x01000000);
+    assert_int_equal(cfg(&pc, 0, 0x58, 4), 0x00000010);
+    assert_int_equal(cfg(&pc, 0, 0x60, 4), 0x01010101);
+    assert_int_equal(cfg(&pc, 0, 0x70, 4), 0x00021000);
     pc_free(&pc);
 }
 
@@ -60,7 +66,7 @@ static void test_i440fx_data_when_partial_then_bytes_of_the_register(void **stat
     latch(&pc, 0, 0x58);
     out(&pc, 0xcfd, 1, 0x30);
     out(&pc, 0xcfe, 2, 0x3311);
-    assert_int_equal(cfg(&pc, 0, 0x58, 4), 0x33113000);
+    assert_int_equal(cfg(&pc, 0, 0x58, 4), 0x33113010);
     pc_free(&pc);
 }
 
