@@ -302,10 +302,13 @@ static void handle(struct monitor *mon, json_t *req)
     json_decref(none);
 }
 
-static void syntax_error(struct monitor *mon, const char *what, const char *detail)
+/* word: the offender, or NULL. */
+static void syntax_error(struct monitor *mon, const char *what, const char *word)
 {
     struct qmp_call c = { .k = mon->k, .mon = mon };
-    snprintf(c.err.msg, sizeof(c.err.msg), "JSON parse error, %s%.100s", what, detail);
+    const char *quote = word ? "'" : "";
+    snprintf(c.err.msg, sizeof(c.err.msg), "JSON parse error, %s%s%.100s%s", what, quote,
+             word ? word : "", quote);
     reply_error(mon, &c, NULL);
 }
 
@@ -319,7 +322,7 @@ static void handle_text(struct monitor *mon, bool bracketed)
         handle(mon, req);
         json_decref(req);
     } else if (bracketed) {
-        syntax_error(mon, why.text, "");
+        syntax_error(mon, why.text, NULL);
     } else {
         syntax_error(mon, "invalid keyword ", t->p);
     }
@@ -338,10 +341,10 @@ void qmp_feed(struct monitor *mon, const char *p, size_t len)
             handle_text(mon, false);
             break;
         case JSON_FRAME_TOO_BIG:
-            syntax_error(mon, "token size limit exceeded", "");
+            syntax_error(mon, "token size limit exceeded", NULL);
             break;
         case JSON_FRAME_TOO_DEEP:
-            syntax_error(mon, "nesting depth limit exceeded", "");
+            syntax_error(mon, "nesting depth limit exceeded", NULL);
             break;
         }
     }

@@ -11,8 +11,10 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import traceback
 
 
 class Failure(Exception):
@@ -264,3 +266,41 @@ class Bed:
                     p.proc.kill()
                     p.proc.wait()
             shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def run_one(binary, fn):
+    bed = Bed(binary)
+    try:
+        fn(bed)
+    except BaseException:
+        for p in bed.started:
+            p.proc.kill()
+        try:
+            bed.close()
+        except Failure:
+            pass
+        raise
+    bed.close()
+
+
+def main(names):
+    """Runs every test_* of names (a module's globals()) whose name has one of the words given on
+    the command line. $KEEL_BUILD is the build directory. Prints TAP; exits 1 if any failed."""
+    binary = os.path.abspath(os.environ.get("KEEL_BUILD", "build")) + "/dm/keel"
+    parts = sys.argv[1:]
+    chosen = [(n, f) for n, f in names.items() if n.startswith("test_")
+              and (not parts or any(p in n for p in parts))]
+    failed = 0
+    print("1..%d" % len(chosen))
+    for n, (name, fn) in enumerate(chosen, 1):
+        start = time.time()
+        try:
+            run_one(binary, fn)
+            print("ok %d - %s # %.2f s" % (n, name, time.time() - start))
+        except Exception:
+            failed += 1
+            print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="")
+            print("not ok %d - %s" % (n, name))
+        sys.stdout.flush()
+    print("# passed %d, failed %d" % (len(chosen) - failed, failed))
+    sys.exit(1 if failed or not chosen else 0)

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The command line: what is had works, what is not ends the start with one line naming it."""
 import os
@@ -6,7 +7,7 @@ import signal
 import socket
 import time
 
-from keel import Failure, expect, expect_in
+from keel import Failure, expect, expect_in, main
 
 QTEST = ("-accel", "qtest", "-machine", "pc", "-nodefaults", "-display", "none")
 
@@ -290,3 +291,7 @@ def test_cli_when_fd_is_handed_over_then_it_is_a_disk(bed):
     os.close(fd)
     expect_in("bad fd", "fd=99", bed.refused(*QTEST, "-add-fd", "fd=99,set=1"))
     expect_in("missing", "set: missing", bed.refused(*QTEST, "-add-fd", "fd=0"))
+
+
+if __name__ == "__main__":
+    main(globals())
