@@ -29,6 +29,7 @@
 #define HOMES_MAX (512ull << 20) /* more than all blocks of a machine together */
 #define LEGACY_FIRST 0xa0000ull  /* the one hole inside low RAM */
 #define LEGACY_END 0xc0000ull
+#define RELOCATE_MAX 0x4000u /* pages a call: Xen counts them in 16 bits on the way */
 #define UNTRACK_NS 3000000000ll
 
 struct xen_block {
@@ -215,6 +216,30 @@ void xen_block_free(void *h, struct gmem_block *b)
     b->priv = NULL;
 }
 
+static int relocate(struct xen *x, uint64_t from, uint64_t to, uint64_t pages)
+{
+    int r = 0;
+    for (uint64_t done = 0, n; done < pages && r == 0; done += n) {
+        n = min_u64(pages - done, RELOCATE_MAX);
+        r = x->lib.xendevicemodel_relocate_memory(x->dm, x->domid, (uint32_t)n,
+                                                  from / XEN_PAGE + done, to / XEN_PAGE + done);
+    }
+    return r;
+}
+
+/* Write-back caching where the block is lent, as for RAM: Xen would guess uncached for an address
+ * in the PCI hole. Xen keeps a short list of such ranges, so each is taken off again. */
+static void set_caching(struct xen *x, const struct xen_block *xb, uint32_t type)
+{
+    uint64_t first = xb->at / XEN_PAGE;
+    uint64_t last = first + xb->b->len / XEN_PAGE - 1;
+    if (xb->at != xb->home &&
+        x->lib.xendevicemodel_pin_memory_cacheattr(x->dm, x->domid, first, last, type) < 0) {
+        log_limited(&x->memory_log, "xen", "cannot set the caching of %s: %s", xb->b->name,
+                    strerror(errno));
+    }
+}
+
 static bool move(struct xen *x, struct xen_block *xb, uint64_t to)
 {
     uint64_t len = xb->b->len;
@@ -222,9 +247,8 @@ static bool move(struct xen *x, struct xen_block *xb, uint64_t to)
         return true;
     }
     track_off(x, xb);
-    int r = x->lib.xendevicemodel_relocate_memory(x->dm, x->domid, (uint32_t)(len / XEN_PAGE),
-                                                  xb->at / XEN_PAGE, to / XEN_PAGE);
-    if (r < 0) {
+    set_caching(x, xb, XEN_DMOP_DELETE_MEM_CACHEATTR);
+    if (relocate(x, xb->at, to, len / XEN_PAGE) < 0) {
         log_limited(&x->memory_log, "xen", "cannot move %s from 0x%llx to 0x%llx: %s", xb->b->name,
                     (unsigned long long)xb->at, (unsigned long long)to, strerror(errno));
         return false;
@@ -232,19 +256,8 @@ static bool move(struct xen *x, struct xen_block *xb, uint64_t to)
     mapcache_invalidate(x->cache, xb->at, len);
     mapcache_invalidate(x->cache, to, len);
     xb->at = to;
+    set_caching(x, xb, XEN_DMOP_MEM_CACHEATTR_WB);
     return true;
-}
-
-/* Write-back caching, as for RAM; Xen would guess uncached for an address in the PCI hole. */
-static void cache_write_back(struct xen *x, const struct xen_block *xb)
-{
-    uint64_t first = xb->at / XEN_PAGE;
-    uint64_t last = first + xb->b->len / XEN_PAGE - 1;
-    if (x->lib.xendevicemodel_pin_memory_cacheattr(x->dm, x->domid, first, last,
-                                                   XEN_DMOP_MEM_CACHEATTR_WB) < 0) {
-        log_limited(&x->memory_log, "xen", "cannot set the caching of %s: %s", xb->b->name,
-                    strerror(errno));
-    }
 }
 
 static bool lend(struct xen *x, struct xen_block *xb, uint64_t gpa)
@@ -256,11 +269,7 @@ static bool lend(struct xen *x, struct xen_block *xb, uint64_t gpa)
     if (overlaps(gpa, xb->b->len, xb->at, xb->b->len) && gpa != xb->at) {
         move(x, xb, xb->home); /* frames must not move onto themselves */
     }
-    if (!move(x, xb, gpa)) {
-        return false;
-    }
-    cache_write_back(x, xb);
-    return true;
+    return move(x, xb, gpa);
 }
 
 bool xen_block_lend(void *h, struct gmem_block *b, uint64_t gpa)
@@ -283,8 +292,10 @@ bool xen_block_lend(void *h, struct gmem_block *b, uint64_t gpa)
     if (r < 0) {
         log_limited(&x->memory_log, "xen", "restored domain has no %s at 0x%llx: %s", b->name,
                     (unsigned long long)gpa, strerror(-r));
+        return false;
     }
-    return r == 0;
+    set_caching(x, xb, XEN_DMOP_MEM_CACHEATTR_WB);
+    return true;
 }
 
 void blocks_settle(struct xen *x)

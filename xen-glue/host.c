@@ -11,6 +11,8 @@
 #include "dm/base/util.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,22 +42,40 @@ static void unmap_window(void *opaque, void *addr, unsigned n)
 
 static const struct mapcache_ops cache_ops = { map_window, unmap_window };
 
+/* What Xen's libraries have to say about a failure, we say in one line of our own. */
+static void library_says(xentoollog_logger *l, xentoollog_level level, int errnoval,
+                         const char *context, const char *format, va_list ap)
+{
+    char text[256];
+    (void)l, (void)level, (void)errnoval;
+    vsnprintf(text, sizeof(text), format, ap);
+    log_msg(LOG_INFO, context ? context : "libxen", "%s", text);
+}
+
+static void nothing_to_destroy(xentoollog_logger *l)
+{
+    (void)l;
+}
+
 static int open_handles(struct xen *x, struct err *e)
 {
+    xentoollog_logger *log = &x->logger;
+    *log = (xentoollog_logger){ library_says, NULL, nothing_to_destroy };
+
     const char *what = "hypercalls";
-    if (!(x->xc = x->lib.xc_interface_open(NULL, NULL, 0))) {
+    if (!(x->xc = x->lib.xc_interface_open(log, log, 0))) {
         goto failed;
     }
     what = "device model calls";
-    if (!(x->dm = x->lib.xendevicemodel_open(NULL, 0))) {
+    if (!(x->dm = x->lib.xendevicemodel_open(log, 0))) {
         goto failed;
     }
     what = "foreign memory";
-    if (!(x->fm = x->lib.xenforeignmemory_open(NULL, 0))) {
+    if (!(x->fm = x->lib.xenforeignmemory_open(log, 0))) {
         goto failed;
     }
     what = "event channels";
-    if (!(x->ec = x->lib.xenevtchn_open(NULL, 0))) {
+    if (!(x->ec = x->lib.xenevtchn_open(log, 0))) {
         goto failed;
     }
     what = "xenstore";

@@ -32,6 +32,7 @@ struct xen {
     struct ev_loop *loop;
 
     /* handles, NULL when not open */
+    xentoollog_logger logger;
     xc_interface *xc;
     xendevicemodel_handle *dm;
     xenforeignmemory_handle *fm;

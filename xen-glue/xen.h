@@ -4,7 +4,8 @@
  * Life: xen_open (libraries, handles, ioreq server created, rings mapped) -> machine_new(type,
  * &xen_host, x) -> the board is built, regions are claimed as they appear -> xen_start (server
  * enabled, event channels bound, ring thread running) -> xen_restrict -> xen_ready -> ... ->
- * xen_stop -> machine_free -> xen_close. Xen's libraries are opened with dlopen here and nowhere else.
+ * xen_stop -> machine_free -> xen_close. Xen's libraries are opened with dlopen here and nowhere
+ * else.
  *
  * The ring thread owns the event channel descriptor: it blocks in read(2) there, sweeps every
  * vCPU's slot and the buffered ring, and calls ioreq_run, which takes the machine lock. Everything

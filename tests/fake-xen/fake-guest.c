@@ -254,13 +254,13 @@ static void cmd_domain(struct fake_guest *g, char **arg, int n)
     const struct fake_domain *d = g->dom;
     printf("ok shutdowns=%u reason=%u s_state=%u isa_calls=%u modified_calls=%llu "
            "modified_pages=%llu track_calls=%llu track_pages=%llu map_calls=%llu mapped_pages=%llu "
-           "mmio_ranges=%u pages=%llu max_memkb=%llu enabled=%u rd=%u wr=%u\n",
+           "mmio_ranges=%u cache_ranges=%u pages=%llu max_memkb=%llu enabled=%u rd=%u wr=%u\n",
            d->shutdowns, d->shutdown_reason, d->s_state, d->isa_calls,
            (unsigned long long)d->modified_calls, (unsigned long long)d->modified_pages,
            (unsigned long long)d->track_calls, (unsigned long long)d->track_n,
            (unsigned long long)d->map_calls, (unsigned long long)d->mapped_pages, d->mmio_ranges,
-           (unsigned long long)d->pages, (unsigned long long)d->max_memkb, d->enabled,
-           g->buffered->read_pointer, g->buffered->write_pointer);
+           d->cache_ranges, (unsigned long long)d->pages, (unsigned long long)d->max_memkb,
+           d->enabled, g->buffered->read_pointer, g->buffered->write_pointer);
 }
 
 static void cmd_claimed(struct fake_guest *g, char **arg, int n)

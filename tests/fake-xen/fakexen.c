@@ -167,6 +167,7 @@ static uint64_t guest_pages(void)
     return n;
 }
 
+#ifndef FAKE_XEN_WITHOUT_GETINFO /* as since Xen 4.18 */
 int xc_domain_getinfo(xc_interface *xch, uint32_t first, unsigned max, xc_dominfo_t *info)
 {
     (void)xch;
@@ -185,6 +186,7 @@ int xc_domain_getinfo(xc_interface *xch, uint32_t first, unsigned max, xc_dominf
     info->nr_pages = guest_pages();
     return 1;
 }
+#endif
 
 int xc_domain_setmaxmem(xc_interface *xch, uint32_t domid, uint64_t max_memkb)
 {
@@ -745,8 +747,13 @@ int xendevicemodel_relocate_memory(xendevicemodel_handle *h, domid_t domid, uint
 int xendevicemodel_pin_memory_cacheattr(xendevicemodel_handle *h, domid_t domid, uint64_t start,
                                         uint64_t end, uint32_t type)
 {
-    (void)h, (void)start, (void)end, (void)type;
+    (void)h;
     CHECK_DOMAIN(domid);
+    if (type == XEN_DMOP_DELETE_MEM_CACHEATTR && !dom->cache_ranges) {
+        return fail(ENOENT);
+    }
+    dom->cache_ranges += type == XEN_DMOP_DELETE_MEM_CACHEATTR ? UINT32_MAX : 1;
+    note("cache 0x%llx 0x%llx %u", (unsigned long long)start, (unsigned long long)end, type);
     return 0;
 }
 

@@ -72,6 +72,7 @@ struct fake_domain {
     uint32_t msi_data;
     uint64_t modified_calls, modified_pages;
     uint32_t s_state;
+    uint32_t cache_ranges;
 
     /* video memory tracking */
     uint64_t track_first, track_n, track_calls;

@@ -297,8 +297,10 @@ def test_block_moves_and_exists_once(build):
         expect("not page-aligned", r.do(LEND, 0xf0000010), 0)
         expect("legacy window too small", r.do(LEND, 0x90000), 0)
         r.do(LEND, 0xf0000000)
+        expect("one caching range", g.domain()["cache_ranges"], 1)
         r.do(TAKE_BACK)
         expect("taken back", g.memread(home, 5), b"early")
+        expect("none", g.domain()["cache_ranges"], 0)
         expect("DMA into it", (r.do(LEND, 0xf0000000), r.do(FILL, 0xf0000000, 4)), (1, 0))
         expect("arrived", r.do(BLOCK_GET, 3), 0xa5)
 
@@ -461,7 +463,9 @@ def test_restored_model_finds_its_block(build):
         expect("nothing populated", len([c for c in g.calls() if c.startswith("populate")]), before)
         expect("stand-in", r.do(BLOCK_GET, 0), 0)
         expect("nothing there", r.do(LEND, 0xe8000000), 0)
+        before = g.domain()["cache_ranges"]
         expect("lend", r.do(LEND, 0xf0000000), 1)
+        expect("cached again", g.domain()["cache_ranges"], before + 1)
         expect("picture", r.do(BLOCK_GET, 0), ord("p"))
         r.do(TAKE_BACK)
         expect("home", g.memread(RAM, 7), b"picture")
@@ -483,23 +487,56 @@ def test_model_ends_cleanly(build):
         expect("silent", r.m.output(), "")
 
 
+def other_libraries(g, replaced, source):
+    """A directory like the fake's, with one library from elsewhere."""
+    libs = g.dir + "/libs"
+    os.mkdir(libs)
+    fake = g.build + "/tests/fake-xen"
+    for name in os.listdir(fake):
+        if ".so" in name and name != replaced and not name.endswith(".p"):
+            os.symlink(os.path.join(fake, name), libs + "/" + name)
+    os.symlink(os.path.abspath(source), libs + "/" + replaced)
+    return {"LD_LIBRARY_PATH": libs}
+
+
 def test_missing_library_or_function_is_named(build):
     for broken, source, text in (
             ("libxendevicemodel.so.1", __file__, "cannot open Xen's library libxendevicemodel.so.1"),
             ("libxentoolcore.so.1", "/lib/x86_64-linux-gnu/libdl.so.2",
              "libxentoolcore.so.1 has no function xentoolcore_restrict_all")):
         with Guest(build, ram=RAM) as g:
-            libs = g.dir + "/libs"
-            os.mkdir(libs)
-            for name in os.listdir(build + "/tests/fake-xen"):
-                if ".so" in name and name != broken and not name.endswith(".p"):
-                    os.symlink(os.path.join(build, "tests/fake-xen", name), libs + "/" + name)
-            os.symlink(os.path.abspath(source), libs + "/" + broken)
             m = g.spawn([build + "/tests/fake-xen/mini-model", "7", str(RAM)],
-                        env={"LD_LIBRARY_PATH": libs})
+                        env=other_libraries(g, broken, source))
             expect("exit", m.wait(), 1)
             if text not in m.output() or m.output().count("\n") != 1:
                 raise Error(m.output())
+
+
+def test_newer_xen_without_getinfo_is_served(build):
+    for domid in (7, 9):
+        with Guest(build, ram=RAM, vcpus=3) as g:
+            m = g.spawn([build + "/tests/fake-xen/mini-model", str(domid), str(RAM)],
+                        env=other_libraries(g, "libxenctrl.so.4.17",
+                                            build + "/tests/fake-xen/libfakexen-new.so"))
+            if domid == 9:
+                expect("exit", m.wait(), 1)
+                expect("why", m.output(), "mini-model: domain 9 does not exist\n")
+                continue
+            m.ready()
+            g.cmd("vcpu", 2)
+            g.outb(0x100, 0x33)
+            expect("served", g.inb(0x100), 0x33)
+
+
+def test_host_without_xen_is_told_in_one_line(build):
+    if os.path.exists("/dev/xen/privcmd"):
+        return
+    with Guest(build, ram=RAM) as g:
+        m = g.spawn([build + "/tests/fake-xen/mini-model", "7", str(RAM)],
+                    env={"LD_LIBRARY_PATH": ""})
+        expect("exit", m.wait(), 1)
+        if m.output().count("\n") != 1 or "Xen's" not in m.output():
+            raise Error(m.output())
 
 
 main(globals())
