@@ -118,6 +118,9 @@ int keel_load(struct keel *k, const char *filename, struct err *e)
     if (machine_running(k->m)) {
         return err_set(e, -EBUSY, "the machine runs: stop it first");
     }
+    if (k->taps) {
+        return err_set(e, -EBUSY, "-keel-record: a recording cannot follow a load");
+    }
     int fd = open_state(k, filename, O_RDONLY, e);
     return fd < 0 ? fd : load_fd(k, fd, filename, e);
 }
