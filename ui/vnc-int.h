@@ -50,8 +50,8 @@ struct vnc_viewer {
     struct vnc_rect dirty[VNC_MAX_DIRTY];
     unsigned ndirty;
     bool quit, finished;
-    bool admitted; /* past authentication */
-    bool told;     /* the listener knows (loop only) */
+    bool admitted; /* past the handshake */
+    bool welcome;  /* and the loop knows; only the loop writes it */
 };
 
 struct vnc {
@@ -68,11 +68,11 @@ struct vnc {
     void (*changed)(void *opaque, bool connected, const struct vnc_client_info *who);
     void *changed_opaque;
     struct vnc_viewer *viewers; /* loop only */
-    unsigned nviewers;
+    unsigned nviewers, nwelcome;
 
     pthread_mutex_t lock;
-    pthread_cond_t drained;
-    uint32_t *shadow; /* NULL: nobody looks, or no memory */
+    pthread_cond_t drained; /* the loop took the input, or welcomed a viewer */
+    uint32_t *shadow;       /* NULL: nobody looks, or no memory */
     unsigned width, height;
     bool need_password;
     char password[9];
@@ -94,6 +94,7 @@ void vnc_viewer_setup(void);
 int vnc_take_picture(struct vnc_viewer *w, uint32_t **fb, unsigned *width, unsigned *height,
                      bool *resized, struct vnc_rect *out);
 void vnc_push_input(struct vnc_viewer *w, const struct vnc_input *in);
+/* Past the handshake: returns when the loop looks, and the picture is fresh. */
 void vnc_admitted(struct vnc_viewer *w);
 void vnc_finished(struct vnc_viewer *w);
 /* A copy of the password; false when nobody may come in. */

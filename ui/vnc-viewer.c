@@ -18,7 +18,7 @@
 
 #define HANDSHAKE_NS 60000000000ll /* long enough to type a password */
 #define STALLED_MS 20000           /* in the middle of a message, either way */
-#define FAILED_MS 1000             /* a wrong password costs that long */
+#define FAILED_MS 500              /* a wrong password costs that long */
 #define MAX_HELD 32                /* keys down at one time */
 
 struct session {

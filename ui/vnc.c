@@ -111,11 +111,26 @@ static void on_refresh(void *opaque)
     ev_timer_arm(v->loop, &v->refresh, ev_now_ns() + REFRESH_NS);
 }
 
+/* For the first connection: a picture to take the size from. */
+static void prepare(struct vnc *v)
+{
+    con_add_viewer(v->con, &v->screen);
+    on_resized(v);
+}
+
+static void unprepare(struct vnc *v)
+{
+    con_del_viewer(v->con, &v->screen);
+    pthread_mutex_lock(&v->lock);
+    free(v->shadow);
+    v->shadow = NULL;
+    pthread_mutex_unlock(&v->lock);
+}
+
+/* For the first that was let in: looking costs the guest something, knocking must not. */
 static void start_looking(struct vnc *v)
 {
     v->con->looking++;
-    con_add_viewer(v->con, &v->screen);
-    on_resized(v);
     con_refresh(v->con, true);
     ev_timer_arm(v->loop, &v->refresh, ev_now_ns() + REFRESH_NS);
 }
@@ -123,12 +138,7 @@ static void start_looking(struct vnc *v)
 static void stop_looking(struct vnc *v)
 {
     v->con->looking--;
-    con_del_viewer(v->con, &v->screen);
     ev_timer_disarm(&v->refresh);
-    pthread_mutex_lock(&v->lock);
-    free(v->shadow);
-    v->shadow = NULL;
-    pthread_mutex_unlock(&v->lock);
 }
 
 /* ---- viewers come and go ---- */
@@ -190,14 +200,14 @@ static int add_viewer(struct vnc *v, int sock)
     w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     name_peer(sock, &w->info);
     if (v->nviewers == 0) {
-        start_looking(v);
+        prepare(v);
     }
     ret = w->wake < 0 ? -errno : start_thread(w, own);
     if (ret < 0) {
         close(own);
         free_viewer(w);
         if (v->nviewers == 0) {
-            stop_looking(v);
+            unprepare(v);
         }
         return ret;
     }
@@ -231,10 +241,22 @@ static void on_accept(void *opaque, unsigned events)
 
 static void tell(struct vnc *v, struct vnc_viewer *w, bool connected)
 {
-    if (w->told != connected && v->changed) {
+    if (v->changed) {
         v->changed(v->changed_opaque, connected, &w->info);
     }
-    w->told = connected;
+}
+
+/* w's thread waits for this in vnc_admitted. */
+static void welcome(struct vnc *v, struct vnc_viewer *w)
+{
+    if (v->nwelcome++ == 0) {
+        start_looking(v);
+    }
+    pthread_mutex_lock(&v->lock);
+    w->welcome = true;
+    pthread_cond_broadcast(&v->drained);
+    pthread_mutex_unlock(&v->lock);
+    tell(v, w, true);
 }
 
 /* w's thread has finished or is about to. */
@@ -245,11 +267,16 @@ static void remove_viewer(struct vnc *v, struct vnc_viewer **at)
     pthread_mutex_lock(&v->lock);
     *at = w->next;
     pthread_mutex_unlock(&v->lock);
-    tell(v, w, false);
-    free_viewer(w);
-    if (--v->nviewers == 0) {
+    if (w->welcome && --v->nwelcome == 0) {
         stop_looking(v);
     }
+    if (--v->nviewers == 0) {
+        unprepare(v);
+    }
+    if (w->welcome) {
+        tell(v, w, false);
+    }
+    free_viewer(w);
 }
 
 static void look_after_viewers(struct vnc *v)
@@ -261,8 +288,8 @@ static void look_after_viewers(struct vnc *v)
         finished = (*at)->finished;
         admitted = (*at)->admitted;
         pthread_mutex_unlock(&v->lock);
-        if (admitted) {
-            tell(v, *at, true);
+        if (admitted && !(*at)->welcome) {
+            welcome(v, *at);
         }
         if (finished) {
             remove_viewer(v, at);
@@ -367,10 +394,16 @@ int vnc_take_picture(struct vnc_viewer *w, uint32_t **fb, unsigned *width, unsig
 
 void vnc_admitted(struct vnc_viewer *w)
 {
-    pthread_mutex_lock(&w->v->lock);
+    struct vnc *v = w->v;
+    pthread_mutex_lock(&v->lock);
     w->admitted = true;
-    pthread_mutex_unlock(&w->v->lock);
-    ev_post(w->v->loop, &w->v->post);
+    pthread_mutex_unlock(&v->lock);
+    ev_post(v->loop, &v->post);
+    pthread_mutex_lock(&v->lock);
+    while (!w->welcome && !w->quit) {
+        pthread_cond_wait(&v->drained, &v->lock);
+    }
+    pthread_mutex_unlock(&v->lock);
 }
 
 void vnc_finished(struct vnc_viewer *w)
@@ -496,7 +529,7 @@ unsigned vnc_clients(const struct vnc *v, struct vnc_client_info *out, unsigned 
 {
     unsigned n = 0;
     for (const struct vnc_viewer *w = v->viewers; w; w = w->next) {
-        if (w->told) {
+        if (w->welcome) {
             if (n < max) {
                 out[n] = w->info;
             }

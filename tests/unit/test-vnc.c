@@ -221,6 +221,7 @@ static int join(struct bed *b)
     int fd = dial(b);
     assert_int_equal(greet(b, fd, 1, NULL), 0);
     start(b, fd, b->con->width, b->con->height);
+    TURN_UNTIL(b, b->con->looking == 1);
     return fd;
 }
 
@@ -332,6 +333,22 @@ static void test_vnc_without_viewers_draws_nothing(void **state)
     before = b->refreshes;
     ev_loop_turn(b->loop, 300);
     assert_int_equal(b->refreshes, before);
+    bed_free(b);
+}
+
+static void test_vnc_knocking_costs_the_guest_nothing(void **state)
+{
+    struct bed *b = bed_new(true);
+    uint8_t buf[12];
+    int fd = dial(b), liar = dial(b);
+    (void)state;
+    must_take(b, fd, buf, sizeof(buf));
+    assert_int_not_equal(greet(b, liar, 2, "wrong"), 0);
+    assert_int_equal(b->con->looking, 0);
+    assert_int_equal(b->refreshes, 0);
+    assert_int_equal(vnc_clients(b->v, NULL, 0), 0);
+    close(fd);
+    close(liar);
     bed_free(b);
 }
 
@@ -485,11 +502,10 @@ static void test_vnc_speaks_the_old_versions(void **state)
     bed_free(b);
 }
 
-/* A message, and whether the connection survives it; afterwards another viewer is well served. */
-static void hostile(const void *msg, size_t len, bool survives)
+/* A message, and whether the connection survives it; another viewer is well served meanwhile. */
+static void hostile(struct bed *b, int good, const void *msg, size_t len, bool survives)
 {
-    struct bed *b = bed_new(false);
-    int bad = join(b), good = join(b);
+    int bad = join(b);
     check_picture(b, bad);
     give(bad, msg, len);
     if (survives) {
@@ -497,12 +513,12 @@ static void hostile(const void *msg, size_t len, bool survives)
     } else {
         assert_true(closed(b, bad));
     }
+    close(bad);
+    b->keys[0] = 0;
     check_picture(b, good);
     key(good, 'q', true);
-    TURN_UNTIL(b, strstr(b->keys, "10+"));
-    close(bad);
-    close(good);
-    bed_free(b);
+    key(good, 'q', false);
+    TURN_UNTIL(b, strstr(b->keys, "10+ 10-"));
 }
 
 static void test_vnc_hostile_messages_end_the_connection(void **state)
@@ -522,18 +538,22 @@ static void test_vnc_hostile_messages_end_the_connection(void **state)
     static const uint8_t scale_0[4] = { 8, 0, 0, 0 };
     static const uint8_t chat[8] = { 11, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff };
     static const uint8_t unknown[4] = { 77, 1, 2, 3 };
+    struct bed *b = bed_new(false);
+    int good = join(b);
     (void)state;
-    hostile(cut, sizeof(cut), false);
-    hostile(cut_2m, sizeof(cut_2m), false);
-    hostile(cut_minus_1, sizeof(cut_minus_1), false);
-    hostile(zero_max, sizeof(zero_max), false);
-    hostile(bpp_0, sizeof(bpp_0), false);
-    hostile(bpp_24, sizeof(bpp_24), false);
-    hostile(shift, sizeof(shift), false);
-    hostile(file_transfer, sizeof(file_transfer), false);
-    hostile(scale_0, sizeof(scale_0), false);
-    hostile(chat, sizeof(chat), false);
-    hostile(unknown, sizeof(unknown), false);
+    hostile(b, good, cut, sizeof(cut), false);
+    hostile(b, good, cut_2m, sizeof(cut_2m), false);
+    hostile(b, good, cut_minus_1, sizeof(cut_minus_1), false);
+    hostile(b, good, zero_max, sizeof(zero_max), false);
+    hostile(b, good, bpp_0, sizeof(bpp_0), false);
+    hostile(b, good, bpp_24, sizeof(bpp_24), false);
+    hostile(b, good, shift, sizeof(shift), false);
+    hostile(b, good, file_transfer, sizeof(file_transfer), false);
+    hostile(b, good, scale_0, sizeof(scale_0), false);
+    hostile(b, good, chat, sizeof(chat), false);
+    hostile(b, good, unknown, sizeof(unknown), false);
+    close(good);
+    bed_free(b);
 }
 
 static void test_vnc_odd_messages_are_survived(void **state)
@@ -541,10 +561,14 @@ static void test_vnc_odd_messages_are_survived(void **state)
     static const uint8_t cut[] = { 6, 0, 0, 0, 0, 0, 0, 3, 'a', 'b', 'c' };
     static const uint8_t outside[10] = { 3, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
     static const uint8_t nowhere[6] = { 5, 0xff, 0xff, 0xff, 0xff, 0xff };
+    struct bed *b = bed_new(false);
+    int good = join(b);
     (void)state;
-    hostile(cut, sizeof(cut), true);
-    hostile(outside, sizeof(outside), true);
-    hostile(nowhere, sizeof(nowhere), true);
+    hostile(b, good, cut, sizeof(cut), true);
+    hostile(b, good, outside, sizeof(outside), true);
+    hostile(b, good, nowhere, sizeof(nowhere), true);
+    close(good);
+    bed_free(b);
 }
 
 static void test_vnc_garbage_and_silence_harm_nobody(void **state)
@@ -715,6 +739,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vnc_sends_the_picture_and_what_changes),
         cmocka_unit_test(test_vnc_without_viewers_draws_nothing),
+        cmocka_unit_test(test_vnc_knocking_costs_the_guest_nothing),
         cmocka_unit_test(test_vnc_keys_become_scan_codes),
         cmocka_unit_test(test_vnc_pointer_becomes_relative_motion),
         cmocka_unit_test(test_vnc_password_decides),
