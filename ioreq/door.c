@@ -88,7 +88,8 @@ static uint64_t item_in_pieces(struct machine *m, enum io_space space, uint64_t 
     return got;
 }
 
-uint64_t door_read(struct machine *m, enum io_space space, uint64_t addr, unsigned size)
+/* One item; the value is masked to size both ways. */
+static uint64_t door_read(struct machine *m, enum io_space space, uint64_t addr, unsigned size)
 {
     const struct region *r = take_fast(&m->regions[space], space, addr, size);
     if (r) {
@@ -97,7 +98,8 @@ uint64_t door_read(struct machine *m, enum io_space space, uint64_t addr, unsign
     return item_in_pieces(m, space, addr, size, false, 0);
 }
 
-void door_write(struct machine *m, enum io_space space, uint64_t addr, unsigned size, uint64_t val)
+static void door_write(struct machine *m, enum io_space space, uint64_t addr, unsigned size,
+                       uint64_t val)
 {
     const struct region *r = take_fast(&m->regions[space], space, addr, size);
     if (r) {

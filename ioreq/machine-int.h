@@ -33,9 +33,6 @@ static inline void machine_end_event(struct machine *m)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* One item of 1, 2, 4 or 8 bytes against the region table; the value is masked to size. */
-uint64_t door_read(struct machine *m, enum io_space space, uint64_t addr, unsigned size);
-void door_write(struct machine *m, enum io_space space, uint64_t addr, unsigned size, uint64_t val);
 /* The span that answers addr, or NULL. */
 const struct region_span *region_find(struct region_table *t, uint64_t addr);
 /* Bytes from addr, which nobody answers, to the next address somebody does; UINT64_MAX: none. */

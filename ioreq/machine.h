@@ -56,7 +56,7 @@ enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_SHUT
 struct region_table {
     struct region_span *spans; /* sorted, disjoint */
     struct region_span *spare; /* where the next table is built */
-    size_t n, cap;
+    size_t n;
     struct region **mapped;    /* every mapped region of the space */
     size_t nmapped, capmapped;
     size_t last;               /* where the last look-up ended */
