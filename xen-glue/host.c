@@ -152,7 +152,8 @@ struct xen *xen_open(unsigned domid, uint64_t ram_bytes, uint64_t below_4g_max, 
         server_create(x, e) < 0) {
         goto failed;
     }
-    x->cache = mapcache_new(&cache_ops, x, MAPCACHE_DEFAULT_LIMIT);
+    uint64_t limit = max_u64(min_u64(ram_bytes, MAPCACHE_MOST_LIMIT), MAPCACHE_LEAST_LIMIT);
+    x->cache = mapcache_new(&cache_ops, x, limit);
     return x;
 failed:
     xen_close(x);

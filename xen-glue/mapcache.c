@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define HASH_SIZE 512u
+#define HASH_SIZE 2048u /* as many windows as the largest bound allows */
 
 struct window {
     uint64_t index; /* guest-physical address / MAPCACHE_WINDOW */
@@ -66,7 +66,7 @@ static void list_del(struct list *l, struct window *w)
 
 static struct window **bucket(struct mapcache *c, uint64_t index)
 {
-    return &c->hash[(index ^ index >> 9) % HASH_SIZE];
+    return &c->hash[(index ^ index >> 11) % HASH_SIZE];
 }
 
 static void hash_del(struct mapcache *c, struct window *w)

@@ -15,7 +15,10 @@
 
 #define MAPCACHE_PAGES 64u /* a window's valid pages fit one uint64_t */
 #define MAPCACHE_WINDOW (MAPCACHE_PAGES * 4096ull)
-#define MAPCACHE_DEFAULT_LIMIT (64ull << 20)
+/* Foreign mappings take no memory of ours but page tables (2 MiB a GiB). A guest's disk buffers lie
+ * all over its RAM, so the bound follows RAM between these two. */
+#define MAPCACHE_LEAST_LIMIT (64ull << 20)
+#define MAPCACHE_MOST_LIMIT (512ull << 20)
 
 /* Where the mappings come from. */
 struct mapcache_ops {

@@ -201,6 +201,22 @@ def test_buffered_read_and_half_an_entry_are_refused(build):
         expect("bad", r.stat(S_BAD), bad + 2)
 
 
+def test_request_costs_three_system_calls(build):
+    def calls(pid):
+        with open("/proc/%d/io" % pid) as f:
+            io = dict(line.split(": ") for line in f)
+        return int(io["syscr"]), int(io["syscw"])
+
+    with Rig(build) as r:
+        reads, writes = calls(r.m.proc.pid)
+        r.g.cmd("bench", 2000, 0x100)
+        after = calls(r.m.proc.pid)
+        # Under fake Xen notifying is a write, as unmasking is.
+        if after[0] - reads > 2010 or after[1] - writes > 4010:
+            raise Error("2000 requests took %d reads, %d writes" %
+                        (after[0] - reads, after[1] - writes))
+
+
 def test_claims_are_exact(build):
     with Rig(build) as r:
         g = r.g
