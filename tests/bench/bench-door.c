@@ -66,10 +66,11 @@ static const struct dev_class part_class = {
     .name = "part", .size = sizeof(struct part), .init = part_init, .fini = part_fini
 };
 
+/* Time on the processor: what others do meanwhile is not the door's. */
 static int64_t now_ns(void)
 {
     struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
     return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
