@@ -3,7 +3,7 @@
  *
  * Everything is open by then: images, sockets, Xen. The user is looked up before the root changes,
  * the groups go before the user, and it is checked that the way back is shut. What Xen's handles
- * may still reach is xen_restrict's part and comes right after.
+ * may still reach is xen_restrict's part and comes right before.
  */
 #include "dm/keel.h"
 

@@ -27,7 +27,8 @@ extern const struct machine_host xen_host; /* h is a struct xen */
 struct xen *xen_open(unsigned domid, uint64_t ram_bytes, uint64_t below_4g_max, bool restoring,
                      struct err *e);
 int xen_start(struct xen *x, struct machine *m, struct ev_loop *loop, struct err *e);
-/* -xen-domid-restrict: from here on the handles reach this domain only (xentoolcore). */
+/* -xen-domid-restrict: from here on the handles reach this domain only (xentoolcore). Before the
+ * process changes its root directory: some handles become /dev/null. */
 int xen_restrict(struct xen *x, struct err *e);
 /* Ends the ring thread: no request comes in any more. Before machine_free, not under the machine
  * lock; safe at any time after xen_open. xen_close comes after machine_free. */
