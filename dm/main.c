@@ -120,14 +120,20 @@ int main(int argc, char **argv)
 {
     struct err e = { 0 };
     struct keel *k = calloc(1, sizeof(*k));
+    int code;
     if (!k) {
         return 1;
     }
     k->argc = argc;
     k->argv = argv;
-    int code = options_parse(&k->o, argc, argv, &e) < 0 ? refuse(&k->o, &e)
-               : k->o.action != ACT_RUN                 ? tell(&k->o, &e)
-                                                        : run(k, &e);
+    if (options_parse(&k->o, argc, argv, &e) < 0) {
+        code = refuse(&k->o, &e);
+    } else if (k->o.action != ACT_RUN) {
+        code = tell(&k->o, &e);
+    } else {
+        code = run(k, &e);
+    }
+    options_free(&k->o);
     free(k);
     return code;
 }

@@ -294,11 +294,11 @@ static int go(struct keel *k, struct err *e)
     if (ret == 0) {
         ret = write_pidfile(k, e);
     }
+    if (ret == 0 && k->xen && k->o.domid_restrict) { /* needs /dev/null: before chroot */
+        ret = xen_restrict(k->xen, e);
+    }
     if (ret == 0) {
         ret = sandbox_enter(&k->o, e);
-    }
-    if (ret == 0 && k->xen && k->o.domid_restrict) {
-        ret = xen_restrict(k->xen, e);
     }
     return ret == 0 && k->xen ? xen_ready(k->xen, e) : ret;
 }
@@ -369,5 +369,4 @@ void keel_fini(struct keel *k)
         ev_post_cancel(k->loop, &k->power);
         ev_loop_free(k->loop);
     }
-    options_free(&k->o);
 }
