@@ -136,8 +136,8 @@ def sanitize(build_dir):
 
 def fuzz(build_dir, seconds=4):
     where = build_dir + '-fuzz'
-    if not build(where, '-Db_sanitize=address,undefined', '-Db_lundef=false', '-Dfuzz=true',
-                 env={'CC': 'clang'}):
+    if not build(where, '-Db_sanitize=address,undefined', '-Db_lundef=false',
+                 '-Dc_args=-fsanitize=fuzzer-no-link', env={'CC': 'clang'}):
         return
     for path in sorted(glob.glob(where + '/tests/fuzz/fuzz-*')):
         name = os.path.basename(path)
