@@ -88,29 +88,24 @@ void fdc_move_head(struct fdc_drive *d, uint8_t track)
 
 /* Interrupt and DMA request, both gated by DOR as in a PC-AT. */
 
+static bool fdc_uses_dma(const struct fdc *f)
+{
+    return f->dma && (f->dor & DOR_DMAGATE) && !(f->specify[1] & 1);
+}
+
+/* Both lines follow from the state; called after each change of it. */
 static void fdc_update_lines(struct fdc *f)
 {
-    bool gate = f->dor & DOR_DMAGATE;
-
-    line_set(&f->irq, gate && f->interrupt);
+    line_set(&f->irq, (f->dor & DOR_DMAGATE) && f->interrupt);
+    if (f->dma) {
+        i8257_dreq(f->dma, f->dma_chan, f->phase == PHASE_DATA && fdc_uses_dma(f));
+    }
 }
 
 void fdc_interrupt(struct fdc *f, bool on)
 {
     f->interrupt = on;
     fdc_update_lines(f);
-}
-
-static bool fdc_uses_dma(const struct fdc *f)
-{
-    return f->dma && (f->dor & DOR_DMAGATE) && !(f->specify[1] & 1);
-}
-
-static void fdc_dreq(struct fdc *f, bool on)
-{
-    if (f->dma) {
-        i8257_dreq(f->dma, f->dma_chan, on);
-    }
 }
 
 /* Phases. */
@@ -120,12 +115,12 @@ static void fdc_expect_command(struct fdc *f)
     f->phase = PHASE_COMMAND;
     f->pos = 0;
     f->len = 1;
+    fdc_update_lines(f);
 }
 
 /* n result bytes are in fifo; 0: the command has none. */
 void fdc_result(struct fdc *f, uint32_t n)
 {
-    fdc_dreq(f, false);
     f->transfer = T_NONE;
     f->data_pos = f->data_len = 0;
     if (n == 0) {
@@ -135,6 +130,7 @@ void fdc_result(struct fdc *f, uint32_t n)
     f->phase = PHASE_RESULT;
     f->pos = 0;
     f->len = n;
+    fdc_update_lines(f);
 }
 
 /* The seven result bytes of a data command, and the interrupt. */
@@ -158,7 +154,6 @@ void fdc_end_transfer(struct fdc *f, unsigned st0, unsigned st1, unsigned st2)
 static void fdc_cancel(struct fdc *f)
 {
     blk_cancel(&f->req);
-    fdc_dreq(f, false);
     f->transfer = T_NONE;
     f->data_pos = f->data_len = 0;
 }
@@ -231,6 +226,7 @@ void fdc_data_begin(struct fdc *f, uint32_t len)
     f->data_pos = 0;
     f->data_len = len;
     f->phase = PHASE_DATA;
+    fdc_update_lines(f);
     fdc_pump(f);
 }
 
@@ -276,6 +272,7 @@ static void fdc_io(struct fdc *f, enum blk_op op, void (*done)(struct blk_req *r
     uint64_t lba = ((uint64_t)f->cyl * g->heads + f->head) * g->sectors + f->sect - 1;
 
     f->phase = PHASE_BUSY;
+    fdc_update_lines(f);
     f->iov = (struct iovec){ f->sector, SECTOR };
     f->req = (struct blk_req){
         .op = op,
@@ -372,7 +369,6 @@ static void fdc_pump_dma(struct fdc *f)
     size_t n, room = f->data_len - f->data_pos;
     bool tc = false;
 
-    fdc_dreq(f, true);
     n = f->transfer == T_READ ? i8257_write(f->dma, f->dma_chan, at, room, &tc)
                               : i8257_read(f->dma, f->dma_chan, at, room, &tc);
     f->data_pos += (uint32_t)n;
@@ -489,6 +485,7 @@ static void fdc_dor_write(struct fdc *f, uint8_t val)
         fdc_reset_ended(f);
     }
     fdc_update_lines(f);
+    fdc_dma_ready(f); /* the gate may have opened in the middle of a transfer */
 }
 
 static void fdc_dsr_write(struct fdc *f, uint8_t val)
@@ -661,7 +658,7 @@ static void fdc_fini(struct device *d)
     if (!f->irq.d) {
         return;
     }
-    fdc_cancel(f);
+    fdc_reset_chip(f);
     if (f->dma) {
         i8257_attach(f->dma, f->dma_chan, NULL);
     }
@@ -700,7 +697,6 @@ static int fdc_loaded_state(struct device *d, struct err *e)
         return err_set(e, -EINVAL, "phase %u, byte %u of %u, is impossible", f->phase, f->pos,
                        f->len);
     }
-    fdc_dreq(f, f->phase == PHASE_DATA && fdc_uses_dma(f));
     fdc_update_lines(f);
     return 0;
 }

@@ -12,6 +12,8 @@
 
 #include "dm/base/bytes.h"
 
+#include <string.h>
+
 enum { R_DATA, R_ERROR, R_NSECT, R_LBAL, R_LBAM, R_LBAH, R_DEVICE, R_STATUS };
 enum { R_FEATURE = R_ERROR, R_COMMAND = R_STATUS };
 enum { CMD_DEVICE_RESET = 0x08, CMD_DIAGNOSTIC = 0x90 };
@@ -69,6 +71,7 @@ void ide_stop(struct ide_drive *d)
     d->phase = PHASE_IDLE;
     d->xfer = XFER_NONE;
     d->pos = d->end = d->fill = 0;
+    d->lba = 0;
     d->left = 0;
     d->dma_len = 0;
 }
@@ -118,6 +121,11 @@ static void ide_default_settings(struct ide_drive *d)
     d->sense = (struct ide_sense){ 0 };
     d->unit_attention = false;
     d->media_event = CD_EVENT_NONE;
+    d->dma_offset = 0;
+    d->block = 0;
+    d->fua = d->lba48 = d->packet_dma = false;
+    memset(d->buf, 0, sizeof(d->buf));
+    memset(d->packet, 0, sizeof(d->packet));
     if (!d->cd) {
         ata_default_geometry(d);
     }

@@ -249,11 +249,14 @@ static bool sectors_sane(const struct ide_drive *d)
     if (!d->cd && (d->left > 65536 || d->heads == 0 || d->sectors == 0)) {
         return false;
     }
+    if (d->lba >= 1ull << 48) {
+        return false;
+    }
     if (d->phase == PHASE_OUT && d->xfer == XFER_WRITE) {
         return d->end % IDE_SECTOR == 0 && d->end / IDE_SECTOR <= d->left && d->block &&
                d->block <= IDE_BUF_BYTES && d->block % IDE_SECTOR == 0;
     }
-    return d->lba < 1ull << 48;
+    return true;
 }
 
 static bool xfer_is_of_medium(uint8_t xfer)

@@ -534,6 +534,24 @@ static void test_ide_command_while_busy_is_ignored(void **s)
     rig_free(&r);
 }
 
+/* Sector 0 of a cylinder does not exist; what the failed command leaves behind must still load. */
+static void test_ide_saved_after_a_failed_command(void **s)
+{
+    struct ide_rig a, b;
+
+    (void)s;
+    rig_make(&a, "h---");
+    rig_make(&b, "h---");
+    outb(&a, DEVICE, 0xa0);
+    outb(&a, LBAL, 0);
+    outb(&a, STATUS, 0x20);
+    assert_int_equal(inb(&a, CONTROL), FAILED);
+    pc_move(&a.pc, &b.pc);
+    assert_int_equal(inb(&b, ERROR), ER_IDNF);
+    rig_free(&a);
+    rig_free(&b);
+}
+
 static void test_ide_saved_in_mid_pio_goes_on_elsewhere(void **s)
 {
     struct ide_rig a, b;
@@ -768,6 +786,7 @@ int main(void)
         cmocka_unit_test(test_ide_data_port_is_dead_without_drq),
         cmocka_unit_test(test_ide_data_port_takes_every_width),
         cmocka_unit_test(test_ide_command_while_busy_is_ignored),
+        cmocka_unit_test(test_ide_saved_after_a_failed_command),
         cmocka_unit_test(test_ide_saved_in_mid_pio_goes_on_elsewhere),
         cmocka_unit_test(test_ide_hostile_state_is_refused),
         cmocka_unit_test(test_ide_unplug_hides_disks_until_reset),

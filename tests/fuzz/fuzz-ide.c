@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/fuzz/fuzz-ide.c - an IDE controller with two disks and two CD drives against a hostile
+ * guest and a hostile stream.
+ *
+ * The input is a list of 8-byte steps: port accesses, guest memory, completions that come late or
+ * fail, media that change, unplugging, resets, states saved and loaded, also ones no drive would
+ * have written. Aims at crashes, asserts and endless loops; besides, a drained machine must save
+ * and load.
+ */
+#include "tests/unit/fake-image.h"
+
+#include "dm/base/bytes.h"
+#include "dm/base/ev.h"
+#include "hw/ide/ide-int.h"
+#include "hw/pci/i440fx.h"
+#include "ioreq/flat.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+enum { STEP = 8, MAX_STEPS = 400, IMAGE_BYTES = 64 << 10, RAM_BYTES = 256 << 10, BM = 0xc000 };
+
+struct world {
+    struct flat_host *f;
+    struct machine *m;
+    struct ev_loop *loop;
+    struct blk *blk[4];
+    struct ide_drive *drive[4];
+    bool hold;
+    int fail;
+    unsigned saves;
+};
+
+static void lock(void *m)
+{
+    machine_enter(m);
+}
+
+static void unlock(void *m)
+{
+    machine_leave(m);
+}
+
+static void settle(struct world *w)
+{
+    while (ev_loop_turn(w->loop, 0) > 0) {
+    }
+}
+
+static struct device *start(struct device *d)
+{
+    struct err e = { 0 };
+
+    if (dev_init(d, &e) < 0) {
+        abort();
+    }
+    return d;
+}
+
+static struct fake_image *image(const struct world *w, unsigned i)
+{
+    return (struct fake_image *)blk_image(w->blk[i]);
+}
+
+static void set_mood(struct world *w)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        if (image(w, i)) {
+            image(w, i)->hold = w->hold;
+            image(w, i)->fail = w->fail;
+        }
+    }
+}
+
+static void add_drive(struct world *w, unsigned i)
+{
+    bool cd = i == 1 || i == 2;
+    struct device *d = dev_new(w->m, cd ? &ide_cd_class : &ide_hd_class, NULL);
+
+    w->blk[i] = blk_new(w->loop, "d");
+    blk_set_image(w->blk[i], &fake_image_new(IMAGE_BYTES)->base);
+    dev_set_str(d, "bus", i < 2 ? "ide.0" : "ide.1");
+    dev_set_u32(d, "unit", i & 1);
+    dev_set_ptr(d, "drive", w->blk[i]);
+    w->drive[i] = (struct ide_drive *)start(d);
+}
+
+static void world_make(struct world *w)
+{
+    struct device *d;
+
+    w->f = flat_new(RAM_BYTES);
+    w->m = machine_new("pc", &flat_host_ops, w->f);
+    w->loop = ev_loop_new(lock, unlock, w->m);
+    start(dev_new(w->m, &i440fx_class, NULL));
+    d = dev_new(w->m, &piix3_ide_class, NULL);
+    dev_set_str(d, "addr", "01.1");
+    start(d);
+    for (unsigned i = 0; i < 4; i++) {
+        add_drive(w, i);
+    }
+    machine_set_run_state(w->m, RUN_RUNNING);
+    io_write(w->m, IO_PCI, PCI_CFG_ADDR(9, 0x20), 4, BM);
+    io_write(w->m, IO_PCI, PCI_CFG_ADDR(9, 0x04), 2, 5);
+}
+
+static void world_free(struct world *w)
+{
+    machine_free(w->m);
+    flat_free(w->f);
+    for (unsigned i = 0; i < 4; i++) {
+        blk_free(w->blk[i]);
+    }
+    ev_loop_free(w->loop);
+}
+
+static void drain(struct world *w)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        blk_drain(w->blk[i]);
+    }
+}
+
+/* Saves, resets by loading, and must be the same again. */
+static void save_and_load(struct world *w)
+{
+    struct state_buf b = { 0 };
+    struct err e = { 0 };
+    uint64_t hash;
+
+    if (w->saves++ > 3) { /* a save is dear */
+        return;
+    }
+    machine_enter(w->m);
+    drain(w);
+    machine_set_run_state(w->m, RUN_PAUSED);
+    hash = machine_state_hash(w->m);
+    if (machine_save(w->m, &b, &e) < 0 || machine_load(w->m, b.p, b.len, &e) < 0) {
+        log_msg(LOG_ERROR, "fuzz", "%s", e.msg);
+        abort();
+    }
+    if (machine_state_hash(w->m) != hash) {
+        abort();
+    }
+    machine_set_run_state(w->m, RUN_RUNNING);
+    machine_leave(w->m);
+    free(b.p);
+}
+
+static void poke(struct ide_drive *d, unsigned field, uint32_t val)
+{
+    uint32_t *const words[] = { &d->pos, &d->end, &d->fill, &d->block, &d->left, &d->heads };
+    uint64_t *const longs[] = { &d->lba, &d->dma_offset, &d->dma_len };
+    uint8_t *const bytes[] = { &d->phase, &d->xfer, &d->multiple, &d->status };
+
+    switch (field % 3) {
+    case 0:
+        *words[field / 3 % ARRAY_SIZE(words)] = val & 0xffff;
+        break;
+    case 1:
+        *longs[field / 3 % ARRAY_SIZE(longs)] = (uint64_t)val << (val & 31);
+        break;
+    default:
+        *bytes[field / 3 % ARRAY_SIZE(bytes)] = (uint8_t)(val & 15);
+        break;
+    }
+}
+
+/* A stream that says what no drive would: refused, or harmless. */
+static void hostile_load(struct world *w, const uint8_t *s)
+{
+    struct ide_drive *d = w->drive[s[1] & 3];
+    struct ide_drive *kept = malloc(sizeof(*kept));
+    struct state_buf b = { 0 };
+
+    machine_enter(w->m);
+    drain(w);
+    *kept = *d;
+    poke(d, s[2], load_le32(s + 3));
+    poke(d, s[7], load_le32(s + 3) >> 3);
+    dev_save(&d->dev, &b);
+    *d = *kept;
+    dev_reset(&d->dev);
+    dev_load(&d->dev, b.p, b.len, NULL);
+    machine_leave(w->m);
+    free(b.p);
+    free(kept);
+}
+
+static void change_medium(struct world *w, const uint8_t *s)
+{
+    unsigned i = 1 + (s[1] & 1);
+
+    machine_enter(w->m);
+    blk_set_tray(w->blk[i], s[2] & 1);
+    if (s[2] & 2) {
+        blk_set_image(w->blk[i], s[2] & 4 ? &fake_image_new(2048u * (1 + s[3]))->base : NULL);
+    }
+    if (s[2] & 8) {
+        blk_user(w->blk[i], NULL)->eject_request(w->drive[i], s[2] & 16);
+    }
+    machine_leave(w->m);
+    set_mood(w);
+}
+
+static unsigned port_of(uint8_t pick)
+{
+    unsigned base = pick & 0x80 ? 0x170 : 0x1f0;
+
+    switch (pick >> 4 & 7) {
+    case 0:
+        return base + 0x206;
+    case 1:
+    case 2:
+        return BM + (pick & 15);
+    default:
+        return base + (pick & 7);
+    }
+}
+
+static void disturb(struct world *w, const uint8_t *s)
+{
+    switch (s[1] & 7) {
+    case 0:
+        w->hold = s[2] & 1;
+        w->fail = s[2] & 2 ? -EIO : 0;
+        set_mood(w);
+        break;
+    case 1:
+        change_medium(w, s + 1);
+        break;
+    case 2:
+        machine_enter(w->m);
+        ide_unplug_disks(w->m, s[2] & 1);
+        machine_leave(w->m);
+        break;
+    case 3:
+        machine_enter(w->m);
+        machine_reset(w->m);
+        machine_leave(w->m);
+        break;
+    case 4:
+        save_and_load(w);
+        break;
+    case 5:
+        hostile_load(w, s);
+        break;
+    default:
+        machine_enter(w->m);
+        for (unsigned i = 0; i < 4; i++) {
+            if (image(w, i)) {
+                fake_release(image(w, i));
+            }
+        }
+        machine_leave(w->m);
+        break;
+    }
+}
+
+static void step(struct world *w, const uint8_t *s)
+{
+    unsigned size = 1u << (s[2] % 3);
+
+    switch (s[0] & 15) {
+    default:
+        io_write(w->m, IO_PIO, port_of(s[1]), size, load_le32(s + 4));
+        break;
+    case 7:
+    case 8:
+        io_read(w->m, IO_PIO, port_of(s[1]), size);
+        break;
+    case 9:
+    case 10: { /* a run of data */
+        struct io_req r = { .addr = s[1] & 0x80 ? 0x170 : 0x1f0,
+                            .data = load_le32(s + 4) & 0x3ffff,
+                            .count = 1u + s[3] * 8u,
+                            .size = (uint8_t)(2 << (s[2] & 1)),
+                            .space = IO_PIO,
+                            .write = s[0] & 1,
+                            .data_is_ptr = true };
+        ioreq_run(w->m, &r);
+        break;
+    }
+    case 11: /* a PRD */
+        memcpy(w->f->ram + (s[1] & 15) * 8, s, 8);
+        w->f->ram[(s[1] & 15) * 8 + 3] = 0;
+        break;
+    case 12:
+        io_write(w->m, IO_PIO, BM + (s[1] & 8) + 4, 4, load_le32(s + 4) & 0x8000007c);
+        io_write(w->m, IO_PIO, BM + (s[1] & 8), 1, s[2] & 9);
+        break;
+    case 13:
+        settle(w);
+        break;
+    case 14:
+        disturb(w, s);
+        break;
+    case 15:
+        io_write(w->m, IO_PCI, PCI_CFG_ADDR(9, s[1] & 0xfc), 4,
+                 (s[1] & 0xfc) == 4      ? s[2] & 7
+                 : (s[1] & 0xfc) == 0x20 ? BM
+                                         : load_le32(s + 4));
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct world w = { 0 };
+
+    log_set_level(LOG_ERROR);
+    world_make(&w);
+    for (unsigned i = 0; i < MAX_STEPS && len >= STEP; i++, data += STEP, len -= STEP) {
+        step(&w, data);
+    }
+    settle(&w);
+    w.saves = 0;
+    save_and_load(&w);
+    world_free(&w);
+    return 0;
+}
