@@ -163,11 +163,15 @@ static void skip_left(const struct cirrus_blt *b, struct blt_line *l)
 /* Results in the key colour stay away; 8 and 16 bits a pixel only. */
 static void drop_key(const struct cirrus_blt *b, struct blt_line *l)
 {
-    unsigned bytes = pixel_bytes(b);
-    uint64_t key = b->key & ones(bytes);
-    for (uint32_t x = 0; x + bytes <= b->width; x += bytes) {
-        if (load_le(l->dst + x, bytes) == key) {
-            memset(l->keep + x, 0, bytes);
+    if (pixel_bytes(b) == 1) {
+        for (uint32_t x = 0; x < b->width; x++) {
+            l->keep[x] &= l->dst[x] != (uint8_t)b->key;
+        }
+        return;
+    }
+    for (uint32_t x = 0; x + 2 <= b->width; x += 2) {
+        if (load_le16(l->dst + x) == (uint16_t)b->key) {
+            l->keep[x] = l->keep[x + 1] = 0;
         }
     }
 }

@@ -320,7 +320,10 @@ static bool line_dirty(const struct vga *v, const struct vga_frame *f, const str
     }
     uint32_t first = display_address(f, s->start, s->ra);
     uint32_t last = display_address(f, s->start + f->columns, s->ra);
-    return last < first || bytes_dirty(v, first * 4, (last - first + 1) * 4ull);
+    if (last < first) { /* around the end of the planes */
+        return bytes_dirty(v, 0, v->vram.len);
+    }
+    return bytes_dirty(v, first * 4, (last - first + 1) * 4ull);
 }
 
 /* Asks for the pages that may be on the screen. Bits outside what was asked for stay as they are,

@@ -202,6 +202,9 @@ static unsigned status(void)
 static void check(const struct blit *b)
 {
     fetch(have);
+    if (!memcmp(want, have, VRAM)) {
+        return;
+    }
     for (unsigned i = 0; i < VRAM; i++) {
         if (want[i] != have[i]) {
             print_error(

@@ -173,6 +173,11 @@ static void test_extended_writes_paint_eight_pixels(void **state)
     mem_write(r, BAR0 + 0x100, 1, 0xa5);
     set(r, 0x3ce, 0x0b, 0x00);
     assert_int_equal(mem_read(r, BAR0 + 0x800, 8), 0xf1b0f1b0b0f1b0f1);
+    set(r, 0x3ce, 0x0b, 0x04);
+    set(r, 0x3ce, 0x05, 0x06); /* no such mode: a plain byte */
+    mem_write(r, 0xa0807, 1, 0x5a);
+    assert_int_equal(mem_read(r, BAR0 + 0x800, 8), 0x5ab0f1b0b0f1b0f1);
+    set(r, 0x3ce, 0x05, 0x05);
     set(r, 0x3ce, 0x0b, 0x14); /* 16 bits a pixel */
     set(r, 0x3ce, 0x10, 0xb8);
     set(r, 0x3ce, 0x11, 0xf9);
@@ -279,6 +284,15 @@ static void test_packed_pixels_of_every_depth(void **state)
             }
         }
     }
+}
+
+static void test_interlace_shows_both_fields(void **state)
+{
+    struct rig *r = *state;
+    packed(r, 0x11, 0, 640);
+    set(r, 0x3d4, 0x1a, 0x01);
+    rig_look(r, true);
+    assert_int_equal(r->con->height, 960);
 }
 
 static void test_unknown_depth_is_blank(void **state)
@@ -470,6 +484,7 @@ int main(void)
         T(test_extended_writes_wrap_at_the_end_of_memory),
         cmocka_unit_test(test_linear_frame_buffer_is_lent_only_while_plain),
         T(test_packed_pixels_of_every_depth),
+        T(test_interlace_shows_both_fields),
         T(test_unknown_depth_is_blank),
         T(test_start_and_pitch_beyond_memory_wrap),
         T(test_only_changed_lines_are_drawn),

@@ -693,6 +693,49 @@ static void test_mode_06_interleaves_like_cga(void **state)
     }
 }
 
+static void test_word_mode_wraps_bit_13_or_15(void **state)
+{
+    struct rig *r = text_screen(*state);
+    set_cell(r, 0x4000, 0x0721); /* character 0x21, attribute 7 */
+    set_cell(r, 0x4001, 0x0722);
+    mem_write(r, BAR0 + 4 * (0x21 * 32) + 2, 1, 0xff);
+    mem_write(r, BAR0 + 4 * (0x22 * 32) + 2, 1, 0x00);
+    set(r, 0x3d4, 0x0c, 0x20);
+    rig_look(r, true);
+    assert_int_equal(pixel(r, 0, 0), text_colour(7));
+    set(r, 0x3d4, 0x17, 0x83); /* a 64 KiB card's wrap */
+    rig_look(r, true);
+    assert_int_equal(pixel(r, 0, 0), text_colour(0));
+}
+
+static void test_double_word_mode_wraps(void **state)
+{
+    struct rig *r = *state;
+    mode_set(r, &mode_13);
+    dac_fill(r);
+    set_cell(r, 5, 0x44332211); /* counter 0x4001: 4 from the shift, 1 from the wrapped bits */
+    set(r, 0x3d4, 0x0c, 0x40);
+    set(r, 0x3d4, 0x0d, 0x01);
+    rig_look(r, true);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(pixel(r, 2 * i, 0), dac_colour(0x11 * (i + 1)));
+    }
+}
+
+static void test_colour_select(void **state)
+{
+    struct rig *r = *state;
+    mode_set(r, &mode_12);
+    dac_fill(r);
+    set_cell(r, 0, 0xff00ff00); /* attribute colour 10: palette 0x3a */
+    ar_set(r, 0x14, 0x0e);
+    rig_look(r, true);
+    assert_int_equal(pixel(r, 0, 0), dac_colour(0xc0 | 0x3a));
+    ar_set(r, 0x10, 0x81);
+    rig_look(r, true);
+    assert_int_equal(pixel(r, 0, 0), dac_colour(0xe0 | 0x0a));
+}
+
 static void test_blanked_screen_is_black_until_unblanked(void **state)
 {
     struct rig *r = text_screen(*state);
@@ -818,6 +861,9 @@ int main(void)
         T(test_mode_x_planes_and_page_flip),
         T(test_mode_04_interleaves_like_cga),
         T(test_mode_06_interleaves_like_cga),
+        T(test_word_mode_wraps_bit_13_or_15),
+        T(test_double_word_mode_wraps),
+        T(test_colour_select),
         T(test_blanked_screen_is_black_until_unblanked),
         T(test_palette_change_redraws),
         T(test_random_registers_and_window_never_leave_memory),
