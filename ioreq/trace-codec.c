@@ -14,7 +14,7 @@ const uint8_t trace_fields[TR_KINDS][TRACE_KIND_FIELDS] = {
     [TR_INPUT] = { TF_TIME, TF_NAME, TF_NUM, TF_BYTES },
     [TR_RESET] = { TF_TIME },
     [TR_RUN_STATE] = { TF_TIME, TF_NUM },
-    [TR_DONE] = { TF_TIME, TF_NUM },
+    [TR_DONE] = { TF_TIME },
     [TR_READ] = { TF_GPA, TF_BYTES },
     [TR_READ_FAILED] = { TF_GPA, TF_LEN },
     [TR_WRITE] = { TF_GPA, TF_DATA },
@@ -26,6 +26,7 @@ const uint8_t trace_fields[TR_KINDS][TRACE_KIND_FIELDS] = {
     [TR_OUTPUT] = { TF_NAME, TF_NUM, TF_DATA },
     [TR_VALUE] = { TF_NAME, TF_NUM, TF_SVAL },
     [TR_WALLCLOCK] = { TF_SVAL },
+    [TR_STATE] = { TF_TIME, TF_NAME, TF_BYTES },
     [TR_NAME] = { TF_NUM, TF_BYTES },
 };
 

@@ -16,7 +16,7 @@ enum trace_kind {
     TR_INPUT,    /* num: tag, bytes */
     TR_RESET,
     TR_RUN_STATE,    /* num: enum run_state */
-    TR_DONE,         /* num: state hash */
+    TR_DONE,         /* nothing follows */
     TR_READ,         /* gpa, bytes */
     TR_READ_FAILED,  /* gpa, len */
     TR_WRITE,        /* gpa, data */
@@ -28,6 +28,7 @@ enum trace_kind {
     TR_OUTPUT,       /* num: tag, data */
     TR_VALUE,        /* num: tag, sval */
     TR_WALLCLOCK,    /* sval: seconds */
+    TR_STATE,        /* bytes: a device's digest, at the end */
     TR_KINDS,
     TR_REQUEST = 128, /* req */
     TR_ANSWER,        /* req.data, unless none */
@@ -107,6 +108,12 @@ const struct trace_option *trace_reader_options(const struct trace_reader *r, si
 /* The end came without the recorder's last word. Valid once trace_get has returned 0. */
 bool trace_reader_truncated(const struct trace_reader *r);
 void trace_reader_close(struct trace_reader *r);
+
+/* trace-state.c: appends what d holds; compares that with a recorded digest, giving the name of the
+ * first field that differs (in recorded), or NULL. */
+void trace_state_digest(const struct device *d, struct state_buf *b);
+const char *trace_state_mismatch(const uint8_t *recorded, size_t len, const struct state_buf *now,
+                                 uint64_t *e, uint64_t *g);
 
 /* trace-show.c: a few words, "pio read 0x1f7 1" or "isa irq 14 = 1"; no newline. */
 void trace_event_text(const struct trace_event *ev, char *buf, size_t len);

@@ -448,14 +448,31 @@ void trace_deliver_nested(struct machine *m, unsigned channel, uint32_t bit)
     }
 }
 
-static void play_done(struct trace_play *p)
+/* The device of that name must hold what it held, as far as both know the field. */
+static void play_state(struct trace_play *p)
 {
-    struct trace_event got = p->top;
+    const struct device *d = machine_find(p->m, p->top.name);
+    struct state_buf now = { 0 };
+    struct trace_diff *f = p->diff;
+    const char *field = "the device";
+    uint64_t e = 1, g = 0;
 
-    got.num = machine_state_hash(p->m);
-    if (got.num != p->top.num) {
-        differ(p, &p->top, &got, p->top.num, got.num);
+    if (d) {
+        trace_state_digest(d, &now);
+        field = trace_state_mismatch(p->bytes, p->top.len, &now, &e, &g);
     }
+    if (field) {
+        *f = (struct trace_diff){ .differs = true, .seq = p->top.seq, .expected = e, .got = g };
+        snprintf(f->event, sizeof(f->event), "state");
+        snprintf(f->device, sizeof(f->device), "%s", p->top.name);
+        snprintf(f->where, sizeof(f->where), "%s", field);
+        snprintf(f->text, sizeof(f->text),
+                 "event %" PRIu64 " at %.6f s: %s, state, %s: expected 0x%" PRIx64
+                 ", got 0x%" PRIx64,
+                 f->seq, (double)p->top.ns / 1e9, f->device, f->where, e, g);
+        p->deaf = true;
+    }
+    free(now.p);
 }
 
 /* One input, under the lock but for requests, which take it themselves. */
@@ -479,8 +496,11 @@ static void play_one(struct trace_play *p)
     case TR_RUN_STATE:
         play_run_state(p, (enum run_state)p->top.num);
         break;
-    default:
-        play_done(p);
+    case TR_STATE:
+        play_state(p);
+        break;
+    default: /* TR_DONE */
+        break;
     }
     machine_leave(p->m);
 }
@@ -498,7 +518,7 @@ static bool next_input(struct trace_play *p, uint64_t until)
         return false;
     }
     p->top = *ev;
-    if (ev->kind == TR_INPUT && ev->len) {
+    if ((ev->kind == TR_INPUT || ev->kind == TR_STATE) && ev->len) {
         memcpy(p->bytes, ev->bytes, ev->len);
         p->top.bytes = p->bytes;
     }

@@ -44,6 +44,22 @@ int trace_rec_start(struct machine *m, const char *path, const struct trace_opti
     return 0;
 }
 
+static void record_state(struct machine *m, int64_t now)
+{
+    for (const struct device *d = m->devices; d; d = d->next) {
+        struct state_buf b = { 0 };
+        struct trace_event ev = { .kind = TR_STATE, .ns = now, .name = d->id };
+
+        trace_state_digest(d, &b);
+        ev.bytes = b.p;
+        ev.len = b.len;
+        if (b.len <= TRACE_BYTES_MAX) {
+            trace_put(m->rec->w, &ev);
+        }
+        free(b.p);
+    }
+}
+
 void trace_rec_stop(struct machine *m)
 {
     struct trace_rec *rec = m->rec;
@@ -54,7 +70,7 @@ void trace_rec_stop(struct machine *m)
         return;
     }
     ev.ns = vclock_now(m);
-    ev.num = machine_state_hash(m);
+    record_state(m, ev.ns);
     trace_put(rec->w, &ev);
     ret = trace_writer_close(rec->w);
     if (ret < 0) {

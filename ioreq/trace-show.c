@@ -64,6 +64,7 @@ void trace_event_title(const struct trace_event *ev, char *buf, size_t len)
         [TR_OUTPUT] = "output",
         [TR_VALUE] = "value",
         [TR_WALLCLOCK] = "wall clock",
+        [TR_STATE] = "state",
     };
     struct text t = { buf, len, 0 };
 

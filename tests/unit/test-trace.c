@@ -490,7 +490,10 @@ static void test_replay_with_other_hidden_state_differs_at_the_end(void **state)
     (void)state;
     record(path);
     assert_int_equal(replay_file(&r, path, FAULT_HIDDEN, NULL), 1);
-    assert_string_equal(r.diff.event, "end");
+    assert_string_equal(r.diff.event, "state");
+    assert_string_equal(r.diff.device, "toy0");
+    assert_string_equal(r.diff.where, "hidden");
+    assert_int_equal(r.diff.expected + 1, r.diff.got);
     replay_end(&r);
 }
 
