@@ -147,7 +147,7 @@ static void write_header(struct trace_writer *w, const struct trace_option *opti
 struct trace_writer *trace_writer_new(const char *path, const struct trace_option *options,
                                       size_t noptions, struct err *e)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     struct trace_writer *w;
 
     if (fd < 0) {
