@@ -363,8 +363,10 @@ static void test_chardev_full_device_leaves_bytes_with_the_peer(void **state)
     TURN_UNTIL(d->len == 4);
     close(a); /* hung up while the device is full: neither lost nor spun over */
     before = ev_wakeups(loop);
-    turns(10);
-    assert_true(ev_wakeups(loop) - before <= 11);
+    for (int64_t end = ev_now_ns() + 200000000; ev_now_ns() < end;) {
+        ev_loop_turn(loop, 50);
+    }
+    assert_true(ev_wakeups(loop) - before <= 10);
     assert_int_equal(d->closed, 0);
     d->len = 0;
     chr_kick(d->c);

@@ -494,12 +494,42 @@ static void test_mouse_motion_adds_up_while_nobody_reads(void **state)
     reads(b, "08 01 02 08 63 c6");
     motion(b, 300, 0, 0, 0);
     reads(b, "08 ff 00 08 2d 00");
-    for (int i = 0; i < 1000; i++) { /* clicks get packets, up to what the queue holds */
-        motion(b, INT32_MAX, INT32_MIN, INT32_MAX, i & 7u);
+    bed_free(b);
+}
+
+/* n clicks (odd ones press) with a step each, then everything is read: where it ended. */
+static void click_and_read(struct bed *b, int n, int *dx, unsigned *buttons)
+{
+    uint8_t packet[3];
+    *dx = 0;
+    for (int i = 0; i < n; i++) {
+        motion(b, 1, 0, 0, i & 1u);
     }
-    for (int i = 0; i < 64 + 3; i++) {
-        data(b);
-        flat_advance(b->f, b->m, GAP);
+    while (status(b) & 1) {
+        for (int i = 0; i < 3; i++) {
+            packet[i] = data(b);
+            flat_advance(b->f, b->m, GAP);
+        }
+        *dx += packet[1];
+        *buttons = packet[0] & 7;
+    }
+}
+
+static void test_mouse_full_queue_loses_neither_way_nor_button(void **state)
+{
+    struct bed *b = bed_new();
+    unsigned buttons;
+    int dx;
+    (void)state;
+    aux(b, 0xf4);
+    reads(b, "fa");
+    for (int n = 100; n < 104; n++) {
+        click_and_read(b, n, &dx, &buttons);
+        assert_int_equal(dx, n);
+        assert_int_equal(buttons, (n - 1) & 1);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        motion(b, INT32_MAX, INT32_MIN, INT32_MAX, i);
     }
     bed_free(b);
 }
@@ -667,6 +697,7 @@ int main(void)
         cmocka_unit_test(test_mouse_commands_answer),
         cmocka_unit_test(test_mouse_becomes_intellimouse_and_explorer),
         cmocka_unit_test(test_mouse_motion_adds_up_while_nobody_reads),
+        cmocka_unit_test(test_mouse_full_queue_loses_neither_way_nor_button),
         cmocka_unit_test(test_mouse_remote_mode_speaks_when_asked),
         cmocka_unit_test(test_mouse_scaling_doubles_large_counts),
         cmocka_unit_test(test_i8042_state_travels_in_the_middle_of_everything),

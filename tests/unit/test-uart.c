@@ -301,8 +301,10 @@ static void test_uart_loopback_is_a_closed_circuit(void **state)
     wr(b, RBR, '2'); /* overrun */
     assert_int_equal(rd(b, LSR), 0x63);
     assert_int_equal(rd(b, RBR), '2');
-    wr(b, MCR, 0x14); /* RI on ... */
+    wr(b, MCR, 0x10);
     rd(b, MSR);
+    wr(b, MCR, 0x14); /* RI on: no event ... */
+    assert_int_equal(rd(b, MSR), 0x40);
     wr(b, MCR, 0x10); /* ... and off: the trailing edge counts */
     assert_int_equal(rd(b, MSR) & 0x04, 0x04);
     b->k.kicks = 0;
