@@ -414,9 +414,7 @@ static int isa_chips(struct build *s)
     DO(chip(s, "i8042", NULL));
     DO(cmos_ram(s));
     DO(chip(s, "port92", NULL));
-    if (hw_find("isa-fdc")) {
-        DO(floppy_controller(s));
-    }
+    DO(floppy_controller(s));
     if (!s->xen) {
         DO(chip(s, "isa-pcspk", NULL));
     }

@@ -103,6 +103,7 @@ static int open_flat(struct keel *k, struct err *e)
         return err_set(e, -ENOMEM, "-m: cannot have %llu bytes of guest memory",
                        (unsigned long long)ram);
     }
+    k->flat->slot_addend = 3; /* the wiring of a real i440FX board; Xen's differs */
     k->m = machine_new(board_type(&k->o), &flat_host_ops, k->flat);
     return 0;
 }
