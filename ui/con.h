@@ -16,13 +16,6 @@ struct con_screen_ops {
     void (*refresh)(void *opaque, bool full);
 };
 
-struct con_cursor {
-    bool visible;
-    int x, y;               /* top left, pixels */
-    unsigned width, height; /* up to 64 */
-    uint32_t argb[64 * 64]; /* alpha 0 or 255 */
-};
-
 struct con_viewer {
     void (*damage)(void *opaque, unsigned x, unsigned y, unsigned w, unsigned h);
     void (*resized)(void *opaque); /* con->pixels, width and height are new */
