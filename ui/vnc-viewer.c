@@ -264,7 +264,9 @@ static void process(struct session *s)
     if (s->cl->sock >= 0 && !sane_format(&s->cl->format)) {
         rfbCloseClient(s->cl);
     }
-    if (!s->admitted && s->cl->state == RFB_NORMAL) {
+    /* Before the answer to ClientInit tells the size, which may be new: a viewer that has not yet
+     * said that it follows sizes would keep the old one for good. */
+    if (!s->admitted && s->cl->state >= RFB_INITIALISATION) {
         s->admitted = true;
         vnc_admitted(s->w);
     }
@@ -281,10 +283,10 @@ static bool await(struct session *s, int64_t deadline, bool *readable)
         *readable = true;
         return true;
     }
-    if (!s->admitted && left_ms <= 0) {
+    if (s->cl->state != RFB_NORMAL && left_ms <= 0) {
         return false;
     }
-    if (poll(pfd, 2, s->admitted ? -1 : (int)left_ms) < 0) {
+    if (poll(pfd, 2, s->cl->state == RFB_NORMAL ? -1 : (int)left_ms) < 0) {
         return errno == EINTR;
     }
     if ((pfd[1].revents & POLLIN) && read(s->w->wake, &count, sizeof(count)) < 0) {

@@ -265,6 +265,8 @@ def std_vga_linear(g, xres=800, yres=600):
     for index, val in ((4, 0), (1, xres), (2, yres), (3, 32), (4, 0x41)):
         g.outw(0x1ce, index)
         g.outw(0x1cf, val)
+    g.inb(0x3da)
+    g.outb(0x3c0, 0x20)  # the attribute controller shows pictures
 
 
 def std_words(name="a-minimal"):
@@ -286,6 +288,86 @@ def test_video_memory_is_the_guests_own_pages(build):
         if len([c for c in g.calls() if c.startswith("relocate")]) <= calls:
             raise Error("no pages moved")
         expect("no tracking without a viewer", g.domain()["track_calls"], 0)
+
+
+class Viewer:
+    """The least RFB client: raw pixels, updates on request."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port), 10)
+        self.sock.sendall(self.take(12))
+        types = self.take(self.take(1)[0])
+        self.sock.sendall(bytes([1]))
+        expect("no password", (1 in types, self.take(4)), (True, bytes(4)))
+        self.sock.sendall(b"\1")
+        self.width, self.height = struct.unpack(">HH", self.take(4))
+        self.take(16)
+        self.take(struct.unpack(">I", self.take(4))[0])
+        self.sock.sendall(struct.pack(">BxHii", 2, 2, 0, -223))  # raw, desktop size
+
+    def take(self, n):
+        out = b""
+        while len(out) < n:
+            data = self.sock.recv(n - len(out))
+            if not data:
+                raise Error("viewer dropped")
+            out += data
+        return out
+
+    def ask(self, incremental):
+        self.sock.sendall(struct.pack(">BBHHHH", 3, incremental, 0, 0, self.width, self.height))
+
+    def update(self):
+        """One update's rectangles as (x, y, width, height); sizes are followed."""
+        while True:
+            kind = self.take(1)[0]
+            if kind == 0:
+                break
+            if kind == 3:
+                self.take(self.take(7) and 0)
+            elif kind != 2:
+                raise Error("message %d" % kind)
+        out = []
+        for _ in range(struct.unpack(">xH", self.take(3))[0]):
+            x, y, w, h, encoding = struct.unpack(">HHHHi", self.take(12))
+            if encoding == -223:
+                self.width, self.height = w, h
+            else:
+                self.take(w * h * 4)
+                out.append((x, y, w, h))
+        return out
+
+
+def test_tracking_is_on_only_while_a_viewer_looks(build):
+    with guest(build, ram=48) as g:
+        k = Keel(build, g, std_words())
+        with k.qmp() as q:
+            port = int(q("query-vnc")["service"])
+            q("cont")
+        std_vga_linear(g)
+        vga_on(g)
+        g.memwrite(0xf0000000, b"\xff" * 64)
+        time.sleep(0.3)
+        expect("nobody looks", g.domain()["track_calls"], 0)
+        v = Viewer(port)
+        end = time.time() + 10
+        while v.width != 800 and time.time() < end:
+            v.ask(0)
+            v.update()
+        expect("size", (v.width, v.height), (800, 600))
+        until("tracking", lambda: (v.ask(0), v.update(), g.domain()["track_pages"])[2] > 0)
+        changed = []
+        while not any(y <= 300 < y + h for _, y, _, h in changed) and time.time() < end:
+            g.memwrite(0xf0000000 + 300 * 800 * 4, os.urandom(64))
+            v.ask(1)
+            changed = v.update()
+        expect("the changed line is sent", bool(changed), True)
+        expect("not the whole screen", all(h < 300 for _, _, _, h in changed), True)
+        v.sock.close()
+        until("the end of tracking", lambda: g.domain()["track_pages"] == 0, 8)
+        calls = g.domain()["track_calls"]
+        time.sleep(0.5)
+        expect("no more questions", g.domain()["track_calls"], calls)
 
 
 # ---- power ----
