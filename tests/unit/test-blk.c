@@ -426,7 +426,7 @@ static void test_raw_cancel_in_flight(void **s)
     uint8_t *buf = NULL;
 
     (void)s;
-    assert_int_equal(posix_memalign((void **)&buf, 4096, 65536), 0);
+    assert_int_equal(posix_memalign((void **)&buf, 4096, 6 * 65536), 0);
     for (unsigned i = 0; i < 50; i++) {
         struct rig g;
         struct want w[6] = { 0 };
@@ -435,7 +435,7 @@ static void test_raw_cancel_in_flight(void **s)
         make_file(&g, 1 << 20);
         open_file(&g, modes[i % 2], false);
         for (unsigned n = 0; n < ARRAY_SIZE(w); n++) {
-            w[n].iov[0] = (struct iovec){ buf, 65536 };
+            w[n].iov[0] = (struct iovec){ buf + n * 65536, 65536 };
             w[n].r.iovcnt = 1;
             submit(&g, &w[n], BLK_READ, n * 65536, 65536);
         }
