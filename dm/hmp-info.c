@@ -84,6 +84,12 @@ static void info_chardev(struct keel *k, struct text *out)
     }
 }
 
+/* For the idle benchmark: a quiet guest's process sleeps. */
+static void info_loop(struct keel *k, struct text *out)
+{
+    text_add(out, "wake-ups: %llu\r\n", (unsigned long long)ev_wakeups(k->loop));
+}
+
 static void info_cpus(struct keel *k, struct text *out)
 {
     for (unsigned i = 0; i < k->o.max_cpus; i++) {
@@ -240,11 +246,12 @@ static const struct {
 } topics[] = {
     { "block", info_block },     { "blockstats", info_blockstats },
     { "chardev", info_chardev }, { "cpus", info_cpus },
-    { "mtree", info_mtree },     { "name", info_name },
-    { "pci", info_pci },         { "qtree", info_qtree },
-    { "state", info_state },     { "status", info_status },
-    { "uuid", info_uuid },       { "version", info_version },
-    { "vnc", info_vnc },         { "xen", info_xen },
+    { "loop", info_loop },       { "mtree", info_mtree },
+    { "name", info_name },       { "pci", info_pci },
+    { "qtree", info_qtree },     { "state", info_state },
+    { "status", info_status },   { "uuid", info_uuid },
+    { "version", info_version }, { "vnc", info_vnc },
+    { "xen", info_xen },
 };
 
 bool hmp_info(struct keel *k, const char *what, struct text *out)

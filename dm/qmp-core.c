@@ -59,6 +59,9 @@ static json_t *do_wakeup(struct qmp_call *c)
         return qmp_fail(c, NULL, "Unable to wake up: guest is not in suspended state");
     }
     machine_set_run_state(c->k->m, RUN_RUNNING);
+    if (c->k->xen) {
+        xen_wakeup(c->k->xen);
+    }
     monitor_event(c->k, "WAKEUP", NULL);
     return qmp_ok();
 }

@@ -117,7 +117,7 @@ static void power_events(void *opaque)
         guest_off(k, "guest-reset");
     } else if (events & 1u << POWER_RESET) {
         keel_reset(k, true, "guest-reset");
-    } else if (events & 1u << POWER_SUSPEND) {
+    } else if (events & 1u << POWER_SUSPEND && machine_running(k->m)) {
         stop_as(k, RUN_SUSPENDED);
         monitor_event(k, "SUSPEND", NULL);
     }

@@ -75,6 +75,11 @@ void xen_shutdown(struct xen *x, enum power_event ev)
     check(x, r, "shutdown with reason", reason[ev]);
 }
 
+void xen_wakeup(struct xen *x)
+{
+    check(x, x->lib.xc_hvm_param_set(x->xc, x->domid, HVM_PARAM_ACPI_S_STATE, 0), "S", 0);
+}
+
 void xen_power(void *h, enum power_event ev)
 {
     xen_shutdown(h, ev);

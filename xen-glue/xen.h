@@ -44,6 +44,8 @@ char *xen_store_read(struct xen *x, const char *path);
 
 /* Tells the domain to power off, reboot or crash (remote shutdown). */
 void xen_shutdown(struct xen *x, enum power_event ev);
+/* Ends S3: Xen lets the vCPUs go on from their reset vector. */
+void xen_wakeup(struct xen *x);
 /* While on, every device write to guest memory is reported (modified_memory). */
 int xen_set_dirty_log(struct xen *x, bool on, struct err *e);
 /* vCPUs the domain may have, and how many are online at start. */

@@ -106,6 +106,19 @@ def test_qtest_when_guest_powers_off_then_the_process_ends(bed):
     expect("exit", p.wait(), 0)
 
 
+def test_qtest_when_guest_sleeps_then_system_wakeup_ends_it(bed):
+    p = bed.machine()
+    t, q = p.qtest(), p.qmp()
+    t.config_write(1, 3, 0x40, 0xb001)
+    t.config_write(1, 3, 0x80, 1)
+    t.out("w", 0xb004, 0x2400)
+    q.event("SUSPEND")
+    expect("status", q.cmd("query-status")["status"], "suspended")
+    q.cmd("system_wakeup")
+    q.event("WAKEUP")
+    expect("status", q.cmd("query-status")["status"], "running")
+
+
 def test_qtest_when_no_shutdown_then_it_stays(bed):
     p = bed.machine("-no-shutdown")
     t, q = p.qtest(), p.qmp()
