@@ -33,8 +33,7 @@ static const uint8_t *cursor_pattern(const struct vga *v, uint32_t size)
 static uint32_t cursor_colour(const struct vga *v, unsigned i)
 {
     const uint8_t *c = cirrus_of(v)->cursor_dac + i * 3;
-    uint32_t rgb = (uint32_t)(c[0] << 16 | c[1] << 8 | c[2]);
-    return rgb << 2 | (rgb >> 4 & 0x030303);
+    return vga_rgb6((uint32_t)(c[0] << 16 | c[1] << 8 | c[2]));
 }
 
 static uint64_t hash(const uint8_t *p, size_t len)

@@ -302,6 +302,9 @@ static int cirrus_loaded(struct device *d, struct err *e)
     struct cirrus *c = (struct cirrus *)d;
     int rc = pci_loaded(&c->base.pci, e);
     if (rc == 0) {
+        rc = vga_check_bits(vga_of(d), "gr", vga_of(d)->gr, gr_bits, sizeof(gr_bits), e);
+    }
+    if (rc == 0) {
         rc = vga_loaded(vga_of(d), e);
     }
     if (rc == 0) {

@@ -147,7 +147,7 @@ static uint32_t dac_pixel(const struct vga *v, unsigned index)
 {
     const uint8_t *c = v->dac + (index & v->dac_mask) * 3u;
     uint32_t rgb = (uint32_t)(c[0] << 16 | c[1] << 8 | c[2]);
-    return vga_dac8(v) ? rgb : rgb << 2 | (rgb >> 4 & 0x030303);
+    return vga_dac8(v) ? rgb : vga_rgb6(rgb);
 }
 
 /* Attribute colour i as a DAC index. */

@@ -166,7 +166,9 @@ extern const struct state_field vga_state[];
 int vga_init(struct vga *v, struct device *d, const struct vga_chip *chip, struct err *e);
 void vga_fini(struct vga *v);
 void vga_reset(struct vga *v);
+/* The registers every chip has; the chip checks its own SR and GR. */
 int vga_loaded(struct vga *v, struct err *e);
+int vga_check_standard(const struct vga *v, struct err *e);
 /* Legacy ports by number, 0x3b0..0x3df. */
 uint8_t vga_port_read(struct vga *v, unsigned port);
 void vga_port_write(struct vga *v, unsigned port, uint8_t val);
@@ -182,6 +184,15 @@ void vga_mask_write(struct vga *v, uint8_t val);
 uint8_t *vga_dac_entry(struct vga *v, uint8_t i);
 /* The port 3c9 has 8 bits a colour (dispi's DAC8, or never on Cirrus). */
 bool vga_dac8(const struct vga *v);
+
+/* Three colours of six bits, one a byte, to eight bits. */
+static inline uint32_t vga_rgb6(uint32_t rgb)
+{
+    return (rgb & 0x3f3f3f) << 2 | (rgb >> 4 & 0x030303);
+}
+/* Refuses saved registers with bits set that bits[0..n) says the guest cannot set. */
+int vga_check_bits(const struct vga *v, const char *field, const uint8_t *regs, const uint8_t *bits,
+                   size_t n, struct err *e);
 
 /* vga-mem.c: the window. */
 extern const struct region_ops vga_window_ops;

@@ -240,6 +240,9 @@ static void std_reset(struct device *d)
 static int std_loaded(struct device *d, struct err *e)
 {
     int rc = pci_loaded(&((struct vga_pci *)d)->pci, e);
+    if (rc == 0) {
+        rc = vga_check_standard(vga_of(d), e);
+    }
     return rc < 0 ? rc : vga_loaded(vga_of(d), e);
 }
 

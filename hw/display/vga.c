@@ -413,10 +413,29 @@ void vga_reset(struct vga *v)
     v->redraw = true;
 }
 
+int vga_check_bits(const struct vga *v, const char *field, const uint8_t *regs, const uint8_t *bits,
+                   size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (regs[i] & ~bits[i]) {
+            return err_set(e, -EINVAL, "%s: %s[%zu] is 0x%02x, and only 0x%02x can be set",
+                           v->d->id, field, i, regs[i], bits[i]);
+        }
+    }
+    return 0;
+}
+
+int vga_check_standard(const struct vga *v, struct err *e)
+{
+    int rc = vga_check_bits(v, "sr", v->sr, sr_bits, sizeof(sr_bits), e);
+    return rc < 0 ? rc : vga_check_bits(v, "gr", v->gr, gr_bits, sizeof(gr_bits), e);
+}
+
 int vga_loaded(struct vga *v, struct err *e)
 {
+    int rc = vga_check_bits(v, "ar", v->ar, ar_bits, sizeof(ar_bits), e);
     v->redraw = true;
-    return vbe_loaded(v, e);
+    return rc < 0 ? rc : vbe_loaded(v, e);
 }
 
 /* Video memory is a power of two so that a mask keeps every access inside. */

@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <zlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -140,16 +141,31 @@ static void look(struct world *w, const uint8_t *s)
     machine_leave(w->m);
 }
 
-static void save_and_load(struct world *w)
+/* A checksum that fits, so that values are looked at; ioreq/state.c has the format. */
+static void spoil(struct state_buf *b, const uint8_t *s)
+{
+    size_t at = (size_t)load_le16(s + 2);
+    at = s[7] & 1 ? 5 + at % 2000 : b->len - 5 - at % 9000;
+    b->p[at] ^= s[4];
+    store_le(b->p + b->len - 4, 4, crc32_z(0, b->p + 5, b->len - 9));
+}
+
+/* What was saved loads; what was spoilt may be refused, and then the device is as after reset. */
+static void save_and_load(struct world *w, const uint8_t *s)
 {
     struct state_buf b = { 0 };
     struct err e = { 0 };
+    bool spoilt = s[7] & 2;
     machine_enter(w->m);
     dev_save(w->dev, &b);
-    if (dev_load(w->dev, b.p, b.len, &e) != (long)b.len) {
+    if (spoilt) {
+        spoil(&b, s);
+    }
+    if (dev_load(w->dev, b.p, b.len, &e) != (long)b.len && !spoilt) {
         log_msg(LOG_ERROR, "fuzz", "%s", e.msg);
         abort();
     }
+    decode_on(w);
     machine_leave(w->m);
     free(b.p);
 }
@@ -161,8 +177,8 @@ static void other(struct world *w, const uint8_t *s)
         dev_reset(w->dev);
         decode_on(w);
         machine_leave(w->m);
-    } else if (s[1] < 0x40 && w->moves++ < 2) {
-        save_and_load(w);
+    } else if (s[1] < 0x40 && w->moves++ < 4) {
+        save_and_load(w, s);
     } else {
         flat_advance(w->f, w->m, (int64_t)load_le16(s + 2) * 100000);
     }

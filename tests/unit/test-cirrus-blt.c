@@ -597,6 +597,24 @@ static void test_impossible_transfer_in_a_stream_is_refused(void **state)
     }
 }
 
+/* A width only a stream can hold would leave the line buffers at the next start. */
+static void test_impossible_registers_in_a_stream_are_refused(void **state)
+{
+    static const uint8_t bad[] = { 0x21, 0x23, 0x25, 0x27, 0x2a, 0x2e };
+    (void)state;
+    for (unsigned i = 0; i < sizeof(bad); i++) {
+        struct state_buf s = { 0 };
+        struct err e = { 0 };
+        machine_enter(rig->m);
+        dev_save(rig->dev, &s);
+        stream_set(&s, "gr", 1, bad[i], 0xff);
+        assert_true(dev_load(rig->dev, s.p, s.len, &e) < 0);
+        assert_non_null(strstr(e.msg, "gr["));
+        machine_leave(rig->m);
+        free(s.p);
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -618,6 +636,7 @@ int main(void)
         T(test_resize_between_blit_and_refresh),
         T(test_transfer_goes_on_after_restore),
         T(test_impossible_transfer_in_a_stream_is_refused),
+        T(test_impossible_registers_in_a_stream_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -493,7 +493,8 @@ static void test_impossible_values_in_a_stream_are_refused(void **state)
         { "vbe", 2, BPP, 64 },       { "vbe", 2, YRES, 4000 },      { "vbe", 2, VIRT_WIDTH, 0 },
         { "vbe", 2, VIRT_WIDTH, 8 }, { "vbe", 2, VIRT_WIDTH, 641 }, { "vbe", 2, VIRT_HEIGHT, 9999 },
         { "vbe", 2, ID, 0xb0bf },    { "ar_index", 1, 0, 0x40 },    { "dac_step", 1, 0, 3 },
-        { "dac_state", 1, 0, 4 },
+        { "dac_state", 1, 0, 4 },    { "sr", 1, 2, 0x10 },          { "gr", 1, 4, 4 },
+        { "ar", 1, 3, 0x40 },
     };
     mode(r, 640, 480, 32, 0);
     machine_enter(r->m);
