@@ -92,11 +92,8 @@ static struct device *make(struct build *s, const char *name, const char *id)
 /* Initialises d; on failure it is gone. */
 static int finish(struct build *s, struct device *d)
 {
-    char id[sizeof(d->id)];
-    snprintf(id, sizeof(id), "%s", d->id);
     int ret = dev_init(d, s->e);
     if (ret < 0) {
-        err_prefix(s->e, "%s", id);
         dev_free(d);
     }
     return ret;

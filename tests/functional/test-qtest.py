@@ -3,8 +3,9 @@
 """The device test protocol, and a few devices through it, as programs of that kind drive them."""
 import base64
 import os
+import socket
 
-from keel import expect, expect_in, main
+from keel import Qmp, Qtest, expect, expect_in, main
 
 
 def test_qtest_when_answered_then_formats_are_the_fields(bed):
@@ -186,6 +187,28 @@ def test_qtest_when_logged_then_both_directions_are_there(bed):
     t.line("inb 0x64")
     with open(bed.path("log")) as f:
         expect("log", f.read(), "R inb 0x64\nS OK 0x0018\n")
+
+
+def test_qtest_when_the_test_listens_then_keel_connects(bed):
+    """As existing test programs start a device model."""
+    listeners = []
+    for name in ("lq.sock", "lq.qmp"):
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(bed.path(name))
+        s.listen(1)
+        s.settimeout(10)
+        listeners.append(s)
+    p = bed.start("-qtest", "unix:" + bed.path("lq.sock"), "-qtest-log", "/dev/null", "-chardev",
+                  "socket,path=%s,id=char0" % bed.path("lq.qmp"), "-mon",
+                  "chardev=char0,mode=control", "-display", "none", "-audio", "none", "-machine",
+                  "pc", "-accel", "qtest")
+    t, q = Qtest(listeners[0].accept()[0]), Qmp(listeners[1].accept()[0])
+    expect("qtest", t.line("inb 0x64"), "OK 0x0018")
+    expect("qmp", q.cmd("query-status")["status"], "running")
+    q.cmd("quit")
+    expect("exit", p.wait(), 0)
+    for s in listeners:
+        s.close()
 
 
 def test_qtest_when_peer_comes_back_then_it_starts_clean(bed):
