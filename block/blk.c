@@ -93,9 +93,6 @@ void blk_complete(struct blk_req *r, int ret)
     assert(b && !r->finished);
     r->ret = ret;
     r->finished = true;
-    if (r->cancelled) {
-        return;
-    }
     if (b->holding) {
         ev_post(b->loop, &b->post);
     } else {
@@ -140,7 +137,6 @@ void blk_submit(struct blk *b, struct blk_req *r)
     b->requests = r;
     b->in_flight++;
     r->finished = false;
-    r->cancelled = false;
     r->priv = NULL;
     if (b->watch && b->watch->submitted) {
         b->watch->submitted(b->watch_opaque, r);
@@ -174,7 +170,6 @@ void blk_cancel(struct blk_req *r)
     if (!b) {
         return;
     }
-    r->cancelled = true;
     b->holding++;
     blk_reclaim(b, r);
     b->holding--;

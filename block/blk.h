@@ -35,7 +35,6 @@ struct blk_req {
     void *priv;           /* the image's */
     int ret;
     bool finished; /* handed back, not delivered yet */
-    bool cancelled;
 };
 
 /* An image, opened: what stands behind a drive. Implementations: block/raw.c, a recorder, a
@@ -57,6 +56,7 @@ struct blk_image {
     const struct blk_image_ops *ops;
     uint64_t len; /* bytes */
     bool read_only;
+    bool is_file; /* a regular file: the process's limit on file sizes holds for writes to it */
     char *filename;
 };
 

@@ -520,6 +520,7 @@ static int raw_measure(struct raw *raw, struct err *e)
         return err_set(e, -EINVAL, "image '%s' is neither a file nor a block device", name);
     }
     raw->block_device = S_ISBLK(st.st_mode);
+    raw->base.is_file = S_ISREG(st.st_mode);
     end = lseek(raw->fd, 0, SEEK_END);
     if (end < 0) {
         return err_set(e, -errno, "image '%s': %s", name, strerror(errno));

@@ -90,12 +90,14 @@ static void test_atapi_read_10_in_blocks_of_the_limit(void **s)
 {
     struct ide_rig r;
     static const unsigned limits[] = { 2048, 0xfffe, 1000, 0, 0xffff, 2049, 1 };
+    static const unsigned blocks[] = { 2048, 8192, 1000, 8192, 8192, 2048, 2 };
     uint8_t *buf = malloc(65536);
 
     (void)s;
     rig_make(&r, "c---");
     for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
         packet(&r, (struct packet){ { 0x28, 0, 0, 0, 0, 21, 0, 0, 9 } }, limits[i]);
+        assert_int_equal(byte_count(&r), blocks[i]);
         assert_int_equal(take(&r, buf, 65536), 9 * 2048);
         assert_ok(&r);
         assert_fake(buf, 21 * 2048, 9 * 2048);
