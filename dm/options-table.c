@@ -479,14 +479,17 @@ TAKER(take_net)
 {
     const char *type = keyval_get(kv, "type");
     (void)o, (void)arg;
-    return type && strcmp(type, "none") == 0 ? 0 : NOT_YET(e, type ? type : "network");
+    return type && strcmp(type, "none") == 0 ? keyval_done(kv, e)
+                                             : NOT_YET(e, type ? type : "network");
 }
 
 TAKER(take_audio)
 {
     const char *driver = keyval_get(kv, "driver");
     (void)o, (void)arg;
-    return driver && strcmp(driver, "none") == 0 ? 0 : NOT_YET(e, driver ? driver : "sound");
+    keyval_get(kv, "id"); /* a name nobody refers to */
+    return driver && strcmp(driver, "none") == 0 ? keyval_done(kv, e)
+                                                 : NOT_YET(e, driver ? driver : "sound");
 }
 
 TAKER(take_incoming)

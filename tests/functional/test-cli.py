@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The command line: what is had works, what is not ends the start with one line naming it."""
+import ctypes
 import os
 import resource
 import signal
@@ -42,6 +43,9 @@ def test_cli_when_suboption_is_unknown_then_it_is_named(bed):
     expect("machine", bed.refused("-machine", "xenfv,igd-passthru=on"),
            "-machine xenfv,igd-passthru=on: igd-passthru: known, but Keel does not have it yet")
     expect_in("smp", "threads", bed.refused("-smp", "2,threads=2"))
+    expect_in("net", "frob", bed.refused("-net", "none,frob=1"))
+    expect_in("audiodev", "frob", bed.refused("-audiodev", "none,id=a,frob=1"))
+    expect_in("display", "frob", bed.refused("-display", "none,frob=1"))
     expect_in("run-with", "frob", bed.refused("-run-with", "frob=1"))
 
 
@@ -268,6 +272,26 @@ def test_cli_when_file_size_is_limited_then_a_save_fails_and_nothing_dies(bed):
     expect_in("save", "File too large",
               q.error("xen-save-devices-state", filename=bed.path("state"))[1])
     expect("alive", q.cmd("query-status")["status"], "running")
+
+
+def cannot_raise_limits():
+    PR_CAPBSET_DROP, CAP_SYS_RESOURCE = 24, 24
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+def test_cli_when_file_size_is_limited_then_an_image_is_writable_whole_or_refused(bed):
+    disk = bed.file("disk", bytes(1 << 20))
+    ways = ((disk, "cannot be raised"), (disk + ",readonly=on,media=cdrom", None))
+    for file, refusal in ways:
+        p = bed.start(*QTEST, "-drive", "format=raw,file=" + file, preexec_fn=cannot_raise_limits,
+                      *(() if refusal else ("-S", "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"))))
+        if refusal:
+            expect("exit code", p.wait(), 1)
+            expect_in("why", refusal, p.output())
+            expect_in("which", disk, p.output())
+        else:
+            expect("runs", p.qmp().cmd("query-status")["running"], False)
 
 
 def test_cli_when_incoming_is_broken_then_one_line(bed):
