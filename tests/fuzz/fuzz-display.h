@@ -144,8 +144,8 @@ static void look(struct world *w, const uint8_t *s)
 /* A checksum that fits, so that values are looked at; ioreq/state.c has the format. */
 static void spoil(struct state_buf *b, const uint8_t *s)
 {
-    size_t at = (size_t)load_le16(s + 2);
-    at = s[7] & 1 ? 5 + at % 2000 : b->len - 5 - at % 9000;
+    size_t body = b->len - 9, at = (size_t)load_le16(s + 2) % (body < 9000 ? body : 9000);
+    at = s[7] & 1 ? 5 + at : b->len - 5 - at; /* from either end: memory lies between */
     b->p[at] ^= s[4];
     store_le(b->p + b->len - 4, 4, crc32_z(0, b->p + 5, b->len - 9));
 }
