@@ -76,8 +76,9 @@ bool cpu_present(const struct keel *k, unsigned cpu);
 /* 0, or -errno with e: no such socket, already there, or id taken. */
 int cpu_plug(struct keel *k, unsigned cpu, const char *id, struct err *e);
 
-/* sandbox.c: what can be checked and opened before (user, directory), and the step itself. */
-int sandbox_enter(const struct options *o, struct err *e);
+/* sandbox.c: gives up root directory, user and the way back; be's images stay writable to their
+ * ends. 0, or -errno with e. */
+int sandbox_enter(const struct options *o, const struct backends *be, struct err *e);
 
 /* qtest.c */
 int qtest_open(struct keel *k, struct err *e);

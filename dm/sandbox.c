@@ -4,9 +4,15 @@
  * Everything is open by then: images, sockets, Xen. The user is looked up before the root changes,
  * the groups go before the user, and it is checked that the way back is shut. What Xen's handles
  * may still reach is xen_restrict's part and comes right before.
+ *
+ * With dm_restrict libxl also limits files to 256 KiB, meant for logs. The kernel holds that limit
+ * against every write past it, inside an image that has been longer all along as well, so the guest
+ * could not write most of its disk. While the process may, it moves the limit to the end of the
+ * longest writable image: no image can grow past that, and the disk is whole.
  */
 #include "dm/keel.h"
 
+#include "block/blk.h"
 #include "dm/base/err.h"
 
 #include <errno.h>
@@ -15,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct identity {
@@ -68,10 +75,45 @@ static int become(const struct identity *id, struct err *e)
     return 0;
 }
 
-int sandbox_enter(const struct options *o, struct err *e)
+/* The longest image that is written to and that the limit on file sizes applies to, or NULL. */
+static const struct blk_image *longest_file(const struct backends *be)
+{
+    const struct blk_image *longest = NULL;
+    for (const struct drive *d = be->drives; d; d = d->next) {
+        const struct blk_image *i = blk_image(d->blk);
+        if (i && i->is_file && !i->read_only && (!longest || i->len > longest->len)) {
+            longest = i;
+        }
+    }
+    return longest;
+}
+
+static int make_room_for_images(const struct backends *be, struct err *e)
+{
+    const struct blk_image *i = longest_file(be);
+    struct rlimit r;
+    if (!i || getrlimit(RLIMIT_FSIZE, &r) < 0 || r.rlim_cur >= i->len) {
+        return 0;
+    }
+    unsigned long long was = r.rlim_cur;
+    r.rlim_cur = i->len;
+    r.rlim_max = r.rlim_max > i->len ? r.rlim_max : i->len;
+    if (setrlimit(RLIMIT_FSIZE, &r) < 0) {
+        return err_set(e, -errno,
+                       "image '%s' is longer than the %llu bytes this process may write to a file, "
+                       "and the limit cannot be raised: %s",
+                       i->filename, was, strerror(errno));
+    }
+    return 0;
+}
+
+int sandbox_enter(const struct options *o, const struct backends *be, struct err *e)
 {
     struct identity id;
     int ret = look_up(o->runas, &id, e);
+    if (ret == 0) {
+        ret = make_room_for_images(be, e);
+    }
     if (ret == 0) {
         ret = change_root(o->chroot, e);
     }

@@ -68,7 +68,8 @@ static int catch_signals(struct keel *k, struct err *e)
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* libxl limits file sizes: a write then fails, that is enough */
+    signal(SIGXFSZ,
+           SIG_IGN); /* libxl limits file sizes: a log or a save then fails, nothing dies */
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     k->signals = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = on_signal, .opaque = k };
     return fd < 0 ? err_set(e, -errno, "signalfd: %s", strerror(errno))
@@ -299,7 +300,7 @@ static int go(struct keel *k, struct err *e)
         ret = xen_restrict(k->xen, e);
     }
     if (ret == 0) {
-        ret = sandbox_enter(&k->o, e);
+        ret = sandbox_enter(&k->o, &k->be, e);
     }
     return ret == 0 && k->xen ? xen_ready(k->xen, e) : ret;
 }

@@ -257,7 +257,8 @@ int xc_domain_populate_physmap_exact(xc_interface *xch, uint32_t domid, unsigned
         return fail(ENOMEM);
     }
     lock();
-    int r = ftruncate(memory_fd, (off_t)((dom->pages + n) * FAKE_PAGE));
+    off_t need = (off_t)((dom->pages + n) * FAKE_PAGE);
+    int r = lseek(memory_fd, 0, SEEK_END) < need ? ftruncate(memory_fd, need) : 0;
     for (unsigned long i = 0; i < n && r == 0; i++) {
         r = p2m_add(list[i], dom->pages++);
     }

@@ -73,7 +73,8 @@ int fake_guest_init(struct fake_guest *g, const char *dir, unsigned domid, unsig
     uint64_t pages = ram_bytes / FAKE_PAGE;
     memset(g, 0, sizeof(*g));
     g->evtchn_fd = -1;
-    g->memory_fd = file_in(dir, "memory", (pages + 2) * FAKE_PAGE);
+    /* A device model adds pages, and may not be allowed to write files as long as this. */
+    g->memory_fd = file_in(dir, "memory", (pages + 2 + FAKE_SPARE_PAGES) * FAKE_PAGE);
     if (g->memory_fd < 0 || make_domain(g, dir) < 0 || make_channels(g, dir) < 0) {
         return -1;
     }

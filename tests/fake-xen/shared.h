@@ -30,7 +30,8 @@
 #define FAKE_SYNC_PAGE 1u
 #define FAKE_BUFFERED_GFN 0xfeffcu
 #define FAKE_SYNC_GFN 0xfeffdu
-#define FAKE_TRACK_MAX 16384u /* pages */
+#define FAKE_TRACK_MAX 16384u   /* pages */
+#define FAKE_SPARE_PAGES 16384u /* the file is longer by as many than the guest's RAM */
 
 /* n guest frames from gfn on are the machine pages from page on. */
 struct fake_extent {

@@ -3,6 +3,7 @@
 libxl and the guest do."""
 import os
 import pwd
+import resource
 import socket
 import struct
 import subprocess
@@ -509,6 +510,21 @@ def listening(path):
     return s
 
 
+def may_raise_limits():
+    CAP_SYS_RESOURCE = 24
+    with open("/proc/self/status") as f:
+        return [int(x.split()[1], 16) for x in f if x.startswith("CapEff")][0] >> CAP_SYS_RESOURCE & 1
+
+
+def libxls_limits():
+    """What libxl 4.17 sets for a restricted device model, soft and hard; soft only in a container
+    whose root may not raise limits."""
+    hard = 256 << 10 if may_raise_limits() else resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 10, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+
+
 def restrict_guest(build, g, name, fds=None, pass_fds=()):
     """dm_restrict: libxl connects before exec, on a socket the process inherits."""
     sock = g.dir + "/qmp-libxl"
@@ -521,7 +537,8 @@ def restrict_guest(build, g, name, fds=None, pass_fds=()):
     # Behind chroot the leak checker of a sanitized build cannot work.
     asan = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
     k = Keel(build, g, recording(name), fds={old: ls.fileno(), **(fds or {})},
-             pass_fds=(ls.fileno(),) + tuple(pass_fds), env={"ASAN_OPTIONS": asan})
+             pass_fds=(ls.fileno(),) + tuple(pass_fds), env={"ASAN_OPTIONS": asan},
+             preexec_fn=libxls_limits)
     ls.close()
     return k, Qmp(early)
 
@@ -565,6 +582,16 @@ def test_restricted_guest_runs_saves_and_restores(build):
             q("cont")
         ide_dma(g, 6, False)
         expect("disk after restore", g.memread(DATA, 8), b"sector 6")
+        last = 2047  # of 1 MiB, behind libxl's limit on file sizes
+        g.memwrite(DATA, b"from the guest")
+        ide_dma(g, last, True)
+        ide_flush(g)
+        with open(g.dir + "/disk.raw", "rb") as f:
+            f.seek(last * 512)
+            expect("on the disk", f.read(14), b"from the guest")
+        with open("/proc/%d/limits" % k.model.proc.pid) as f:
+            limit = [line.split()[3:5] for line in f if line.startswith("Max file size")][0]
+        expect("no file grows past the image", limit[0], str(1 << 20))
         with k.qmp() as q:
             q("cont")
         expect("nothing refused", [c for c in g.calls() if c.startswith("refused")], [])
