@@ -31,16 +31,19 @@ struct dev_prop {
     uint64_t def;     /* default for BOOL, U32 and SIZE (uint64_t bytes) */
     const char *help; /* one line */
 };
-#define PROP(type, name, kind, member, def, help) { name, kind, offsetof(type, member), def, help }
+#define PROP(type, name, kind, member, def, help)                                                  \
+    {                                                                                              \
+        name, kind, offsetof(type, member), def, help                                              \
+    }
 
 struct dev_class {
-    const char *name; /* as `-device` spells it */
-    const char *desc; /* one line, for `-device help` */
-    size_t size;      /* of the device's struct, whose first member is struct device */
-    const struct dev_prop *props;     /* ends with PROP_END; may be NULL */
-    const struct state_field *state;  /* ends with FIELD_END; may be NULL */
-    unsigned state_version;           /* 1 and up */
-    bool user_creatable;              /* `-device` may make one */
+    const char *name;             /* as `-device` spells it */
+    const char *desc;             /* one line, for `-device help` */
+    size_t size;                  /* of the device's struct, whose first member is struct device */
+    const struct dev_prop *props; /* ends with PROP_END; may be NULL */
+    const struct state_field *state;              /* ends with FIELD_END; may be NULL */
+    unsigned state_version;                       /* 1 and up */
+    bool user_creatable;                          /* `-device` may make one */
     int (*init)(struct device *d, struct err *e); /* once; no guest memory yet */
     void (*reset)(struct device *d);              /* to power-on; idempotent; may be NULL */
     /* State has arrived: check what ranges cannot say, rebuild what is derived (regions, lines). */
@@ -53,11 +56,11 @@ struct dev_class {
 struct device {
     const struct dev_class *class;
     struct machine *m;
-    char id[32];              /* "ide-5632", or made up: "piix3-ide.0"; unique in the machine */
-    struct log_limit odd;     /* what the guest did wrong, at a bounded rate */
+    char id[32];          /* "ide-5632", or made up: "piix3-ide.0"; unique in the machine */
+    struct log_limit odd; /* what the guest did wrong, at a bounded rate */
     uint64_t odd_count;
-    bool inited;              /* class->init was called, so class->fini will be */
-    struct device *next;      /* the machine's list, in creation order */
+    bool inited;         /* class->init was called, so class->fini will be */
+    struct device *next; /* the machine's list, in creation order */
 };
 
 /* Makes a device with its default properties; id NULL makes one up. Never NULL. An id that is

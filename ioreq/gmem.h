@@ -41,9 +41,9 @@ void gmem_unpin(struct machine *m, struct gmem_pin *p, size_t done);
 struct gmem_block {
     const char *name; /* unique in a machine; goes into streams */
     uint8_t *host;
-    uint64_t len;     /* bytes, a multiple of 4096 */
-    uint64_t gpa;     /* where it is lent now, or GMEM_NOWHERE; kept in saved state */
-    void *priv;       /* the host's */
+    uint64_t len; /* bytes, a multiple of 4096 */
+    uint64_t gpa; /* where it is lent now, or GMEM_NOWHERE; kept in saved state */
+    void *priv;   /* the host's */
     struct gmem_block *next;
 };
 /* Allocates zeroed memory for b (name and len filled in by the caller). 0 or -errno with e. */

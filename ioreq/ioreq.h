@@ -71,9 +71,9 @@ struct region {
     const char *name; /* "BMDMA", "CRTC"; shown by `info mtree` and in traces */
     enum io_space space;
     uint64_t len;
-    uint64_t base;  /* valid while mapped */
+    uint64_t base; /* valid while mapped */
     bool mapped;
-    uint8_t prio;   /* the higher one answers where two overlap; chips 1, PCI BARs 0 */
+    uint8_t prio;    /* the higher one answers where two overlap; chips 1, PCI BARs 0 */
     uint32_t serial; /* among equals the one mapped first answers */
 };
 
@@ -94,7 +94,7 @@ struct region_span {
 const struct region_span *region_spans(const struct machine *m, enum io_space space, size_t *n);
 
 struct io_stats {
-    uint64_t requests[IO_SPACES]; /* through ioreq_run */
+    uint64_t requests[IO_SPACES];  /* through ioreq_run */
     uint64_t unclaimed[IO_SPACES]; /* items nobody answered */
     uint64_t refused;              /* -EINVAL */
 };

@@ -51,20 +51,27 @@ struct trace_rec;
 struct trace_play;
 struct pci_bus;
 
-enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_SHUTDOWN, RUN_SUSPENDED };
+enum run_state {
+    RUN_PRELAUNCH,
+    RUN_RUNNING,
+    RUN_PAUSED,
+    RUN_INMIGRATE,
+    RUN_SHUTDOWN,
+    RUN_SUSPENDED
+};
 
 struct region_table {
     struct region_span *spans; /* sorted, disjoint */
     struct region_span *spare; /* where the next table is built */
     size_t n;
-    struct region **mapped;    /* every mapped region of the space */
+    struct region **mapped; /* every mapped region of the space */
     size_t nmapped, capmapped;
-    size_t last;               /* where the last look-up ended */
+    size_t last; /* where the last look-up ended */
 };
 
 struct machine {
     const struct machine_host *host;
-    void *h; /* passed to every host call */
+    void *h;          /* passed to every host call */
     const char *type; /* "xenfv", "pc" */
     pthread_mutex_t lock;
     pthread_t owner; /* while busy */

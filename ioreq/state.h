@@ -35,43 +35,57 @@ enum state_kind {
 struct state_field {
     const char *name; /* goes into the stream: renaming one is a format change */
     enum state_kind kind;
-    uint16_t since;  /* state_version that brought it */
-    uint32_t offset; /* in the struct the table describes */
-    uint32_t count;  /* elements */
+    uint16_t since;    /* state_version that brought it */
+    uint32_t offset;   /* in the struct the table describes */
+    uint32_t count;    /* elements */
     uint64_t min, max; /* both 0: any value */
     const struct state_field *sub;
     uint32_t stride; /* STATE_SUB: bytes from one struct to the next */
 };
 
 #define STATE_KIND_OF(member)                                                                      \
-    _Generic((member),                                                                             \
-        _Bool: STATE_BOOL,                                                                         \
-        uint8_t: STATE_U8,                                                                         \
-        uint16_t: STATE_U16,                                                                       \
-        uint32_t: STATE_U32,                                                                       \
-        uint64_t: STATE_U64,                                                                       \
-        int32_t: STATE_I32,                                                                        \
-        int64_t: STATE_I64)
+    _Generic((member), _Bool                                                                       \
+             : STATE_BOOL, uint8_t                                                                 \
+             : STATE_U8, uint16_t                                                                  \
+             : STATE_U16, uint32_t                                                                 \
+             : STATE_U32, uint64_t                                                                 \
+             : STATE_U64, int32_t                                                                  \
+             : STATE_I32, int64_t                                                                  \
+             : STATE_I64)
 #define STATE_MEMBER(type, member) (((type *)0)->member)
 
 /* One scalar of any kind above; the kind follows the member's type. */
 #define FIELD(type, member) FIELD_RANGE(type, member, 0, 0)
 /* ... that a restore refuses outside lo..hi. */
 #define FIELD_RANGE(type, member, lo, hi)                                                          \
-    { #member, STATE_KIND_OF(STATE_MEMBER(type, member)), 1, offsetof(type, member), 1, lo, hi, NULL, 0 }
+    {                                                                                              \
+#member, STATE_KIND_OF(STATE_MEMBER(type, member)), 1, offsetof(type, member), 1, lo, hi,  \
+            NULL, 0                                                                                \
+    }
 #define FIELD_ARRAY(type, member)                                                                  \
-    { #member, STATE_KIND_OF(STATE_MEMBER(type, member)[0]), 1, offsetof(type, member),            \
-      sizeof(STATE_MEMBER(type, member)) / sizeof(STATE_MEMBER(type, member)[0]), 0, 0, NULL, 0 }
+    {                                                                                              \
+#member, STATE_KIND_OF(STATE_MEMBER(type, member)[0]), 1, offsetof(type, member),          \
+            sizeof(STATE_MEMBER(type, member)) / sizeof(STATE_MEMBER(type, member)[0]), 0, 0,      \
+            NULL, 0                                                                                \
+    }
 #define FIELD_TIMER(type, member)                                                                  \
-    { #member, STATE_TIMER, 1, offsetof(type, member), 1, 0, 0, NULL, 0 }
+    {                                                                                              \
+#member, STATE_TIMER, 1, offsetof(type, member), 1, 0, 0, NULL, 0                          \
+    }
 #define FIELD_BLOCK(type, member)                                                                  \
-    { #member, STATE_BLOCK, 1, offsetof(type, member), 1, 0, 0, NULL, 0 }
+    {                                                                                              \
+#member, STATE_BLOCK, 1, offsetof(type, member), 1, 0, 0, NULL, 0                          \
+    }
 /* n structs of one type in an array (or a single one, n == 1), each described by table. */
 #define FIELD_SUB(type, member, table, n)                                                          \
-    { #member, STATE_SUB, 1, offsetof(type, member), n, 0, 0, table,                               \
-      (uint32_t)(sizeof(STATE_MEMBER(type, member)) / (n)) }
+    {                                                                                              \
+#member, STATE_SUB, 1, offsetof(type, member), n, 0, 0, table,                             \
+            (uint32_t)(sizeof(STATE_MEMBER(type, member)) / (n))                                   \
+    }
 #define FIELD_END                                                                                  \
-    { 0 }
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 /* A growing byte string. Starts as { 0 }; free(b->p) by whoever owns it. */
 struct state_buf {

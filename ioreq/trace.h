@@ -43,12 +43,12 @@ int64_t trace_value(struct machine *m, unsigned channel, uint32_t tag, int64_t v
 /* Replay. */
 struct trace_diff {
     bool differs;
-    uint64_t seq;      /* event number */
-    char event[64];    /* "pio read", "isa irq", "dma write" */
-    char device[64];   /* "piix3-ide.0", or the channel */
-    char where[64];    /* "0x1f7 STATUS" */
+    uint64_t seq;    /* event number */
+    char event[64];  /* "pio read", "isa irq", "dma write" */
+    char device[64]; /* "piix3-ide.0", or the channel */
+    char where[64];  /* "0x1f7 STATUS" */
     uint64_t expected, got;
-    char text[256];    /* the whole sentence */
+    char text[256]; /* the whole sentence */
 };
 struct trace_stats {
     uint64_t events, requests[IO_SPACES], dma_reads, dma_writes, lines, timers, inputs, outputs;

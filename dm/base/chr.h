@@ -35,15 +35,15 @@ struct chr_ops {
 struct chr_handlers {
     size_t (*can_read)(void *opaque); /* bytes the device would take now */
     void (*read)(void *opaque, const uint8_t *buf, size_t len);
-    void (*writable)(void *opaque); /* after a write came back short; may be NULL */
+    void (*writable)(void *opaque);                /* after a write came back short; may be NULL */
     void (*event)(void *opaque, enum chr_event e); /* may be NULL */
 };
 
 struct chr {
     const struct chr_ops *ops;
-    char *id;       /* "serial0", "libxl-cmd" */
-    char *filename; /* as query-chardev prints it: "pty:/dev/pts/3" */
-    bool open;      /* a peer is there */
+    char *id;                            /* "serial0", "libxl-cmd" */
+    char *filename;                      /* as query-chardev prints it: "pty:/dev/pts/3" */
+    bool open;                           /* a peer is there */
     const struct chr_handlers *handlers; /* NULL when no device is attached */
     void *opaque;
 };

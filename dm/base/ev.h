@@ -30,7 +30,7 @@ struct ev_fd {
 struct ev_timer {
     void (*cb)(void *opaque);
     void *opaque;
-    int64_t when_ns; /* CLOCK_MONOTONIC */
+    int64_t when_ns;      /* CLOCK_MONOTONIC */
     struct ev_loop *loop; /* NULL when not armed */
     struct ev_timer *next;
 };

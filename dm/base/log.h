@@ -20,7 +20,7 @@ void log_msg(enum log_level level, const char *part, const char *fmt, ...)
 
 struct log_limit {
     int64_t last_ns;
-    int32_t tokens;   /* zero-initialised means a full bucket */
+    int32_t tokens; /* zero-initialised means a full bucket */
     bool used;
     uint64_t dropped;
 };
