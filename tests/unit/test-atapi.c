@@ -482,6 +482,40 @@ static void test_atapi_command_in_mid_pio_ends_the_transfer(void **s)
     rig_free(&r);
 }
 
+/* The guest stops, resets or empties the drive while the host still moves its data. */
+static void test_atapi_when_stopped_with_dma_in_flight_then_cancelled(void **s)
+{
+    struct ide_rig r;
+
+    (void)s;
+    rig_make(&r, "c---");
+    for (unsigned how = 0; how < 4; how++) {
+        r.img[0]->hold = true;
+        packet_dma(&r, (struct packet){ { 0x28, 0, 0, 0, 0, 5, 0, 0, 4 } }, 0x20000, 4 * 2048);
+        assert_int_equal(r.img[0]->nheld, 1);
+        if (how == 0) {
+            outb(&r, BM_CMD, 0);
+        } else if (how == 1) {
+            outb(&r, STATUS, 0x08);
+        } else if (how == 2) {
+            outb(&r, CONTROL, DC_SRST);
+            outb(&r, CONTROL, 0);
+        } else {
+            change_medium(&r, fake_image_new(65536));
+        }
+        assert_int_equal(blk_in_flight(r.blk[0]), 0);
+        settle(&r);
+        outb(&r, BM_CMD, 0);
+        r.img[0]->hold = false;
+        packet(&r, (struct packet){ { 0x03, 0, 0, 0, 18 } }, 18);
+        take(&r, r.pc.f->ram + 0x30000, 18);
+        packet_dma(&r, (struct packet){ { 0x28, 0, 0, 0, 0, 7, 0, 0, 1 } }, 0x20000, 2048);
+        assert_ok(&r);
+        assert_fake(r.pc.f->ram + 0x20000, 7 * 2048, 2048);
+    }
+    rig_free(&r);
+}
+
 static void test_atapi_saved_in_mid_pio_goes_on_elsewhere(void **s)
 {
     struct ide_rig a, b;
@@ -532,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_atapi_dvd_structures),
         cmocka_unit_test(test_atapi_small_replies),
         cmocka_unit_test(test_atapi_command_in_mid_pio_ends_the_transfer),
+        cmocka_unit_test(test_atapi_when_stopped_with_dma_in_flight_then_cancelled),
         cmocka_unit_test(test_atapi_saved_in_mid_pio_goes_on_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

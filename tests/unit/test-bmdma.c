@@ -2,6 +2,8 @@
 /* tests/unit/test-bmdma.c - the bus master of an IDE channel, PRD tables good and bad. */
 #include "ide-rig.h"
 
+#include "hw/test/pc-testdev.h"
+
 enum { TABLE = 0x8000, EOT = 0x80000000u };
 
 static unsigned prd_count;
@@ -205,6 +207,37 @@ static void test_bmdma_refuses_what_is_not_ram(void **s)
     outb(&r, BM_CMD, BM_START);
     settle(&r);
     assert_int_equal(inb(&r, BM_STATUS), BMS_ERR | BMS_IRQ);
+    rig_free(&r);
+}
+
+/* CVE-2021-3416 and its kin: guest-named addresses are memory or nothing, never a device. */
+static void test_bmdma_when_aimed_at_a_device_window_then_it_is_not_entered(void **s)
+{
+    struct ide_rig r;
+    struct device *d;
+    static const uint8_t cmds[] = { 0xc8, 0xca };
+
+    (void)s;
+    rig_make(&r, "h---");
+    d = pc_add(&r.pc, &pc_testdev_class);
+    assert_non_null(d);
+    io_write(r.pc.m, IO_MMIO, 0xff000000, 4, 0x5a5a5a5a);
+    for (unsigned i = 0; i < sizeof(cmds); i++) {
+        prd_begin();
+        prd(&r, 0xff000000, 512 | EOT);
+        dma(&r, 3, 1, cmds[i]);
+        assert_int_equal(inb(&r, BM_STATUS), BMS_ERR | BMS_IRQ);
+        assert_int_equal(inb(&r, STATUS), FAILED);
+        assert_int_equal(io_read(r.pc.m, IO_MMIO, 0xff000000, 4), 0x5a5a5a5a);
+        outb(&r, BM_CMD, 0);
+    }
+    command(&r, 0, 3, 1, 0xc8); /* the table itself there */
+    out(&r.pc, BM_PRD, 4, 0xff000000);
+    outb(&r, BM_STATUS, 6);
+    outb(&r, BM_CMD, BM_START | BM_RWCON);
+    settle(&r);
+    assert_int_equal(inb(&r, BM_STATUS), BMS_ERR | BMS_IRQ);
+    assert_int_equal(r.img[0]->count[BLK_READ] + r.img[0]->count[BLK_WRITE], 0);
     rig_free(&r);
 }
 
@@ -429,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_bmdma_short_table_ends_quietly),
         cmocka_unit_test(test_bmdma_needs_bus_mastering),
         cmocka_unit_test(test_bmdma_refuses_what_is_not_ram),
+        cmocka_unit_test(test_bmdma_when_aimed_at_a_device_window_then_it_is_not_entered),
         cmocka_unit_test(test_bmdma_endless_table_ends),
         cmocka_unit_test(test_bmdma_stopped_in_flight_is_cancelled),
         cmocka_unit_test(test_bmdma_reset_in_flight_is_cancelled),

@@ -316,6 +316,29 @@ static void test_ide_io_errors_reach_the_guest(void **s)
     rig_free(&r);
 }
 
+/* XSA-142: a read-only image stays what it is, whichever command asks. */
+static void test_ide_when_image_is_read_only_then_every_write_fails(void **s)
+{
+    static const uint8_t cmds[] = { 0x30, 0x34, 0xc5, 0xca, 0x35 };
+    struct ide_rig r;
+    uint8_t buf[512] = { 0xee };
+
+    (void)s;
+    rig_make(&r, "h---");
+    r.img[0]->base.read_only = true;
+    for (unsigned i = 0; i < sizeof(cmds); i++) {
+        command(&r, 0, 5, 1, cmds[i]);
+        put(&r, buf, 512);
+        outb(&r, BM_CMD, BM_START);
+        settle(&r);
+        assert_int_equal(inb(&r, STATUS) & ST_ERR, ST_ERR);
+        outb(&r, BM_CMD, 0);
+    }
+    assert_int_equal(r.img[0]->count[BLK_WRITE], 0);
+    assert_fake(r.img[0]->data + 5 * 512, 5 * 512, 512);
+    rig_free(&r);
+}
+
 static void write_one(struct ide_rig *r, unsigned cmd)
 {
     uint8_t buf[512] = { 1 };
@@ -778,6 +801,7 @@ int main(void)
         cmocka_unit_test(test_ide_interrupt_follows_nien_and_status),
         cmocka_unit_test(test_ide_soft_reset_drops_what_is_in_flight),
         cmocka_unit_test(test_ide_io_errors_reach_the_guest),
+        cmocka_unit_test(test_ide_when_image_is_read_only_then_every_write_fails),
         cmocka_unit_test(test_ide_writes_are_flushed_when_asked),
         cmocka_unit_test(test_ide_set_features_refuses_the_unknown),
         cmocka_unit_test(test_ide_disk_commands_abort_on_a_cd_drive),

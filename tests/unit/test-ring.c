@@ -2,6 +2,7 @@
 /* tests/unit/test-ring.c - the shared ioreq pages, values Xen never writes included. */
 #include "xen-glue/ring.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -137,6 +138,68 @@ static void test_ring_take_knows_every_type(void **state)
     }
 }
 
+/* XSA-197: what is in the slot after it was taken changes nothing. */
+static void test_ring_when_slot_changes_after_take_then_the_copy_counts(void **state)
+{
+    (void)state;
+    struct ioreq s = ready(IOREQ_TYPE_PIO, 0x1f0, 2, 0x1111), want;
+    struct ring_item it, was;
+    ring_take(&s, &it);
+    was = it;
+    memset(&s, 0xff, sizeof(s)); /* a pointer now, and a write, of 4 GiB */
+    assert_memory_equal(&it, &was, sizeof(it));
+    want = s;
+    it.req.data = 0x2222;
+    ring_answer(&s, &it);
+    assert_int_equal(s.state, STATE_IORESP_READY);
+    assert_int_equal(s.dir, IOREQ_READ); /* as it was when taken */
+    assert_int_equal(s.data, 0x2222);
+    assert_true(s.addr == want.addr && s.count == want.count && s.size == want.size);
+}
+
+static bool scribble_stop;
+
+/* XSA-197 again: another processor writes while the slot is taken. */
+static void *scribble(void *opaque)
+{
+    struct ioreq *s = opaque;
+    uint64_t noise = 88172645463325252ull;
+    while (!__atomic_load_n(&scribble_stop, __ATOMIC_RELAXED)) {
+        for (size_t i = 0; i < sizeof(*s) / 8; i++) {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            uint64_t w = noise & 0x0101010101010101 ? noise & 0x000000ff000000ff : noise;
+            __atomic_store_n((uint64_t *)(void *)s + i, w, __ATOMIC_RELAXED);
+        }
+        __atomic_store_n((uint8_t *)s + 30, STATE_IOREQ_READY, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+static void test_ring_when_slot_changes_during_take_then_items_are_sane(void **state)
+{
+    (void)state;
+    static _Alignas(8) struct ioreq s;
+    struct ring_item it;
+    pthread_t other;
+    unsigned seen = 0;
+    assert_int_equal(pthread_create(&other, NULL, scribble, &s), 0);
+    for (unsigned i = 0; i < 2000000 || (seen == 0 && i < 200000000); i++) {
+        ring_take(&s, &it);
+        if (it.kind == RING_IO) {
+            unsigned size = it.req.size;
+            seen++;
+            assert_true(size == 1 || size == 2 || size == 4 || size == 8);
+            assert_in_range(it.req.count, 1, IO_REQ_MAX_COUNT);
+            assert_true(it.req.space != IO_PIO || it.req.addr <= 0xffff);
+        }
+    }
+    __atomic_store_n(&scribble_stop, true, __ATOMIC_RELAXED);
+    pthread_join(other, NULL);
+    assert_true(seen > 0);
+}
+
 static struct buffered_iopage page;
 
 static void put(uint32_t at, uint8_t type, uint32_t addr, uint8_t log_size, uint32_t data)
@@ -230,6 +293,8 @@ int main(void)
         cmocka_unit_test(test_ring_take_refuses_impossible_sizes_and_counts),
         cmocka_unit_test(test_ring_take_refuses_ports_beyond_16_bits),
         cmocka_unit_test(test_ring_take_knows_every_type),
+        cmocka_unit_test(test_ring_when_slot_changes_after_take_then_the_copy_counts),
+        cmocka_unit_test(test_ring_when_slot_changes_during_take_then_items_are_sane),
         cmocka_unit_test(test_buffered_ring_gives_entries_in_order),
         cmocka_unit_test(test_buffered_ring_with_wild_pointers_is_emptied),
         cmocka_unit_test(test_buffered_ring_refuses_half_an_entry_reads_and_types),
