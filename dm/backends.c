@@ -198,8 +198,37 @@ static int parse_format(struct drive *d, struct keyval *kv, struct err *e)
     return err_set(e, -EINVAL, "format=%s: unknown image format", format);
 }
 
-/* Without format= QEMU looks at the image; Keel takes raw only, and says so when the image is not:
- * a guest could otherwise write a header that turns its disk into another format. */
+/* Without format= QEMU goes by the image's header, and a guest can write one onto its own disk that
+ * names other files of the host. Keel never follows a header: it only refuses, without format=, what
+ * is not meant to be raw, since a guest on it would destroy it. */
+static int refuse_other_formats(const struct drive *d, struct err *e)
+{
+    static const struct {
+        const char *name;
+        unsigned at;
+        const char *magic;
+    } known[] = {
+        { "qcow2", 0, "QFI\xfb" },         { "vmdk", 0, "KDMV" },    { "vmdk", 0, "COWD" },
+        { "vdi", 64, "\x7f\x10\xda\xbe" }, { "vpc", 0, "conectix" }, { "vhdx", 0, "vhdxfile" },
+    };
+    char head[512] = { 0 };
+    int fd = open(d->open.filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 ? 0 : pread(fd, head, sizeof(head), 0);
+    if (fd >= 0) {
+        close(fd);
+    }
+    for (size_t i = 0; n > 0 && i < ARRAY_SIZE(known); i++) {
+        if (memcmp(head + known[i].at, known[i].magic, strlen(known[i].magic)) == 0) {
+            return err_set(
+                e, -EINVAL,
+                "looks like %s, which Keel does not have yet; format=raw takes its bytes "
+                "for the disk's",
+                known[i].name);
+        }
+    }
+    return 0;
+}
+
 static int parse_drive(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
 {
     bool readonly = false;
@@ -271,7 +300,8 @@ static int add_drive(struct backends *b, struct keyval *kv, struct err *e)
     }
     d->blk = blk_new(b->loop, d->id);
     if (d->has_medium && !b->pretend) {
-        image = drive_open_image(b, d, d->open.filename, d->open.read_only, e);
+        ret = keyval_get(kv, "format") ? 0 : refuse_other_formats(d, e);
+        image = ret < 0 ? NULL : drive_open_image(b, d, d->open.filename, d->open.read_only, e);
         if (!image) {
             free_drive(d);
             return e->code;

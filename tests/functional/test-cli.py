@@ -112,6 +112,44 @@ def test_cli_when_drive_is_wrong_then_it_is_named(bed):
         *QTEST, *[a for i in range(5) for a in ("-drive", "id=d%d,media=cdrom" % i)]))
 
 
+def test_cli_when_file_name_is_a_protocol_then_it_is_a_file_that_is_not_there(bed):
+    for name in ('json:{"driver":"file","filename":"/etc/passwd"}', "nbd://127.0.0.1/x",
+                 "fat:/etc", "host_device:/dev/null", "driver=file", "unix:/x", "fd:0"):
+        for spec in ("file=%s,format=raw", "file=%s"):
+            line = bed.refused(*QTEST, "-drive", spec % name.replace(",", ",,"))
+            expect_in(name, "No such file", line)
+
+
+def test_cli_when_image_looks_like_another_format_then_its_header_is_data_or_refused(bed):
+    # Version 3, with /etc/passwd as backing file: what a guest would write to its own disk.
+    qcow2 = b"QFI\xfb\0\0\0\3" + (104).to_bytes(8, "big") + (11).to_bytes(4, "big")
+    qcow2 = qcow2.ljust(104, b"\0") + b"/etc/passwd"
+    for name, header in (("qcow2", qcow2), ("vmdk", b"KDMV\1\0\0\0"), ("vpc", b"conectix"),
+                         ("vdi", bytes(64) + b"\x7f\x10\xda\xbe"), ("vhdx", b"vhdxfile")):
+        disk = bed.file("disk." + name, header.ljust(1 << 20, b"\0"))
+        expect_in(name, "looks like " + name, bed.refused(*QTEST, "-drive", "file=" + disk))
+        expect_in(name, "looks like " + name, bed.refused(*QTEST, "-hda", disk))
+    disk = bed.path("disk.qcow2")
+    q = bed.machine("-drive", "format=raw,index=0,file=" + disk).qmp()
+    image = q.cmd("query-block")[0]["inserted"]["image"]
+    expect("format", (image["format"], image["virtual-size"]), ("raw", 1 << 20))
+    if "backing-filename" in image:
+        raise Failure("a backing file: %r" % image)
+
+
+def test_cli_when_words_are_long_or_odd_then_one_clean_line(bed):
+    long = "x" * 100000
+    for args in (("-device", long), ("-drive", "file=" + long), ("-drive", long + "=on"),
+                 ("-" + long,), ("-device", "VGA," + "a=" * 40000), ("-device", "VGA,addr=" + long),
+                 ("-vnc", long), ("-k", long), ("-chardev", "file,id=a,path=" + long),
+                 ("-runas", long), ("-incoming", "file:" + long), ("-m", "9" * 100000),
+                 ("-smp", "9" * 30), ("-device", "\x1b[2J\nkeel: all is well"), ("-boot", "\r\n"),
+                 ("-xen-domid", "99999999999999999999"), ("-device", "")):
+        line = bed.refused(*QTEST, *args)
+        if len(line) > 2000 or not line.isprintable():
+            raise Failure("%.50r: %r" % (args, line))
+
+
 def test_cli_when_image_is_unreadable_then_one_line(bed):
     if os.getuid() == 0:  # root reads everything: a directory is as good
         line = bed.refused(*QTEST, "-hda", bed.dir)

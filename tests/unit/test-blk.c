@@ -471,6 +471,34 @@ static void test_raw_write_error_is_passed_on(void **s)
     rig_free(&g);
 }
 
+/* Somebody on the host cuts the image short while the guest runs. */
+static void test_raw_when_file_shrinks_then_zeros_are_read_and_writes_still_land(void **s)
+{
+    static const enum blk_cache modes[] = { BLK_WRITEBACK, BLK_NONE };
+    uint8_t buf[512], zero[512] = { 0 }, back[512];
+
+    (void)s;
+    for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
+        struct rig g;
+
+        rig_make(&g);
+        make_file(&g, 1 << 20);
+        open_file(&g, modes[i], false);
+        assert_int_equal(truncate(g.path, 4096), 0);
+        memset(buf, 0xaa, sizeof(buf));
+        assert_int_equal(run_buf(&g, BLK_READ, 8192, buf, 512), 0);
+        assert_memory_equal(buf, zero, 512);
+        assert_int_equal(run_buf(&g, BLK_READ, 4096 - 512, buf, 512), 0);
+        memset(buf, 0x77, sizeof(buf));
+        assert_int_equal(run_buf(&g, BLK_WRITE, 8192, buf, 512), 0);
+        assert_int_equal(run_buf(&g, BLK_READ, 8192, back, 512), 0);
+        assert_memory_equal(back, buf, 512);
+        assert_int_equal(run_buf(&g, BLK_READ, (1 << 20) - 512, buf, 512), 0);
+        assert_int_equal(run_buf(&g, BLK_READ, 1 << 20, buf, 512), -EINVAL);
+        rig_free(&g);
+    }
+}
+
 static struct blk_image *try_open(struct rig *g, const char *name, int fd, bool read_only,
                                   struct err *e)
 {
@@ -559,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_raw_tail_reads_as_zeros),
         cmocka_unit_test(test_raw_cancel_in_flight),
         cmocka_unit_test(test_raw_write_error_is_passed_on),
+        cmocka_unit_test(test_raw_when_file_shrinks_then_zeros_are_read_and_writes_still_land),
         cmocka_unit_test(test_raw_explains_why_it_cannot_open),
         cmocka_unit_test(test_raw_uses_a_descriptor_it_was_given),
         cmocka_unit_test(test_raw_idle_costs_no_wakeups),
