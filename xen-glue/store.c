@@ -65,10 +65,11 @@ static void timeoffset_write(void *opaque)
 
     snprintf(path, sizeof(path), "/local/domain/%u/vm", x->domid);
     char *vm = xen_store_read(x, path);
-    if (!vm) {
+    if (!vm || !*vm ||
+        (size_t)snprintf(path, sizeof(path), "%s/rtc/timeoffset", vm) >= sizeof(path)) {
+        free(vm);
         return;
     }
-    snprintf(path, sizeof(path), "%.80s/rtc/timeoffset", vm);
     char *old = xen_store_read(x, path);
     uint64_t sum = (uint64_t)(old ? strtoll(old, NULL, 10) : 0) + (uint64_t)delta;
     snprintf(text, sizeof(text), "%" PRId64, (int64_t)sum);

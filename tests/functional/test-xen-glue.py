@@ -416,6 +416,31 @@ def test_clock_offset_goes_to_xenstore(build):
         expect("counted", r.stat(S_TIMEOFFSET), 2)
 
 
+def test_clock_offset_with_odd_nodes_does_no_harm(build):
+    with Rig(build) as r:
+        g = r.g
+        change = lambda delta: g.request(type=7, read=0, size=8, data=delta % (1 << 64))
+        change(5)  # no vm node: nowhere to write to
+        expect("alive", g.inb(0x100), 0)
+        for odd in ("", "/vm/" + "x" * 4000, "/" * 200):
+            g.store("/local/domain/7/vm", odd)
+            change(5)
+            expect("alive", g.inb(0x100), 0)
+        r.do(TIMER, 0, 1)  # the loop has been around
+        until("a timer", lambda: g.irq(7) == 1)
+        expect("nothing written",
+               [f for f in os.listdir(g.dir + "/xenstore") if f.endswith("timeoffset")], [])
+        g.store("/local/domain/7/vm", "/vm/ab")
+        node = "/vm/ab/rtc/timeoffset"
+        for old, delta, new in (("frog", 7, "7"), ("", 8, "8"), ("12 monkeys", 1, "13"),
+                                ("9" * 4000, -1, str((1 << 63) - 2)),
+                                (str((1 << 63) - 1), 1, str(-1 << 63)),
+                                ("-5", -1 << 63, str((1 << 63) - 5))):
+            g.store(node, old)
+            change(delta)
+            until("%s + %d" % (old[:20], delta), lambda: g.store(node) == new)
+
+
 def test_running_is_written_and_errors_too(build):
     with Rig(build) as r:
         until("running", lambda: r.g.state == "running")
