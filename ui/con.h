@@ -55,7 +55,8 @@ struct con *con_new(void);
 void con_free(struct con *c);
 
 /* Device side. con_resize keeps nothing of the old picture; sizes 1..CON_MAX_*; false (and no
- * change) when out of range or memory. */
+ * change) when out of range or memory. con_damage comes after the rectangle is drawn: a viewer may
+ * copy it at once. */
 void con_set_screen(struct con *c, const struct con_screen_ops *ops, void *opaque);
 bool con_resize(struct con *c, unsigned width, unsigned height);
 void con_damage(struct con *c, unsigned x, unsigned y, unsigned w, unsigned h);

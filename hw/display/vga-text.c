@@ -125,34 +125,35 @@ static void draw_line(struct vga *v, const struct vga_frame *f, const struct vga
     vga_put_dots(v, f, s->y, f->dot_twice ? 2 * x : x, dots + s->pan, n, v->text_lut);
 }
 
-/* The lines from s to the end of its row, of the columns in sp. */
+/* Reports the lines from s, where a row began, up to line to: after they were drawn, since a viewer
+ * copies at once. */
 static void damage_row(struct vga *v, const struct vga_frame *f, const struct vga_scan *s,
-                       struct span sp)
+                       struct span sp, uint32_t to)
 {
     uint32_t width = f->dots * (f->dot_twice ? 2u : 1u);
-    uint32_t lines = (((f->max_scan - s->ra) & 31) + 1) << f->scan_twice;
-    uint32_t to = sp.to < f->columns ? sp.to : f->columns;
-    lines = lines < f->height - s->y ? lines : f->height - s->y;
-    con_damage(v->con, sp.from * width, s->y, (to - sp.from) * width, lines);
+    uint32_t last = sp.to < f->columns ? sp.to : f->columns;
+    if (sp.from < last) {
+        con_damage(v->con, sp.from * width, s->y, (last - sp.from) * width, to - s->y);
+    }
 }
 
 void vga_draw_text(struct vga *v, const struct vga_frame *f, bool full)
 {
     struct text_now now = text_now(v, f);
     struct span sp = { 0, 0 };
-    struct vga_scan s;
+    struct vga_scan s, top = { 0 };
     uint32_t row = 0;
     full |= update_font(v, 0, f->font[0]);
     full |= update_font(v, 1, f->font[1]);
     for (vga_scan_first(f, &s); s.y < f->height; vga_scan_next(f, &s)) {
         if (s.fresh) {
+            damage_row(v, f, &top, sp, s.y);
             sp = update_row(v, f, &now, &s, row++, full);
-            if (sp.from < sp.to) {
-                damage_row(v, f, &s, sp);
-            }
+            top = s;
         }
         if (sp.from < sp.to) {
             draw_line(v, f, &s, v->cells + (size_t)(row - 1) * VGA_MAX_COLUMNS, sp);
         }
     }
+    damage_row(v, f, &top, sp, f->height);
 }

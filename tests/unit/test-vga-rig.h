@@ -34,6 +34,7 @@ struct rig {
     int init_error;          /* what dev_init said; dev is NULL unless it is 0 */
     unsigned damaged;        /* rectangles since rig_look */
     unsigned x0, y0, x1, y1; /* their bounding box */
+    uint32_t *copy;          /* what a viewer has that copies each rectangle as it is reported */
 };
 
 static void rig_damage(void *opaque, unsigned x, unsigned y, unsigned w, unsigned h)
@@ -45,11 +46,20 @@ static void rig_damage(void *opaque, unsigned x, unsigned y, unsigned w, unsigne
     r->x1 = !r->damaged || x + w > r->x1 ? x + w : r->x1;
     r->y1 = !r->damaged || y + h > r->y1 ? y + h : r->y1;
     r->damaged++;
+    for (unsigned row = y; row < y + h; row++) {
+        size_t at = (size_t)row * r->con->width + x;
+        memcpy(r->copy + at, r->con->pixels + at, w * sizeof(uint32_t));
+    }
 }
 
 static void rig_resized(void *opaque)
 {
-    (void)opaque;
+    struct rig *r = opaque;
+    size_t bytes = (size_t)r->con->width * r->con->height * sizeof(uint32_t);
+    free(r->copy);
+    r->copy = malloc(bytes);
+    assert_non_null(r->copy);
+    memcpy(r->copy, r->con->pixels, bytes);
 }
 
 static inline void cfg_write(struct rig *r, unsigned reg, unsigned size, uint32_t val)
@@ -95,6 +105,7 @@ static inline struct rig *rig_with_rom(const struct dev_class *class, uint32_t m
     machine_leave(r->m);
     r->viewer = (struct con_viewer){ rig_damage, rig_resized, r, NULL };
     con_add_viewer(r->con, &r->viewer);
+    rig_resized(r);
     return r;
 }
 
@@ -107,6 +118,7 @@ static inline struct rig *rig_new(const struct dev_class *class, uint32_t mb, bo
 
 static inline void rig_free(struct rig *r)
 {
+    free(r->copy);
     con_del_viewer(r->con, &r->viewer);
     machine_free(r->m);
     con_free(r->con);
@@ -224,6 +236,8 @@ static inline void rig_look(struct rig *r, bool full)
     machine_enter(r->m);
     con_refresh(r->con, full);
     machine_leave(r->m);
+    assert_memory_equal(r->copy, r->con->pixels,
+                        (size_t)r->con->width * r->con->height * sizeof(uint32_t));
 }
 
 static inline uint32_t pixel(const struct rig *r, unsigned x, unsigned y)
