@@ -25,9 +25,11 @@ struct range {
     uint64_t first, last;
 };
 
-/* Sorted. PIC, PIT, speaker gate, RTC, debug port, ELCR, PM1a event block, PM timer. */
+/* Sorted. PIC, PIT, speaker gate, debug port, ELCR, PM1a event block, PM timer. The RTC's ports are
+ * not here: Xen keeps its registers 0 to 13 and forwards the RAM above them, where firmware looks
+ * for the boot order. */
 static const struct range xen_ports[] = {
-    { 0x20, 0x21 }, { 0x40, 0x43 },   { 0x61, 0x61 },     { 0x70, 0x71 },     { 0xa0, 0xa1 },
+    { 0x20, 0x21 }, { 0x40, 0x43 },   { 0x61, 0x61 },     { 0xa0, 0xa1 },
     { 0xe9, 0xe9 }, { 0x4d0, 0x4d1 }, { 0xb000, 0xb003 }, { 0xb008, 0xb00b },
 };
 /* Sorted. IOAPIC, HPET, local APIC. */
