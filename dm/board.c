@@ -3,9 +3,11 @@
  *
  *   slot   xenfv           pc
  *   00.0   i440FX          i440FX
- *   01.0   PIIX3           PIIX3         -> ISA: 8237 x 2, 8042, CMOS, port 92, floppy, UARTs,
- * speaker 01.1   piix3-ide       piix3-ide     -> ide.0, ide.1 01.3   PIIX4_PM        PIIX4_PM 02.0
- * xen-platform    first -device 03.0   first -device   ...
+ *   01.0   PIIX3           PIIX3          -> ISA: 8237s, 8042, CMOS, port 92, floppy, UARTs
+ *   01.1   piix3-ide       piix3-ide      -> ide.0, ide.1
+ *   01.3   PIIX4_PM        PIIX4_PM
+ *   02.0   xen-platform    first -device
+ *   03.0   first -device   ...
  *
  * Under Xen the hypervisor itself owns PIC, PIT, port 0x61, the RTC's clock, local and I/O APIC,
  * HPET, PM timer and PM1a event block: nothing is built there. Reference: docs/architecture.md.
@@ -261,9 +263,22 @@ static int debug_consoles(struct build *s)
     return 0;
 }
 
+/* A display named with -device takes the default one's place. */
+static bool names_display(const struct options *o)
+{
+    for (size_t i = 0; i < o->devices.n; i++) {
+        const struct dev_class *class = hw_find(keyval_get(o->devices.kv[i], "driver"));
+        if (class && dev_prop_find(class, "vgamem_mb")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int graphics(struct build *s)
 {
-    const char *vga = s->o->vga ? s->o->vga : s->o->nodefaults ? "none" : "std";
+    bool wanted = !s->o->nodefaults && !names_display(s->o);
+    const char *vga = s->o->vga ? s->o->vga : wanted ? "std" : "none";
     if (strcmp(vga, "none") == 0) {
         return 0;
     }
@@ -332,13 +347,6 @@ static int user_properties(struct build *s, struct device *d, struct keyval *kv)
     return 0;
 }
 
-static int unknown_device(const char *name, struct err *e)
-{
-    return device_known(name)
-               ? err_set(e, -ENOENT, "%s: known, but Keel does not have it yet", name)
-               : err_set(e, -ENOENT, "%s: unknown device (-device help lists them)", name);
-}
-
 static int user_device(struct build *s, struct keyval *kv)
 {
     const char *name = keyval_get(kv, "driver"), *id = keyval_get(kv, "id");
@@ -347,7 +355,7 @@ static int user_device(struct build *s, struct keyval *kv)
     }
     const struct dev_class *class = hw_find(name);
     if (!class) {
-        return unknown_device(name, s->e);
+        return device_missing(name, s->e);
     }
     if (!class->user_creatable) {
         return err_set(s->e, -EINVAL, "%s: part of the board, not for -device", name);
@@ -387,7 +395,7 @@ static int check_globals(struct build *s)
         char name[64];
         snprintf(name, sizeof(name), "%.*s", (int)strcspn(text, "."), text);
         if (!hw_find(name)) {
-            unknown_device(name, s->e);
+            device_missing(name, s->e);
             return err_prefix(s->e, "-global %s", text);
         }
     }
@@ -466,7 +474,7 @@ int board_device_help(const char *name, struct err *e)
     if (strcmp(name, "help") != 0 && strcmp(name, "?") != 0) {
         const struct dev_class *c = hw_find(name);
         if (!c) {
-            return unknown_device(name, e);
+            return device_missing(name, e);
         }
         print_class(c);
         return 0;

@@ -115,7 +115,7 @@ static void do_eject(struct hmp_call *c)
     struct err e;
     struct drive *d = find_drive(c);
     if (d) {
-        report(c, drive_eject(c->k, d, c->force, &e), &e);
+        report(c, drive_eject(d, c->force, &e), &e);
     }
 }
 

@@ -6,8 +6,10 @@
  */
 #include "dm/options.h"
 
+#include "dm/base/err.h"
 #include "dm/base/util.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -309,4 +311,11 @@ static int compare(const void *key, const void *entry)
 bool device_known(const char *name)
 {
     return bsearch(name, names, ARRAY_SIZE(names), sizeof(names[0]), compare) != NULL;
+}
+
+int device_missing(const char *name, struct err *e)
+{
+    return device_known(name)
+               ? err_set(e, -ENOENT, "%s: known, but Keel does not have it yet", name)
+               : err_set(e, -ENOENT, "%s: unknown device (-device help lists them)", name);
 }

@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "hw/registry.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -441,6 +442,8 @@ TAKER(take_device)
     if (strcmp(driver, "help") == 0 || strcmp(driver, "?") == 0 || keyval_get(kv, "help") ||
         keyval_get(kv, "?")) {
         o->action = ACT_DEVICE_HELP;
+    } else if (!hw_find(driver)) { /* here, so that the NIC is named before its -netdev */
+        return device_missing(driver, e);
     }
     return 0;
 }

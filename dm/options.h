@@ -96,5 +96,7 @@ struct keyval *opt_keyval(struct options *o, const char *text, const char *impli
 
 /* A device name that QEMU has, whether Keel has it or not. */
 bool device_known(const char *name);
+/* Says that Keel lacks the device, or that nobody has one of that name; returns -ENOENT. */
+int device_missing(const char *name, struct err *e);
 
 #endif

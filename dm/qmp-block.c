@@ -14,11 +14,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void tray_event(struct keel *k, const struct drive *d, bool open)
+/* Whoever moved it: the monitor, or the guest with a command of its own. */
+static void tray_moved(void *opaque, struct blk *b, bool open)
 {
-    monitor_event(
-        k, "DEVICE_TRAY_MOVED",
-        json_pack("{s:s, s:b, s:s}", "device", d->id, "tray-open", (int)open, "id", d->dev_id));
+    struct keel *k = opaque;
+    for (const struct drive *d = k->be.drives; d; d = d->next) {
+        if (d->blk == b) {
+            monitor_event(k, "DEVICE_TRAY_MOVED",
+                          json_pack("{s:s, s:b, s:s}", "device", d->id, "tray-open", (int)open,
+                                    "id", d->dev_id));
+        }
+    }
+}
+
+void drives_watch(struct keel *k)
+{
+    for (struct drive *d = k->be.drives; d; d = d->next) {
+        blk_on_tray(d->blk, tray_moved, k);
+    }
 }
 
 bool drive_removable(const struct drive *d)
@@ -26,16 +39,15 @@ bool drive_removable(const struct drive *d)
     return d->interface == DRIVE_FLOPPY || d->cdrom || d->open.read_only;
 }
 
-static void move_tray(struct keel *k, struct drive *d, bool open)
+static void move_tray(struct drive *d, bool open)
 {
-    if (d->interface != DRIVE_FLOPPY && blk_tray_open(d->blk) != open) {
+    if (d->interface != DRIVE_FLOPPY) {
         blk_set_tray(d->blk, open);
-        tray_event(k, d, open);
     }
 }
 
 /* Opens the tray of a drive whose medium shall leave, or asks the guest to. */
-static int open_tray(struct keel *k, struct drive *d, bool force, struct err *e)
+static int open_tray(struct drive *d, bool force, struct err *e)
 {
     if (!drive_removable(d)) {
         return err_set(e, -EINVAL, "Device '%s' is not removable", d->id);
@@ -52,13 +64,13 @@ static int open_tray(struct keel *k, struct drive *d, bool force, struct err *e)
                        "and try again",
                        d->id);
     }
-    move_tray(k, d, true);
+    move_tray(d, true);
     return 0;
 }
 
-int drive_eject(struct keel *k, struct drive *d, bool force, struct err *e)
+int drive_eject(struct drive *d, bool force, struct err *e)
 {
-    int ret = open_tray(k, d, force, e);
+    int ret = open_tray(d, force, e);
     if (ret == 0) {
         blk_set_image(d->blk, NULL);
     }
@@ -74,14 +86,14 @@ int drive_change(struct keel *k, struct drive *d, const char *filename, bool for
     if (!image) {
         return e->code;
     }
-    int ret = open_tray(k, d, force, e);
+    int ret = open_tray(d, force, e);
     if (ret < 0) {
         image->ops->close(image);
         return ret;
     }
     blk_set_image(d->blk, NULL);
     blk_set_image(d->blk, image);
-    move_tray(k, d, false);
+    move_tray(d, false);
     return 0;
 }
 
@@ -105,7 +117,7 @@ static struct drive *which(struct qmp_call *c)
 static json_t *do_eject(struct qmp_call *c)
 {
     struct drive *d = which(c);
-    if (!d || drive_eject(c->k, d, qmp_bool(c, "force", false), &c->err) < 0) {
+    if (!d || drive_eject(d, qmp_bool(c, "force", false), &c->err) < 0) {
         return NULL;
     }
     return qmp_ok();

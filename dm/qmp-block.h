@@ -9,10 +9,13 @@ struct drive;
 struct err;
 struct keel;
 
+/* DEVICE_TRAY_MOVED from here on, whoever moves a tray. */
+void drives_watch(struct keel *k);
+
 bool drive_removable(const struct drive *d);
 /* 0, or -EBUSY when the guest locked the tray and force is false (it is told that somebody would
  * like the medium), -EINVAL when the medium cannot leave. */
-int drive_eject(struct keel *k, struct drive *d, bool force, struct err *e);
+int drive_eject(struct drive *d, bool force, struct err *e);
 /* Opens filename first: when that fails nothing has changed. */
 int drive_change(struct keel *k, struct drive *d, const char *filename, bool force, struct err *e);
 

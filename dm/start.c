@@ -14,6 +14,7 @@
 #include "dm/base/util.h"
 #include "dm/board.h"
 #include "dm/monitor.h"
+#include "dm/qmp-block.h"
 #include "dm/record.h"
 #include "hw/test/debug-exit.h"
 #include "ioreq/flat.h"
@@ -174,6 +175,7 @@ static int open_monitors(struct keel *k, struct err *e)
     for (size_t i = 0; ret == 0 && i < k->o.qmps.n; i++) {
         ret = add_mon_spec(k, "qmp", k->o.qmps.kv[i]->text, true, e);
     }
+    drives_watch(k);
     return ret;
 }
 

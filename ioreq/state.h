@@ -43,15 +43,17 @@ struct state_field {
     uint32_t stride; /* STATE_SUB: bytes from one struct to the next */
 };
 
+/* clang-format off */
 #define STATE_KIND_OF(member)                                                                      \
-    _Generic((member), _Bool                                                                       \
-             : STATE_BOOL, uint8_t                                                                 \
-             : STATE_U8, uint16_t                                                                  \
-             : STATE_U16, uint32_t                                                                 \
-             : STATE_U32, uint64_t                                                                 \
-             : STATE_U64, int32_t                                                                  \
-             : STATE_I32, int64_t                                                                  \
-             : STATE_I64)
+    _Generic((member),                                                                             \
+        _Bool: STATE_BOOL,                                                                         \
+        uint8_t: STATE_U8,                                                                         \
+        uint16_t: STATE_U16,                                                                       \
+        uint32_t: STATE_U32,                                                                       \
+        uint64_t: STATE_U64,                                                                       \
+        int32_t: STATE_I32,                                                                        \
+        int64_t: STATE_I64)
+/* clang-format on */
 #define STATE_MEMBER(type, member) (((type *)0)->member)
 
 /* One scalar of any kind above; the kind follows the member's type. */
