@@ -2,7 +2,7 @@
 """tests/run.py [--suite NAME]... [--build DIR] [--keep-going] - build Keel and run its tests.
 
 Suites, in this order (all by default):
-  style       include order, clang-format, file heads
+  style       include order, clang-format, file heads, tests that documents name
   unit        tests/unit, tests/fake-xen: cmocka programs
   functional  tests/functional: the real programs, driven from outside
   traces      every tests/traces/*.ktr replays without a difference
@@ -83,6 +83,8 @@ def build(where, *options, env=None):
 def style(build_dir):
     rc, out = run(['tools/check-includes'])
     count.take(rc == 0, 'style: include order', out)
+    rc, out = run(['tools/check-docs'])
+    count.take(rc == 0, 'style: documents name tests that exist', out)
     files = subprocess.run(['git', 'ls-files', '*.c', '*.h'], cwd=TOP, capture_output=True,
                            text=True, check=True).stdout.split()
     rc, out = run(['clang-format', '--dry-run', '--Werror', *files])
