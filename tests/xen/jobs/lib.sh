@@ -42,6 +42,13 @@ dm_pid() { xenstore-read "/local/domain/$(domid "$1")/image/device-model-pid"; }
 dm_log() { echo "/var/log/xen/qemu-dm-$1.log"; }
 # ask NAME SECONDS TEXT REGEX: types a line on the guest's serial port, waits for an answer
 ask() { ttyio "$(tty_of "$1")" "$2" "$3" "$4"; }
+# answers NAME SECONDS WORD: asks again and again, since a guest that is waking up clears its UART
+answers() {
+  local i
+  for i in $(seq $(($2 / 5))); do ask "$1" 5 "ping $3
+" "PONG $3" && return 0; done
+  return 1
+}
 # waitfor FILE REGEX SECONDS
 waitfor() { local i; for i in $(seq $(($3 * 5))); do grep -qaE "$2" "$1" 2>/dev/null && return 0; usleep 200000; done; return 1; }
 # gone NAME SECONDS: the domain has been destroyed

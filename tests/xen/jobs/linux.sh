@@ -34,7 +34,7 @@ check "xl create starts the device model" xl create /tmp/lin.cfg
 domid lin > /dev/null || { cat "$(dm_log lin)"; done_testing; }
 check "SeaBIOS, GRUB and Linux reach user space from the IDE disk" say 240 "" "GUEST LINUX UP"
 note "up"
-check "the serial port answers" say 20 "ping one" "PONG one"
+check "the serial port answers" answers lin 60 one
 check "the guest reads the disk's bytes" say 60 "sum 32" "SUM $(md5)"
 check "the guest writes and flushes" say 60 "write k" "WROTE k"
 check "what it flushed is in the image" scratch_is k
@@ -51,22 +51,22 @@ check "xl vcpu-set 2" xl vcpu-set --ignore-host lin 2
 check "the guest has two processors" say 60 "online" "CPUS 2"
 check "xl pause" xl pause lin
 check "xl unpause" xl unpause lin
-check "the guest runs on" say 20 "ping two" "PONG two"
+check "the guest runs on" answers lin 60 two
 note "save"
 check "xl save" xl save lin /tmp/lin.save
 check "the domain is gone after save" gone lin 10
 check "xl restore" xl restore /tmp/lin.save
-check "the restored guest answers" say 40 "ping three" "PONG three"
+check "the restored guest answers" answers lin 60 three
 check "the restored guest reads its disk" say 60 "sum 32" "SUM $(md5)"
 check "the restored screen is the same" screen $OUT/linux-restored.ppm
 check "it still has the splash" screen_has_splash $OUT/linux-restored.ppm
 note "migrate"
 check "xl migrate localhost" xl migrate lin localhost
-check "the migrated guest answers" say 40 "ping four" "PONG four"
+check "the migrated guest answers" answers lin 60 four
 check "the migrated guest writes" say 60 "write m" "WROTE m"
 check "and its write is in the image" scratch_is m
 check "xl save -c" xl save -c lin /tmp/lin2.save
-check "the guest runs on after save -c" say 40 "ping five" "PONG five"
+check "the guest runs on after save -c" answers lin 60 five
 check "the guest powers itself off" say 30 "off" "GUEST OFF"
 note "off"
 usleep 500000; xl destroy lin 2>/dev/null
