@@ -187,8 +187,12 @@ static uint8_t packed_bpp(const struct vga *v)
 static void frame(const struct vga *v, struct vga_frame *f)
 {
     const uint8_t *cr = v->cr;
-    vga_frame_legacy(v, f);
-    if (f->kind == VGA_BLANK || !(v->sr[0x07] & SR7_EXTENDED)) {
+    bool extended = v->sr[0x07] & SR7_EXTENDED;
+    /* QUIRK: SeaBIOS's VGA BIOS sets its extended modes up with the screen off bit set. */
+    if (extended || !vga_screen_off(v)) {
+        vga_frame_legacy(v, f);
+    }
+    if (f->kind == VGA_BLANK || !extended) {
         return;
     }
     f->bpp = packed_bpp(v);

@@ -109,10 +109,15 @@ static void planar_frame(const struct vga *v, struct vga_frame *f)
     f->pan = f->shift & 2 ? v->ar[0x13] & 6u : v->ar[0x13] & 7u;
 }
 
-/* Nothing is shown before the CRTC runs and while the palette or the sequencer blank the screen. */
+/* Nothing is shown before the CRTC runs and while the palette is with the processor. */
 static bool blank(const struct vga *v)
 {
-    return !(v->ar_index & 0x20) || (v->sr[1] & 0x20) || !(v->cr[0x17] & 0x80);
+    return !(v->ar_index & 0x20) || !(v->cr[0x17] & 0x80);
+}
+
+bool vga_screen_off(const struct vga *v)
+{
+    return v->sr[1] & 0x20;
 }
 
 void vga_frame_legacy(const struct vga *v, struct vga_frame *f)

@@ -219,7 +219,9 @@ void vga_edid(uint8_t edid[128], uint64_t vram_bytes);
 
 /* vga-draw.c and vga-text.c: the picture. */
 extern const struct con_screen_ops vga_screen_ops;
-/* What plain VGA shows. */
+/* The sequencer blanks the screen. */
+bool vga_screen_off(const struct vga *v);
+/* What plain VGA shows, were the screen not off. */
 void vga_frame_legacy(const struct vga *v, struct vga_frame *f);
 void vga_no_overlay_moved(struct vga *v, uint32_t *from, uint32_t *to);
 void vga_no_overlay(const struct vga *v, uint32_t y, uint32_t *row, uint32_t width);

@@ -184,10 +184,10 @@ static const struct region_ops mmio_ops = { mmio_read, mmio_write, 2, mmio_names
 
 static void std_frame(const struct vga *v, struct vga_frame *f)
 {
-    if (!vbe_enabled(v)) {
-        vga_frame_legacy(v, f);
-    } else if (v->ar_index & 0x20) {
+    if (vbe_enabled(v) && v->ar_index & 0x20) {
         vbe_frame(v, f);
+    } else if (!vbe_enabled(v) && !vga_screen_off(v)) {
+        vga_frame_legacy(v, f);
     }
 }
 

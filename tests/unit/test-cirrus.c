@@ -295,6 +295,20 @@ static void test_interlace_shows_both_fields(void **state)
     assert_int_equal(r->con->height, 960);
 }
 
+/* As vgabios-cirrus leaves it; in the modes of plain VGA the bit does blank the screen. */
+static void test_packed_pixels_show_with_the_screen_off_bit(void **state)
+{
+    struct rig *r = *state;
+    packed(r, 0x19, 0xc5, 640 * 4);
+    set(r, 0x3c4, 1, 0x21);
+    mem_write(r, BAR0, 4, 0x00abcdef);
+    rig_look(r, true);
+    assert_int_equal(pixel(r, 0, 0), 0xabcdef);
+    set(r, 0x3c4, 7, 0);
+    rig_look(r, true);
+    assert_int_equal(pixel(r, 0, 0), 0);
+}
+
 static void test_unknown_depth_is_blank(void **state)
 {
     struct rig *r = *state;
@@ -485,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_linear_frame_buffer_is_lent_only_while_plain),
         T(test_packed_pixels_of_every_depth),
         T(test_interlace_shows_both_fields),
+        T(test_packed_pixels_show_with_the_screen_off_bit),
         T(test_unknown_depth_is_blank),
         T(test_start_and_pitch_beyond_memory_wrap),
         T(test_only_changed_lines_are_drawn),

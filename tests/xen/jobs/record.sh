@@ -17,7 +17,7 @@ boot="d"
 vga="stdvga"
 C
 check "CD boots" ask cd-boot 60 "" "BOOTSECT READ"
-check "echo" ask cd-boot 10 "hello, serial port" "serial port"
+check "echo" ask cd-boot 20 "hi" "hi"
 ask cd-boot 10 q OFF; end cd-boot
 start cirrus-blt <<C
 disk=['$G/cirrus.raw,raw,hda,rw']
