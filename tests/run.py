@@ -17,10 +17,12 @@ import glob
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUITES = ['style', 'unit', 'functional', 'traces', 'sanitize', 'fuzz', 'xen']
@@ -118,12 +120,42 @@ def functional(build_dir, label='functional', env=None):
             count.take(False, '%s: %s ended with status %d after %d tests' % (label, name, rc, n), out)
 
 
+def pixels(path):
+    """Size and RGB bytes of a PNG with 8 bits a channel and no interlace, as screenshots are."""
+    data = open(path, 'rb').read()
+    at, idat = 8, b''
+    while at < len(data):
+        n, kind = struct.unpack('>I4s', data[at:at + 8])
+        body = data[at + 8:at + 8 + n]
+        if kind == b'IHDR':
+            w, h, depth, colour = struct.unpack('>IIBB', body[:10])
+        idat += body if kind == b'IDAT' else b''
+        at += 12 + n
+    assert depth == 8 and colour in (2, 6), path
+    bpp = 3 if colour == 2 else 4
+    raw, rows, prev = zlib.decompress(idat), b'', bytes(w * bpp)
+    for y in range(h):
+        kind, row = raw[y * (w * bpp + 1)], bytearray(raw[y * (w * bpp + 1) + 1:(y + 1) * (w * bpp + 1)])
+        for i in range(len(row) if kind else 0):
+            a, b, c = row[i - bpp] if i >= bpp else 0, prev[i], prev[i - bpp] if i >= bpp else 0
+            p = a + b - c
+            paeth = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
+            row[i] = (row[i] + (0, a, b, (a + b) // 2, paeth)[kind]) & 255
+        prev = bytes(row)
+        rows += prev if bpp == 3 else b''.join(prev[i:i + 3] for i in range(0, len(prev), 4))
+    return w, h, rows
+
+
 def traces(build_dir):
+    """Each fixture replays without a difference in under 5 s and leaves the picture beside it."""
     for path in sorted(glob.glob(TOP + '/tests/traces/*.ktr')):
+        name, shot = os.path.basename(path), build_dir + '/replayed.png'
         t = time.time()
-        rc, out = run([build_dir + '/tools/keel-trace', 'replay', path], timeout=60)
+        rc, out = run([build_dir + '/tools/keel-trace', 'replay', path, '--png', shot], timeout=60)
         took = time.time() - t
-        count.take(rc == 0, 'traces: %s replays (%.1f s)' % (os.path.basename(path), took), out)
+        count.take(rc == 0 and took < 5, 'traces: %s replays (%.1f s)' % (name, took), out)
+        same = rc == 0 and pixels(shot) == pixels(path[:-4] + '.png')
+        count.take(same, 'traces: %s leaves the picture it should' % name)
 
 
 SAN = {'ASAN_OPTIONS': 'abort_on_error=0:detect_leaks=1', 'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'}

@@ -16,7 +16,7 @@ done | grep -v pclmul | awk '!seen[$0]++' | while read -r ko; do
 done
 gcc -Os -static -nostdlib -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
   -Wl,--build-id=none -s -o "$t/i/init" "$here/early.c"
-(cd "$t/i" && find . | LC_ALL=C sort | cpio --quiet -o -H newc | xz -9e --check=crc32) > "$r/boot/initrd"
+(cd "$t/i" && find . | LC_ALL=C sort | cpio --quiet -o -H newc | xz --check=crc32 --lzma2=preset=9e,dict=1MiB) > "$r/boot/initrd"
 cp "/boot/vmlinuz-$kver" "$r/boot/vmlinuz"
 
 # root file system; the CD-ROM driver is here because only some tests have a drive
