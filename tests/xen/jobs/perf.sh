@@ -1,7 +1,7 @@
 # Measured inside guests and with xl, Keel beside the stock device model in the same dom0, paired
 # run by run. One line a sample: "sample WHO WHAT VALUE".
 . /share/lib.sh
-keel=$DM; runs=${RUNS:-3}
+keel=$DM; runs=${RUNS:-2}
 mhz() { awk '/cpu MHz/ { print int($4); exit }' /proc/cpuinfo; }
 sample() { echo "sample $1 $2 $3"; }
 guest() { # NAME WHO [config line]: a small guest with that device model
@@ -10,7 +10,7 @@ guest() { # NAME WHO [config line]: a small guest with that device model
 serial=\"pty\"
 $3"
 }
-tsc() { ask "$1" 60 "$2" "[0-9A-F]{8} tsc" | grep -oaE "[0-9A-Fa-f]{8} tsc" | tail -1 | cut -d' ' -f1; }
+tsc() { ask "$1" 60 "$2" "[0-9a-f]{8} tsc" | grep -oaE "[0-9a-f]{8} tsc" | tail -1 | cut -d' ' -f1; }
 boot() { # NAME WHO WHAT CONFIG: xl create to the boot sector's first words, seconds
   guest "$1" "$2" "$4"; local a b c
   a=$(now); xl create "/tmp/$1.cfg" > /dev/null || return 1; b=$(now)
