@@ -56,9 +56,9 @@ static void test_screen_when_lines_begin_beyond_memory_then_they_wrap(void **sta
     static const struct legacy_mode *const modes[] = { &mode_13, &mode_12, &mode_0d, &mode_04 };
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(classes) * ARRAY_SIZE(modes); i++) {
-        struct rig *r = rig_new(classes[i & 1], 4, false);
+        struct rig *r = rig_new(classes[i & 1], classes[i & 1] == &vga_class ? 1 : 4, false);
         r->con->looking = 1;
-        fill_memory(r, 4 << 20, 0xff);
+        fill_memory(r, classes[i & 1] == &vga_class ? 1 << 20 : 4 << 20, 0xff);
         mode_set(r, modes[i >> 1]);
         dac_fill(r);
         set(r, 0x3d4, 0x11, 0); /* unlocked */
@@ -328,6 +328,35 @@ static void test_viewer_when_its_clipboard_lies_then_only_it_is_dropped(void **s
     bed_free(&b);
 }
 
+/* What LibVNCServer would take but no viewer of a guest needs: chat, scaling, input locks. */
+static void test_viewer_when_it_sends_what_nobody_needs_then_it_is_dropped(void **state)
+{
+    static const uint8_t unneeded[][12] = {
+        { 11, 0, 0, 0, 0, 0, 0, 4, 'a', 'b', 'c', 'd' },
+        { 11, 0, 0, 0, 0xff, 0xff, 0xff, 0xff },
+        { 8, 2 },
+        { 15, 2 },
+        { 9, 1 },
+        { 10, 1 },
+        { 7, 2 },
+        { 255, 1 },
+    };
+    struct bed b = bed_new();
+    int good = join(&b);
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(unneeded); i++) {
+        uint8_t rest[256];
+        int fd = join(&b);
+        give(fd, unneeded[i], sizeof(unneeded[i]));
+        while (take(&b, fd, rest, 1)) {
+        }
+        close(fd);
+        check_served(&b, good);
+    }
+    close(good);
+    bed_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_viewer_when_it_never_reads_then_memory_is_bounded),
         cmocka_unit_test(test_viewer_when_it_leaves_in_the_handshake_then_nothing_stays),
         cmocka_unit_test(test_viewer_when_its_clipboard_lies_then_only_it_is_dropped),
+        cmocka_unit_test(test_viewer_when_it_sends_what_nobody_needs_then_it_is_dropped),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests_name("hostile-display", tests, NULL, NULL);

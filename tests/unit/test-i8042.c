@@ -647,6 +647,34 @@ static void test_i8042_hostile_state_never_leaves_its_bounds(void **state)
     bed_free(c);
 }
 
+static void ignore_wake(void *opaque)
+{
+    (void)opaque;
+}
+
+/* A full queue takes a whole event or none of it, and a reply ends at its most. */
+static void test_ps2_queue_when_full_then_nothing_is_overwritten(void **state)
+{
+    struct ps2_port p = { .wake = ignore_wake };
+    uint8_t bytes[3] = { 1, 2, 3 }, byte;
+    unsigned taken = 0, got = 0;
+    bool event;
+    (void)state;
+    for (unsigned i = 0; i < 300; i++) {
+        taken += ps2_event(&p, bytes, 3);
+    }
+    assert_int_equal(taken, PS2_EVENTS / 3);
+    for (unsigned i = 0; i < 300; i++) {
+        ps2_reply(&p, 0x80);
+    }
+    assert_int_equal(ps2_check(&p), 0);
+    while (ps2_fetch(&p, true, &byte, &event)) {
+        assert_int_equal(byte, got < PS2_REPLIES ? 0x80 : bytes[(got - PS2_REPLIES) % 3]);
+        got++;
+    }
+    assert_int_equal(got, PS2_REPLIES + taken * 3);
+}
+
 static void test_ps2_check_refuses_impossible_queues(void **state)
 {
     struct ps2_port p = { .event_len = PS2_EVENTS, .reply_len = PS2_REPLIES };
@@ -702,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_mouse_scaling_doubles_large_counts),
         cmocka_unit_test(test_i8042_state_travels_in_the_middle_of_everything),
         cmocka_unit_test(test_i8042_hostile_state_never_leaves_its_bounds),
+        cmocka_unit_test(test_ps2_queue_when_full_then_nothing_is_overwritten),
         cmocka_unit_test(test_ps2_check_refuses_impossible_queues),
         cmocka_unit_test(test_i8042_every_command_byte_is_harmless),
     };
