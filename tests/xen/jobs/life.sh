@@ -28,6 +28,7 @@ vnc=0"
 sed -i "s#^disk.*#disk=['$G/disk.raw,raw,hda,rw','$G/cd.iso,raw,hdc,cdrom']#" /tmp/restr.cfg
 check "create with dm_restrict" xl create /tmp/restr.cfg
 check "runs as nobody" grep -q '^Uid:.*65534' "/proc/$(dm_pid restr)/status"
+check "may write to the whole disk, and no further" grep -qE "^Max file size +$(stat -c %s $G/disk.raw) " "/proc/$(dm_pid restr)/limits"
 check "in an empty root directory" test -z "$(ls -A /proc/$(dm_pid restr)/root/)"
 check "boots" ask restr 60 "" "BOOTSECT READ OK"
 check "cd-insert into a restricted device model" xl cd-insert restr hdc $G/cd2.iso

@@ -14,7 +14,7 @@ C
   echo "sample $who linux-boot-s $(echo "$(now)-$a" | bc)"
   for i in 1 2 3; do
     t=$(ask d$who 200 "time 128
-" "TIME [0-9.]+ [0-9.]+" | grep -aoE "TIME [0-9.]+ [0-9.]+" | tail -1)
+" "TIME [0-9.]+ [0-9.]+ s" | grep -aoE "TIME [0-9.]+ [0-9.]+" | tail -1)
     set -- $t; echo "sample $who dma-read-8MiB-s $(echo "$3-$2" | bc)"
   done
   xl destroy d$who

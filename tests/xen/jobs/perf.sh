@@ -1,7 +1,7 @@
 # Measured inside guests and with xl, Keel beside the stock device model in the same dom0, paired
 # run by run. One line a sample: "sample WHO WHAT VALUE".
 . /share/lib.sh
-keel=$DM; runs=${RUNS:-2}
+keel=$DM; runs=${RUNS:-3}
 mhz() { awk '/cpu MHz/ { print int($4); exit }' /proc/cpuinfo; }
 sample() { echo "sample $1 $2 $3"; }
 guest() { # NAME WHO [config line]: a small guest with that device model
