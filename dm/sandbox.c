@@ -3,7 +3,8 @@
  *
  * Everything is open by then: images, sockets, Xen. The user is looked up before the root changes,
  * the groups go before the user, and it is checked that the way back is shut. What Xen's handles
- * may still reach is xen_restrict's part and comes right before.
+ * may still reach is xen_restrict's part and comes right before. That no program may give
+ * privileges back is a property of each thread, so keel_start asks for it before it makes any.
  *
  * With dm_restrict libxl also limits files to 256 KiB, meant for logs. The kernel holds that limit
  * against every write past it, inside an image that has been longer all along as well, so the guest
@@ -20,7 +21,6 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -117,11 +117,5 @@ int sandbox_enter(const struct options *o, const struct backends *be, struct err
     if (ret == 0) {
         ret = change_root(o->chroot, e);
     }
-    if (ret == 0) {
-        ret = become(&id, e);
-    }
-    if (ret == 0 && (o->runas || o->chroot)) {
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    }
-    return ret;
+    return ret == 0 ? become(&id, e) : ret;
 }

@@ -543,10 +543,23 @@ def restrict_guest(build, g, name, fds=None, pass_fds=()):
     return k, Qmp(early)
 
 
+def threads(k):
+    """Paths of the status files of all of them; the ring thread is one."""
+    top = "/proc/%d/task" % k.model.proc.pid
+    return ["%s/%s/status" % (top, t) for t in os.listdir(top)]
+
+
+def no_new_privs(path):
+    with open(path) as f:
+        return [line.split()[1] for line in f if line.startswith("NoNewPrivs:")][0]
+
+
 def check_restricted(k, g):
     with open("/proc/%d/status" % k.model.proc.pid) as f:
         uid = [line.split()[1:] for line in f if line.startswith("Uid:")][0]
     expect("uids", uid, [str(pwd.getpwnam("nobody").pw_uid)] * 4)
+    expect("privileges stay gone", {t: no_new_privs(t) for t in threads(k)},
+           {t: "1" for t in threads(k)})
     expect("root", os.readlink("/proc/%d/root" % k.model.proc.pid), g.dir + "/qemu-root")
     expect("restricted", "restrict 7" in g.calls(), True)
     expect("not in xenstore", g.state, None)
