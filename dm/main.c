@@ -71,10 +71,12 @@ static int go_background(struct err *e)
     return ends[1];
 }
 
-static void leave_terminal(int ready_fd)
+/* With -D standard error is the log already. */
+static void leave_terminal(int ready_fd, bool has_log)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; null >= 0 && fd < 3; fd++) {
+    int end = has_log ? STDERR_FILENO : STDERR_FILENO + 1;
+    for (int fd = STDIN_FILENO; null >= 0 && fd < end; fd++) {
         dup2(null, fd);
     }
     if (write(ready_fd, "", 1) == 1) {
@@ -109,7 +111,7 @@ static int run(struct keel *k, struct err *e)
         return 1;
     }
     if (ready >= 0) {
-        leave_terminal(ready);
+        leave_terminal(ready, k->o.log_file != NULL);
     }
     keel_run(k);
     keel_fini(k);

@@ -259,6 +259,17 @@ def test_cli_when_daemonized_then_start_errors_still_reach_the_caller(bed):
     raise Failure("the daemon stays")
 
 
+def test_cli_when_daemonized_then_the_log_file_stays(bed):
+    p = bed.machine("-daemonize", "-pidfile", bed.path("pid"), "-D", bed.path("log"))
+    expect("exit", p.wait(), 0)
+    q = p.qmp()
+    with open(bed.path("pid")) as f:
+        pid = int(f.read())
+    expect("log", os.readlink("/proc/%d/fd/2" % pid), bed.path("log"))
+    expect("output", os.readlink("/proc/%d/fd/1" % pid), "/dev/null")
+    q.cmd("quit")
+
+
 def test_cli_when_signalled_then_it_ends_cleanly(bed):
     for sig in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         p = bed.machine()
