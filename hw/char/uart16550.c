@@ -340,8 +340,8 @@ static uint64_t uart_read(struct device *d, uint64_t off, unsigned size)
 
 static void uart_write_divisor(struct uart *s, unsigned reg, uint8_t val)
 {
-    s->divisor = reg == RBR ? (uint16_t)((s->divisor & 0xff00) | val)
-                            : (uint16_t)((s->divisor & 0x00ff) | val << 8);
+    unsigned shift = reg == RBR ? 0 : 8;
+    s->divisor = (uint16_t)((s->divisor & ~(0xffu << shift)) | (unsigned)val << shift);
     uart_tell_line(s);
 }
 

@@ -41,7 +41,10 @@ static uint8_t compare(const struct vga *v)
 static uint8_t planes_read(struct vga *v, uint32_t a, unsigned plane)
 {
     v->latch = load_le32(cell(v, a));
-    return v->gr[5] & 0x08 ? compare(v) : (uint8_t)(v->latch >> (8 * (plane & 3)));
+    if (v->gr[5] & 0x08) {
+        return compare(v);
+    }
+    return (uint8_t)(v->latch >> (8 * (plane & 3)));
 }
 
 static uint8_t rotated(const struct vga *v, uint8_t val)
