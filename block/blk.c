@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct blk {
     struct ev_loop *loop;

@@ -5,12 +5,10 @@
 #include "dm/base/util.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define POOL_STACK_BYTES (128u << 10) /* a system call and a few small frames */
 

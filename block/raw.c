@@ -23,7 +23,6 @@
 #include "dm/base/log.h"
 #include "dm/base/util.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libaio.h>

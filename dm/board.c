@@ -17,7 +17,6 @@
 #include "dm/backends.h"
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
-#include "dm/base/util.h"
 #include "dm/board-cmos.h"
 #include "dm/keyval.h"
 #include "dm/options.h"

@@ -3,15 +3,12 @@
 #include "dm/qmp-block.h"
 
 #include "dm/base/util.h"
-#include "dm/fdset.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
 #include "dm/qmp.h"
 #include "ui/vnc.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Whoever moved it: the monitor, or the guest with a command of its own. */

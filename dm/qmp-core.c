@@ -8,8 +8,6 @@
 #include "dm/monitor.h"
 #include "xen-glue/xen.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -4,11 +4,9 @@
 
 #include "dm/base/chr.h"
 #include "dm/base/util.h"
-#include "dm/board.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
 #include "hw/pci/pci.h"
-#include "hw/registry.h"
 #include "ui/vnc.h"
 
 #include <stdio.h>

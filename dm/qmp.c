@@ -8,7 +8,6 @@
  */
 #include "dm/qmp.h"
 
-#include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
 

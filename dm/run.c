@@ -12,15 +12,11 @@
 #include "dm/keel.h"
 
 #include "dm/base/err.h"
-#include "dm/base/log.h"
-#include "dm/base/util.h"
 #include "dm/monitor.h"
-#include "dm/record.h"
 #include "dm/record.h"
 #include "hw/acpi/piix4-pm.h"
 
 #include <errno.h>
-#include <string.h>
 
 const char *run_state_name(enum run_state s)
 {

@@ -8,7 +8,6 @@
 #include "dm/keel.h"
 
 #include "dm/base/err.h"
-#include "dm/base/util.h"
 #include "dm/fdset.h"
 
 #include <errno.h>

@@ -10,8 +10,6 @@
 
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
-#include "dm/base/log.h"
-#include "dm/base/util.h"
 #include "dm/board.h"
 #include "dm/monitor.h"
 #include "dm/qmp-block.h"
@@ -25,7 +23,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>

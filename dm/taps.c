@@ -20,7 +20,6 @@
 #include "hw/acpi/piix4-pm.h"
 #include "ui/con.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,8 +8,6 @@
  */
 #include "ioreq/trace-int.h"
 
-#include "dm/base/bytes.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

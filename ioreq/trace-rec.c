@@ -8,8 +8,6 @@
  */
 #include "ioreq/trace-int.h"
 
-#include "dm/base/bytes.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -16,7 +16,6 @@
 #include "xen-glue/xen-int.h"
 
 #include "dm/base/err.h"
-#include "dm/base/util.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -9,8 +9,6 @@
  */
 #include "xen-glue/ring.h"
 
-#include "dm/base/util.h"
-
 #include <stddef.h>
 
 enum {

@@ -13,9 +13,6 @@
 
 #include "dm/base/bytes.h"
 
-#include <errno.h>
-#include <string.h>
-
 enum {
     FOR_HD = 1,
     FOR_CD = 2,

@@ -18,7 +18,6 @@
 #include "dm/base/bytes.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     BM_REG_CMD = 0,

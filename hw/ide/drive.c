@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { ANY_UNIT = 0xffffffff };
 

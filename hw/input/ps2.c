@@ -3,7 +3,6 @@
 #include "hw/input/ps2.h"
 
 #include <errno.h>
-#include <string.h>
 
 void ps2_clear(struct ps2_port *p)
 {
