@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/base/err.c - errors that explain themselves; see err.h. */
 #include "dm/base/err.h"
+#include "dm/base/util.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-/* One sentence, one line: a name that came from a guest or a file may hold anything. */
-static void flatten(char *s)
-{
-    for (; *s; s++) {
-        if ((unsigned char)*s < 0x20 || *s == 0x7f) {
-            *s = '?';
-        }
-    }
-}
 
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
@@ -25,7 +16,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     va_end(ap);
-    flatten(e->msg);
+    make_printable(e->msg);
     e->code = code;
     return code;
 }
@@ -44,6 +35,6 @@ int err_prefix(struct err *e, const char *fmt, ...)
     if (n >= 0 && (size_t)n < sizeof(e->msg)) {
         snprintf(e->msg + n, sizeof(e->msg) - (size_t)n, ": %s", old);
     }
-    flatten(e->msg);
+    make_printable(e->msg);
     return e->code;
 }

@@ -4,11 +4,12 @@
  * Leaves out time stamps: whoever collects standard error (libxl, systemd) has its own.
  */
 #include "dm/base/log.h"
+
+#include "dm/base/ev.h"
 #include "dm/base/util.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BURST 10
@@ -21,26 +22,18 @@ void log_set_level(enum log_level level)
     __atomic_store_n(&max_level, (int)level, __ATOMIC_RELAXED);
 }
 
-/* A guest may have chosen the text: no control character reaches a terminal. */
-static void defuse(char *s)
+__attribute__((format(printf, 2, 0))) static void emit(const char *part, const char *fmt,
+                                                       va_list ap, uint64_t dropped)
 {
-    for (; *s; s++) {
-        if ((unsigned char)*s < 0x20 || *s == 0x7f) {
-            *s = '?';
-        }
-    }
-}
-
-static void emit(const char *part, const char *text, uint64_t dropped)
-{
-    char line[1024];
+    char text[900], line[1024];
+    vsnprintf(text, sizeof(text), fmt, ap);
     int n = snprintf(line, sizeof(line) - 64, "%s: %s", part, text);
     size_t len = (size_t)min_u64((uint64_t)n, sizeof(line) - 65);
     if (dropped) {
         len += (size_t)snprintf(line + len, 48, " (%llu similar lines dropped)",
                                 (unsigned long long)dropped);
     }
-    defuse(line);
+    make_printable(line);
     line[len++] = '\n';
     /* One write, so that lines of several threads do not mix. Nobody to tell when it fails. */
     if (write(STDERR_FILENO, line, len) < 0) {
@@ -58,24 +51,15 @@ void log_msg(enum log_level level, const char *part, const char *fmt, ...)
     if (!wanted(level)) {
         return;
     }
-    char text[900];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    emit(part, fmt, ap, 0);
     va_end(ap);
-    emit(part, text, 0);
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
 static void refill(struct log_limit *l)
 {
-    int64_t now = now_ns();
+    int64_t now = ev_now_ns();
     if (!l->used) {
         l->used = true;
         l->tokens = BURST;
@@ -105,11 +89,9 @@ void log_limited(struct log_limit *l, const char *part, const char *fmt, ...)
     if (!wanted(LOG_WARN) || !log_allow(l)) {
         return;
     }
-    char text[900];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    emit(part, fmt, ap, l->dropped);
     va_end(ap);
-    emit(part, text, l->dropped);
     l->dropped = 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/base/util.c - allocation that cannot fail, for set-up and monitor paths; see util.h. */
+/* dm/base/util.c - allocation that cannot fail, and text fit to print; see util.h. */
 #include "dm/base/util.h"
 
 #include <stdarg.h>
@@ -39,4 +39,13 @@ char *xasprintf(const char *fmt, ...)
     int n = vasprintf(&s, fmt, ap);
     va_end(ap);
     return must(n < 0 ? NULL : s, 0);
+}
+
+void make_printable(char *s)
+{
+    for (; *s; s++) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+            *s = '?';
+        }
+    }
 }

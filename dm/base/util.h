@@ -32,4 +32,8 @@ void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Replaces control characters by '?': a guest, a peer or a file may have chosen the text, and it
+ * shall be one line on a terminal. */
+void make_printable(char *s);
+
 #endif
