@@ -430,6 +430,13 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
     return ret;
 }
 
+void backends_drain(struct backends *b)
+{
+    for (struct drive *d = b->drives; d; d = d->next) {
+        blk_drain(d->blk);
+    }
+}
+
 void backends_close(struct backends *b)
 {
     while (b->drives) {

@@ -55,6 +55,8 @@ struct backends {
 /* 0, or -errno with e naming option and file. */
 int backends_open(struct backends *b, struct ev_loop *loop, const struct options *o, bool pretend,
                   struct err *e);
+/* Waits for every disk request under way and delivers it. */
+void backends_drain(struct backends *b);
 /* Frees everything; no device may use it any more. */
 void backends_close(struct backends *b);
 

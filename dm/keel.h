@@ -59,7 +59,7 @@ int keel_cont(struct keel *k, struct err *e);
 void keel_stop(struct keel *k);
 /* guest: it asked for it itself; reason as in QMP's RESET event. */
 void keel_reset(struct keel *k, bool guest, const char *reason);
-/* Tells everybody, makes disks safe, ends the loop. */
+/* Tells everybody and ends the loop; keel_fini then waits for the disks. */
 void keel_quit(struct keel *k, bool guest, const char *reason);
 void keel_powerdown(struct keel *k);
 /* Listens to the machine's power events. */

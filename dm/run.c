@@ -55,9 +55,7 @@ static void stop_as(struct keel *k, enum run_state s)
 void keel_stop(struct keel *k)
 {
     if (machine_running(k->m)) {
-        for (struct drive *d = k->be.drives; d; d = d->next) {
-            blk_drain(d->blk);
-        }
+        backends_drain(&k->be);
         stop_as(k, RUN_PAUSED);
     }
 }

@@ -56,9 +56,7 @@ int keel_save(struct keel *k, const char *filename, struct err *e)
     struct state_buf b = { 0 };
     bool was_running = machine_running(k->m);
     keel_stop(k);
-    for (struct drive *d = k->be.drives; d; d = d->next) {
-        blk_drain(d->blk);
-    }
+    backends_drain(&k->be);
     int ret = machine_save(k->m, &b, e);
     int fd = ret == 0 ? open_state(k, filename, O_WRONLY | O_CREAT | O_TRUNC, e) : ret;
     if (fd >= 0) {

@@ -67,8 +67,7 @@ static int catch_signals(struct keel *k, struct err *e)
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ,
-           SIG_IGN); /* libxl limits file sizes: a log or a save then fails, nothing dies */
+    signal(SIGXFSZ, SIG_IGN); /* libxl limits file sizes: a save then fails, nothing dies */
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     k->signals = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = on_signal, .opaque = k };
     return fd < 0 ? err_set(e, -errno, "signalfd: %s", strerror(errno))
@@ -163,7 +162,6 @@ static int add_mon_spec(struct keel *k, const char *option, const char *spec, bo
 static int open_monitors(struct keel *k, struct err *e)
 {
     int ret = 0;
-    *e = (struct err){ 0 };
     for (size_t i = 0; ret == 0 && i < k->o.mons.n; i++) {
         ret = add_mon(k, k->o.mons.kv[i], e);
     }
@@ -344,9 +342,7 @@ static void close_machine(struct keel *k)
     qtest_close(k);
     vnc_free(k->vnc);
     monitor_free_all(k);
-    for (struct drive *d = k->be.drives; d; d = d->next) {
-        blk_drain(d->blk);
-    }
+    backends_drain(&k->be);
     machine_leave(k->m);
     record_stop(k->m, k->taps);
     machine_free(k->m);
