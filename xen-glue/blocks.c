@@ -276,7 +276,7 @@ bool xen_block_lend(void *h, struct gmem_block *b, uint64_t gpa)
 {
     struct xen *x = h;
     struct xen_block *xb = b->priv;
-    if (x->stop) {
+    if (__atomic_load_n(&x->stop, __ATOMIC_RELAXED)) {
         return true; /* the process ends; the guest keeps its memory as it is */
     }
     if (xb->mapped) {

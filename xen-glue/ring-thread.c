@@ -109,13 +109,13 @@ static void *ring_thread(void *opaque)
     sweep(x); /* what came while nobody listened */
     while (!__atomic_load_n(&x->stop, __ATOMIC_ACQUIRE)) {
         ssize_t n = read(fd, ports, sizeof(ports));
-        if (n <= 0 && errno != EINTR) {
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
             log_msg(LOG_ERROR, "xen", "domain %u: event channels: %s", x->domid,
                     n ? strerror(errno) : "closed");
             break;
-        }
-        if (n <= 0) {
-            continue;
         }
         sweep(x);
         if (write(fd, ports, (size_t)n) < 0) {

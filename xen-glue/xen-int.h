@@ -53,8 +53,7 @@ struct xen {
     evtchn_port_t buffered_port; /* Xen's end */
     pthread_t thread;
     bool thread_runs;
-    bool thread_ended;
-    bool stop;
+    bool thread_ended, stop; /* atomic */
     struct xen_stats stats;
     struct log_limit bad_log;
 
