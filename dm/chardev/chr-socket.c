@@ -284,9 +284,20 @@ static void clear_path(const struct address *a)
     }
 }
 
+/* Closes fd after a call that failed; errno says why. */
+static int give_up(int fd, const char *doing, const struct address *a, struct err *e)
+{
+    int code = -errno;
+    char *text = address_text(a);
+    close(fd);
+    err_set(e, code, "%s %s: %s", doing, text, strerror(-code));
+    free(text);
+    return code;
+}
+
 static int open_server(const struct address *a, struct err *e)
 {
-    int one = 1, ret;
+    int one = 1;
     int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return err_set(e, -errno, "socket: %s", strerror(errno));
@@ -296,28 +307,19 @@ static int open_server(const struct address *a, struct err *e)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     }
     if (bind(fd, (const struct sockaddr *)&a->ss, a->len) < 0 || listen(fd, 8) < 0) {
-        char *text = address_text(a);
-        ret = err_set(e, -errno, "listening on %s: %s", text, strerror(errno));
-        free(text);
-        close(fd);
-        return ret;
+        return give_up(fd, "listening on", a, e);
     }
     return fd;
 }
 
 static int open_client(const struct address *a, struct err *e)
 {
-    int ret;
     int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return err_set(e, -errno, "socket: %s", strerror(errno));
     }
     if (connect(fd, (const struct sockaddr *)&a->ss, a->len) < 0) {
-        char *text = address_text(a);
-        ret = err_set(e, -errno, "connecting to %s: %s", text, strerror(errno));
-        free(text);
-        close(fd);
-        return ret;
+        return give_up(fd, "connecting to", a, e);
     }
     return fd;
 }
