@@ -67,6 +67,7 @@ struct blk_open {
     bool read_only;
     enum blk_cache cache;
     bool aio_threads; /* aio=threads in place of native (libaio) */
+    bool discard;     /* discard=unmap: what is discarded is given back to the host */
 };
 /* Opens a raw file or block device. NULL with e naming file and cause. */
 struct blk_image *blk_open_raw(struct ev_loop *loop, const struct blk_open *o, struct err *e);

@@ -62,7 +62,7 @@ struct raw {
     struct blk_image base; /* first: a struct blk_image * is a struct raw * */
     struct ev_loop *loop;
     int fd;
-    bool block_device, direct, sync_writes, ignore_flush;
+    bool block_device, direct, sync_writes, ignore_flush, ignore_discard;
     io_context_t aio; /* NULL: not used */
     unsigned aio_in_flight, thread_in_flight;
     struct ev_fd aio_ev;
@@ -397,12 +397,19 @@ static void raw_start(struct raw_op *op)
     raw_to_thread(op);
 }
 
+/* Whether r asks for nothing that this image was opened to do. */
+static bool is_nothing(const struct raw *raw, const struct blk_req *r)
+{
+    return r->op == BLK_FLUSH ? raw->ignore_flush
+                              : r->len == 0 || (r->op == BLK_DISCARD && raw->ignore_discard);
+}
+
 static void raw_submit(struct blk_image *i, struct blk_req *r)
 {
     struct raw *raw = (struct raw *)i;
     struct raw_op *op;
 
-    if ((r->op == BLK_FLUSH && raw->ignore_flush) || (r->op != BLK_FLUSH && r->len == 0)) {
+    if (is_nothing(raw, r)) {
         blk_complete(r, 0);
         return;
     }
@@ -582,6 +589,7 @@ struct blk_image *blk_open_raw(struct ev_loop *loop, const struct blk_open *o, s
     raw->loop = loop;
     raw->sync_writes = o->cache == BLK_WRITETHROUGH || o->cache == BLK_DIRECTSYNC;
     raw->ignore_flush = o->cache == BLK_UNSAFE;
+    raw->ignore_discard = !o->discard;
     raw->finished_tail = &raw->finished;
     raw->post = (struct ev_post){ .cb = raw_posted, .opaque = raw };
     pthread_mutex_init(&raw->lock, NULL);

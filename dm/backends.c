@@ -170,11 +170,13 @@ static int parse_cache(struct drive *d, struct keyval *kv, struct err *e)
     return 0;
 }
 
-static int parse_discard(struct keyval *kv, struct err *e)
+static int parse_discard(struct drive *d, struct keyval *kv, struct err *e)
 {
     static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
     static const char *const zeroes[] = { "off", NULL };
+    const char *want = keyval_get(kv, "discard");
     int ret = keyval_only(kv, "discard", discard, e);
+    d->open.discard = want && (strcmp(want, "unmap") == 0 || strcmp(want, "on") == 0);
     return ret ? ret : keyval_only(kv, "detect-zeroes", zeroes, e);
 }
 
@@ -234,7 +236,7 @@ static int parse_drive(struct backends *b, struct drive *d, struct keyval *kv, s
     bool readonly = false;
     const char *id;
     if (parse_interface(d, kv, e) < 0 || parse_place(b, d, kv, e) < 0 ||
-        parse_cache(d, kv, e) < 0 || parse_discard(kv, e) < 0 || parse_format(d, kv, e) < 0 ||
+        parse_cache(d, kv, e) < 0 || parse_discard(d, kv, e) < 0 || parse_format(d, kv, e) < 0 ||
         keyval_bool(kv, "readonly", &readonly, e) < 0 ||
         keyval_bool(kv, "read-only", &readonly, e) < 0) {
         return -EINVAL;

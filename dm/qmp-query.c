@@ -290,11 +290,15 @@ static json_t *query_vnc(struct qmp_call *c)
         return json_pack("{s:b}", "enabled", 0);
     }
     const char *host = vnc_host(v);
-    const char *family = host[0] == '/' ? "unix" : strchr(host, ':') ? "ipv6" : "ipv4";
+    unsigned port = vnc_port(v); /* 0: a unix socket, host is its path */
+    const char *family = !port ? "unix" : strchr(host, ':') ? "ipv6" : "ipv4";
+    json_t *service = port ? json_sprintf("%u", port) : json_string(host);
     return json_pack("{s:b, s:s, s:s, s:o, s:o, s:s}", "enabled", 1, "auth",
                      vnc_has_password(v) ? "vnc" : "none", "family", family, "clients",
-                     vnc_client_list(v), "service", json_sprintf("%u", vnc_port(v)), "host",
-                     *host ? host : "0.0.0.0");
+                     vnc_client_list(v), "service", service, "host",
+                     !port   ? ""
+                     : *host ? host
+                             : "0.0.0.0");
 }
 
 const struct qmp_command qmp_commands_query[] = {

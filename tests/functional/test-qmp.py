@@ -262,6 +262,11 @@ def test_qmp_when_vnc_runs_then_query_vnc_gives_strings(bed):
     s.close()
 
 
+def test_qmp_when_vnc_is_a_unix_socket_then_query_vnc_names_it(bed):
+    v = bed.machine("-vnc", "unix:vnc.sock").qmp().cmd("query-vnc")
+    expect("vnc", (v["host"], v["service"], v["family"]), ("", "vnc.sock", "unix"))
+
+
 def test_qmp_when_vnc_has_password_then_it_can_be_set(bed):
     q = bed.machine("-vnc", "127.0.0.1:40,password=on,to=99").qmp()
     expect("auth", q.cmd("query-vnc")["auth"], "vnc")

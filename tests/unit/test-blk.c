@@ -308,7 +308,9 @@ static void make_file(struct rig *g, size_t len)
 
 static void open_file(struct rig *g, enum blk_cache cache, bool threads)
 {
-    struct blk_open o = { .filename = g->path, .fd = -1, .cache = cache, .aio_threads = threads };
+    struct blk_open o = {
+        .filename = g->path, .fd = -1, .cache = cache, .aio_threads = threads, .discard = true
+    };
     struct err e = { 0 };
     struct blk_image *i = blk_open_raw(g->loop, &o, &e);
 
@@ -374,6 +376,28 @@ static void exercise(struct rig *g)
     free(aligned);
     free(odd);
     free(want);
+}
+
+/* discard=ignore, the default: the guest's TRIM changes nothing. */
+static void test_raw_discard_is_ignored_unless_asked_for(void **s)
+{
+    struct rig g;
+    uint8_t buf[4096], want[4096];
+    struct blk_image *i;
+    struct err e = { 0 };
+    (void)s;
+    rig_make(&g);
+    make_file(&g, 65536);
+    struct blk_open o = { .filename = g.path, .fd = -1 };
+    i = blk_open_raw(g.loop, &o, &e);
+    assert_non_null(i);
+    blk_set_image(g.blk, i);
+    memset(want, 0x5a, sizeof(want));
+    assert_int_equal(run_buf(&g, BLK_WRITE, 0, want, sizeof(want)), 0);
+    assert_int_equal(run_buf(&g, BLK_DISCARD, 0, NULL, sizeof(want)), 0);
+    assert_int_equal(run_buf(&g, BLK_READ, 0, buf, sizeof(buf)), 0);
+    assert_memory_equal(buf, want, sizeof(buf));
+    rig_free(&g);
 }
 
 static void test_raw_every_mode_moves_the_same_bytes(void **s)
@@ -583,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_blk_complete_from_the_loop_is_delivered_at_once),
         cmocka_unit_test(test_blk_change_of_image_drains_and_tells),
         cmocka_unit_test(test_blk_watcher_sees_both_ends),
+        cmocka_unit_test(test_raw_discard_is_ignored_unless_asked_for),
         cmocka_unit_test(test_raw_every_mode_moves_the_same_bytes),
         cmocka_unit_test(test_raw_tail_reads_as_zeros),
         cmocka_unit_test(test_raw_cancel_in_flight),
