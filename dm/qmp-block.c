@@ -18,8 +18,8 @@ static void tray_moved(void *opaque, struct blk *b, bool open)
     for (const struct drive *d = k->be.drives; d; d = d->next) {
         if (d->blk == b) {
             monitor_event(k, "DEVICE_TRAY_MOVED",
-                          json_pack("{s:s, s:b, s:s}", "device", d->id, "tray-open", (int)open,
-                                    "id", d->dev_id));
+                          json_pack("{s:o, s:b, s:o}", "device", qmp_text(d->id), "tray-open",
+                                    (int)open, "id", qmp_text(d->dev_id)));
         }
     }
 }
@@ -167,7 +167,7 @@ static json_t *medium_info(const struct drive *d)
     const char *file = image->filename ? image->filename : "";
     bool direct = d->open.cache == BLK_NONE || d->open.cache == BLK_DIRECTSYNC;
     bool through = d->open.cache == BLK_WRITETHROUGH || d->open.cache == BLK_DIRECTSYNC;
-    json_t *info = json_pack("{s:s, s:b, s:s, s:i, s:b, s:s}", "file", file, "ro",
+    json_t *info = json_pack("{s:o, s:b, s:s, s:i, s:b, s:s}", "file", qmp_text(file), "ro",
                              (int)image->read_only, "drv", image->ops->format, "backing_file_depth",
                              0, "encrypted", 0, "detect_zeroes", "off");
     static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
@@ -175,8 +175,9 @@ static json_t *medium_info(const struct drive *d)
         json_object_set_new(info, limits[i], json_integer(0));
     }
     json_object_set_new(info, "image",
-                        json_pack("{s:I, s:s, s:s, s:b}", "virtual-size", (json_int_t)image->len,
-                                  "filename", file, "format", image->ops->format, "dirty-flag", 0));
+                        json_pack("{s:I, s:o, s:s, s:b}", "virtual-size", (json_int_t)image->len,
+                                  "filename", qmp_text(file), "format", image->ops->format,
+                                  "dirty-flag", 0));
     json_object_set_new(info, "cache",
                         json_pack("{s:b, s:b, s:b}", "no-flush", d->open.cache == BLK_UNSAFE,
                                   "direct", (int)direct, "writeback", (int)!through));
@@ -185,14 +186,14 @@ static json_t *medium_info(const struct drive *d)
 
 static json_t *drive_info(const struct drive *d)
 {
-    json_t *info =
-        json_pack("{s:s, s:s, s:b, s:b, s:s}", "io-status", "ok", "device", d->id, "locked",
-                  (int)blk_locked(d->blk), "removable", (int)drive_removable(d), "type", "unknown");
+    json_t *info = json_pack("{s:s, s:o, s:b, s:b, s:s}", "io-status", "ok", "device",
+                             qmp_text(d->id), "locked", (int)blk_locked(d->blk), "removable",
+                             (int)drive_removable(d), "type", "unknown");
     if (blk_present(d->blk)) {
         json_object_set_new(info, "inserted", medium_info(d));
     }
     if (d->dev_id[0]) {
-        json_object_set_new(info, "qdev", json_string(d->dev_id));
+        json_object_set_new(info, "qdev", qmp_text(d->dev_id));
     }
     if (drive_removable(d) && d->interface != DRIVE_FLOPPY) {
         json_object_set_new(info, "tray_open", json_boolean(blk_tray_open(d->blk)));
@@ -230,7 +231,8 @@ static json_t *drive_stats(const struct drive *d)
                                 json_integer((json_int_t)st->bytes[map[i].op]));
         }
     }
-    return json_pack("{s:s, s:o, s:s}", "device", d->id, "stats", stats, "qdev", d->dev_id);
+    return json_pack("{s:o, s:o, s:o}", "device", qmp_text(d->id), "stats", stats, "qdev",
+                     qmp_text(d->dev_id));
 }
 
 static json_t *query_blockstats(struct qmp_call *c)

@@ -68,7 +68,7 @@ static json_t *do_hmp(struct qmp_call *c)
 {
     struct text out = { 0 };
     hmp_run(c->k, qmp_str(c, "command-line"), &out);
-    json_t *s = json_stringn_nocheck(out.p ? out.p : "", out.len);
+    json_t *s = qmp_text(out.p ? out.p : "");
     text_free(&out);
     return s;
 }
@@ -168,7 +168,7 @@ static json_t *do_query_fdsets(struct qmp_call *c)
         for (unsigned i = 0; i < s->n; i++) {
             json_t *fd = json_pack("{s:i}", "fd", s->member[i].fd);
             if (s->member[i].opaque) {
-                json_object_set_new(fd, "opaque", json_string(s->member[i].opaque));
+                json_object_set_new(fd, "opaque", qmp_text(s->member[i].opaque));
             }
             json_array_append_new(fds, fd);
         }

@@ -54,7 +54,8 @@ static json_t *query_kvm(struct qmp_call *c)
 
 static json_t *query_name(struct qmp_call *c)
 {
-    return c->k->o.name ? json_pack("{s:s}", "name", c->k->o.name) : json_object();
+    const char *name = c->k->o.name;
+    return name ? json_pack("{s:o}", "name", qmp_text(name)) : json_object();
 }
 
 static json_t *query_uuid(struct qmp_call *c)
@@ -82,9 +83,9 @@ static json_t *query_chardev(struct qmp_call *c)
     json_t *list = json_array();
     for (size_t i = 0; i < c->k->be.nchrs; i++) {
         const struct chr *chr = c->k->be.chrs[i];
-        json_array_append_new(list,
-                              json_pack("{s:b, s:s, s:s}", "frontend-open", chr->handlers != NULL,
-                                        "filename", chr->filename, "label", chr->id));
+        json_array_append_new(list, json_pack("{s:b, s:o, s:o}", "frontend-open",
+                                              chr->handlers != NULL, "filename",
+                                              qmp_text(chr->filename), "label", qmp_text(chr->id)));
     }
     return list;
 }
@@ -244,10 +245,10 @@ static json_t *pci_function(const struct pci_dev *p)
     if (class_name(class)) {
         json_object_set_new(info, "desc", json_string(class_name(class)));
     }
-    json_t *f = json_pack("{s:i, s:i, s:s, s:i, s:o, s:{s:i, s:i, s:i, s:i}, s:i, s:o}", "irq_pin",
+    json_t *f = json_pack("{s:i, s:i, s:o, s:i, s:o, s:{s:i, s:i, s:i, s:i}, s:i, s:o}", "irq_pin",
                           (int)p->config[PCI_INT_PIN], "bus", 0, "qdev_id",
-                          made_up(p->dev.id) ? "" : p->dev.id, "slot", p->devfn >> 3, "class_info",
-                          info, "id", "device", (int)word(p, 2), "subsystem-vendor",
+                          qmp_text(made_up(p->dev.id) ? "" : p->dev.id), "slot", p->devfn >> 3,
+                          "class_info", info, "id", "device", (int)word(p, 2), "subsystem-vendor",
                           (int)word(p, 0x2c), "vendor", (int)word(p, 0), "subsystem",
                           (int)word(p, 0x2e), "function", p->devfn & 7, "regions", regions);
     if (p->config[PCI_INT_PIN]) {
@@ -292,7 +293,7 @@ static json_t *query_vnc(struct qmp_call *c)
     const char *host = vnc_host(v);
     unsigned port = vnc_port(v); /* 0: a unix socket, host is its path */
     const char *family = !port ? "unix" : strchr(host, ':') ? "ipv6" : "ipv4";
-    json_t *service = port ? json_sprintf("%u", port) : json_string(host);
+    json_t *service = port ? json_sprintf("%u", port) : qmp_text(host);
     return json_pack("{s:b, s:s, s:s, s:o, s:o, s:s}", "enabled", 1, "auth",
                      vnc_has_password(v) ? "vnc" : "none", "family", family, "clients",
                      vnc_client_list(v), "service", service, "host",

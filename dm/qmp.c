@@ -8,6 +8,7 @@
  */
 #include "dm/qmp.h"
 
+#include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
 
@@ -36,6 +37,21 @@ json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
 json_t *qmp_ok(void)
 {
     return json_object();
+}
+
+json_t *qmp_text(const char *s)
+{
+    json_t *v = json_string(s);
+    if (v) {
+        return v;
+    }
+    char *ascii = xstrdup(s);
+    for (char *p = ascii; *p; p++) {
+        *p = (char)(*p & 0x80 ? '?' : *p);
+    }
+    v = json_string(ascii);
+    free(ascii);
+    return v;
 }
 
 const char *qmp_str(const struct qmp_call *c, const char *name)
@@ -264,25 +280,11 @@ static void reply(struct monitor *mon, json_t *msg, json_t *id)
     json_decref(msg);
 }
 
-/* Text from a peer may hold half a character; JSON may not. */
-static void make_utf8(char *s)
-{
-    json_t *v = json_string(s);
-    if (v) {
-        json_decref(v);
-        return;
-    }
-    for (; *s; s++) {
-        *s = (char)(*s & 0x80 ? '?' : *s);
-    }
-}
-
 static void reply_error(struct monitor *mon, struct qmp_call *c, json_t *id)
 {
-    make_utf8(c->err.msg);
     reply(mon,
-          json_pack("{s:{s:s, s:s}}", "error", "class", c->class ? c->class : "GenericError",
-                    "desc", c->err.msg),
+          json_pack("{s:{s:s, s:o}}", "error", "class", c->class ? c->class : "GenericError",
+                    "desc", qmp_text(c->err.msg)),
           id);
 }
 

@@ -38,6 +38,9 @@ extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_c
 json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 json_t *qmp_ok(void); /* an empty object */
+/* s as a string. JSON takes UTF-8 only, but ids, file names and half-cut texts may be anything: their
+ * bytes above 0x7f become '?' then. */
+json_t *qmp_text(const char *s);
 /* NULL when absent. */
 const char *qmp_str(const struct qmp_call *c, const char *name);
 bool qmp_bool(const struct qmp_call *c, const char *name, bool absent);

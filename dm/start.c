@@ -13,6 +13,7 @@
 #include "dm/board.h"
 #include "dm/monitor.h"
 #include "dm/qmp-block.h"
+#include "dm/qmp.h"
 #include "dm/record.h"
 #include "hw/test/debug-exit.h"
 #include "ioreq/flat.h"
@@ -222,7 +223,7 @@ static void vnc_changed(void *opaque, bool connected, const struct vnc_client_in
     json_t *client = json_pack("{s:s, s:s, s:s, s:b}", "host", who->host, "service", who->service,
                                "family", family, "websocket", 0);
     json_t *server =
-        json_pack("{s:s, s:o, s:s, s:b}", "host", vnc_host(k->vnc), "service",
+        json_pack("{s:o, s:o, s:s, s:b}", "host", qmp_text(vnc_host(k->vnc)), "service",
                   json_sprintf("%u", vnc_port(k->vnc)), "family", family, "websocket", 0);
     monitor_event(k, connected ? "VNC_CONNECTED" : "VNC_DISCONNECTED",
                   json_pack("{s:o, s:o}", "server", server, "client", client));

@@ -589,6 +589,19 @@ def test_qmp_when_hmp_is_used_then_answers_look_like_qemus(bed):
     expect("exit", p.wait(), 0)
 
 
+def test_qmp_when_names_are_not_utf8_then_answers_still_are(bed):
+    odd = os.fsdecode(b"h\xf6f")
+    disk = bed.file(odd, bytes(1 << 20))
+    q = bed.machine("-name", odd, "-chardev", "null,id=" + odd,
+                    "-drive", "if=none,format=raw,id=%s,file=%s" % (odd, disk)).qmp()
+    expect("name", q.cmd("query-name"), {"name": "h?f"})
+    expect("file", [d["inserted"]["file"] for d in q.cmd("query-block") if d["device"] == "h?f"],
+           [disk.replace(odd, "h?f")])
+    expect("statistics", "h?f" in [d["device"] for d in q.cmd("query-blockstats")], True)
+    expect("stream", "h?f" in [c["label"] for c in q.cmd("query-chardev")], True)
+    expect_in("HMP", "h?f", q.hmp("info block"))
+
+
 def test_qmp_when_hmp_is_on_a_socket_then_it_prompts(bed):
     p = bed.start("-accel", "qtest", "-machine", "pc", "-nodefaults", "-monitor",
                   "unix:%s,server=on,wait=off" % bed.path("mon"))
