@@ -357,8 +357,8 @@ def test_tracking_is_on_only_while_a_viewer_looks(build):
             v.update()
         expect("size", (v.width, v.height), (800, 600))
         until("tracking", lambda: (v.ask(0), v.update(), g.domain()["track_pages"])[2] > 0)
-        changed = []
-        while not any(y <= 300 < y + h for _, y, _, h in changed) and time.time() < end:
+        changed = []  # the first look finds everything changed
+        while not any(y <= 300 < y + h < y + 300 for _, y, _, h in changed) and time.time() < end:
             g.memwrite(0xf0000000 + 300 * 800 * 4, os.urandom(64))
             v.ask(1)
             changed = v.update()
