@@ -95,56 +95,6 @@ const char *keyval_get(struct keyval *kv, const char *key)
     return value;
 }
 
-int parse_bool(const char *text, bool *out)
-{
-    static const char *const yes[] = { "on", "yes", "true", "y" };
-    static const char *const no[] = { "off", "no", "false", "n" };
-    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
-            *out = strcmp(text, yes[i]) == 0;
-            return 0;
-        }
-    }
-    return -EINVAL;
-}
-
-int parse_u64(const char *text, uint64_t max, uint64_t *out)
-{
-    char *end;
-    if (*text < '0' || *text > '9') {
-        return -EINVAL;
-    }
-    errno = 0;
-    uint64_t v = strtoull(text, &end, 0);
-    if (errno || *end || v > max) {
-        return -EINVAL;
-    }
-    *out = v;
-    return 0;
-}
-
-int parse_size(const char *text, uint64_t unit, uint64_t *out)
-{
-    static const char suffixes[] = "bkmgt";
-    char *end;
-    if (*text < '0' || *text > '9') {
-        return -EINVAL;
-    }
-    errno = 0;
-    uint64_t v = strtoull(text, &end, 0);
-    if (*end) {
-        const char *s = strchr(suffixes, *end | 0x20);
-        if (!s || !*s || end[1]) {
-            return -EINVAL;
-        }
-        unit = 1ull << (10 * (s - suffixes));
-    }
-    if (errno || __builtin_mul_overflow(v, unit, out)) {
-        return -EINVAL;
-    }
-    return 0;
-}
-
 int keyval_bool(struct keyval *kv, const char *key, bool *out, struct err *e)
 {
     const char *v = keyval_get(kv, key);

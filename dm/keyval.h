@@ -8,6 +8,8 @@
 #ifndef DM_KEYVAL_H
 #define DM_KEYVAL_H
 
+#include "dm/base/parse.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,10 +45,5 @@ int keyval_size(struct keyval *kv, const char *key, uint64_t unit, uint64_t *out
 int keyval_only(struct keyval *kv, const char *key, const char *const *values, struct err *e);
 /* 0, or -EINVAL with e naming the first key that nobody asked for. */
 int keyval_done(struct keyval *kv, struct err *e);
-
-/* The value texts themselves. */
-int parse_bool(const char *text, bool *out);
-int parse_u64(const char *text, uint64_t max, uint64_t *out);
-int parse_size(const char *text, uint64_t unit, uint64_t *out);
 
 #endif

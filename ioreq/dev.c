@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ioreq/dev.c - devices and their properties. */
+#include "dm/base/parse.h"
 #include "ioreq/machine-int.h"
 
 #include <assert.h>
@@ -68,57 +69,13 @@ void dev_set_ptr(struct device *d, const char *prop, void *v)
     *(void **)slot_of(d, p) = v;
 }
 
-static bool parse_bool(const char *s, bool *out)
+static bool set_u32(struct device *d, const struct dev_prop *p, const char *text)
 {
-    static const char *const words[] = { "off", "on", "false", "true", "no", "yes" };
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-        if (!strcmp(s, words[i])) {
-            *out = i & 1;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Decimal, or hexadecimal with 0x; a size may end in K, M, G or T. */
-static bool parse_number(const char *s, bool is_size, uint64_t *out)
-{
-    static const char suffixes[] = "KMGT";
-    char *end;
-    if (*s < '0' || *s > '9') {
-        return false;
-    }
-    bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
-    errno = 0;
-    *out = strtoull(s, &end, hex ? 16 : 10);
-    if (errno || end == s) {
-        return false;
-    }
-    char c = *end >= 'a' && *end <= 'z' ? (char)(*end - 'a' + 'A') : *end;
-    const char *suffix = is_size && c ? strchr(suffixes, c) : NULL;
-    if (suffix) {
-        unsigned shift = 10 * (unsigned)(suffix - suffixes + 1);
-        end++;
-        if (*out > UINT64_MAX >> shift) {
-            return false;
-        }
-        *out <<= shift;
-    }
-    return !*end;
-}
-
-static bool set_number(struct device *d, const struct dev_prop *p, const char *text)
-{
-    bool is_size = p->kind == PROP_SIZE;
     uint64_t v;
-    if (!parse_number(text, is_size, &v) || (!is_size && v > UINT32_MAX)) {
+    if (parse_u64(text, UINT32_MAX, &v) < 0) {
         return false;
     }
-    if (is_size) {
-        *(uint64_t *)slot_of(d, p) = v;
-    } else {
-        *(uint32_t *)slot_of(d, p) = (uint32_t)v;
-    }
+    *(uint32_t *)slot_of(d, p) = (uint32_t)v;
     return true;
 }
 
@@ -130,9 +87,11 @@ int dev_set_text(struct device *d, const char *prop, const char *text, struct er
     }
     bool good = false;
     if (p->kind == PROP_BOOL) {
-        good = parse_bool(text, slot_of(d, p));
-    } else if (p->kind == PROP_U32 || p->kind == PROP_SIZE) {
-        good = set_number(d, p, text);
+        good = parse_bool(text, slot_of(d, p)) == 0;
+    } else if (p->kind == PROP_U32) {
+        good = set_u32(d, p, text);
+    } else if (p->kind == PROP_SIZE) {
+        good = parse_size(text, 1, slot_of(d, p)) == 0;
     } else if (p->kind == PROP_STR) {
         set_str(slot_of(d, p), text);
         good = true;
