@@ -26,6 +26,8 @@ extern const struct machine_host xen_host; /* h is a struct xen */
  * NULL with e naming the library, hypercall and cause ("domain 7 does not exist"). */
 struct xen *xen_open(unsigned domid, uint64_t ram_bytes, uint64_t below_4g_max, bool restoring,
                      struct err *e);
+/* Enables the server and starts to answer; m's board is complete. 0, or -errno with e naming the
+ * call that failed. The ring thread may take the machine lock from here on. */
 int xen_start(struct xen *x, struct machine *m, struct ev_loop *loop, struct err *e);
 /* -xen-domid-restrict: from here on the handles reach this domain only (xentoolcore). Before the
  * process changes its root directory: some handles become /dev/null. */
