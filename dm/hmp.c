@@ -214,7 +214,7 @@ static void dump_item(struct hmp_call *c, uint64_t at, unsigned size, bool first
     if (first) {
         text_add(c->out, "%016llx:", (unsigned long long)at);
     }
-    if (gmem_read(c->k->m, at, &v, size) < 0) {
+    if (gmem_peek(c->k->m, at, &v, size) < 0) {
         text_add(c->out, " Cannot access memory");
     } else {
         text_add(c->out, " 0x%0*llx", (int)size * 2, (unsigned long long)v);

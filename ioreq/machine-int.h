@@ -41,8 +41,7 @@ uint64_t region_gap(const struct region_table *t, uint64_t addr);
 uint64_t space_last(enum io_space space);
 void region_tables_free(struct machine *m);
 
-/* Copies like gmem_read and gmem_write that no trace hears of: the CPU's own accesses. */
-int gmem_peek(struct machine *m, uint64_t gpa, void *buf, size_t len);
+/* gmem_peek's counterpart: the CPU's own writes. */
 int gmem_poke(struct machine *m, uint64_t gpa, const void *buf, size_t len);
 
 /* Whether machine_set_run_state would take s. */

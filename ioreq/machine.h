@@ -122,6 +122,8 @@ bool machine_running(const struct machine *m);
 /* Fires what is due, in order of time, then of creation. */
 void machine_timers(struct machine *m);
 struct device *machine_find(const struct machine *m, const char *id);
+/* gmem_read that no trace hears of: for who looks at RAM without being a device. */
+int gmem_peek(struct machine *m, uint64_t gpa, void *buf, size_t len);
 /* Tells the host every line's level again (after a load). */
 void machine_push_lines(struct machine *m);
 

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import zlib
 
 from keel import Failure, expect, expect_in, main
@@ -587,6 +588,21 @@ def test_qmp_when_hmp_is_used_then_answers_look_like_qemus(bed):
     expect_in("many", "unknown command", q.hmp("x " * 5000))
     expect("quit", q.hmp("q"), "")
     expect("exit", p.wait(), 0)
+
+
+def test_qmp_when_recording_then_looking_leaves_no_trace(bed):
+    trace = bed.path("t.ktr")
+    p = bed.machine("-keel-record", trace, "-cdrom", bed.file("cd", bytes(1 << 20)))
+    q = p.qmp()
+    expect_in("memory", "0x00000000", q.hmp("xp/4xw 0x1000"))
+    q.hmp("info pci")
+    q.cmd("query-block")
+    q.cmd("screendump", filename=bed.path("picture"))
+    q.cmd("quit")
+    expect("exit", p.wait(), 0)
+    r = subprocess.run([os.environ["KEEL_BUILD"] + "/tools/keel-trace", "replay", trace],
+                       capture_output=True, text=True)
+    expect("replay: " + r.stdout, r.returncode, 0)
 
 
 def test_qmp_when_names_are_not_utf8_then_answers_still_are(bed):
