@@ -592,7 +592,7 @@ def test_qmp_when_hmp_is_used_then_answers_look_like_qemus(bed):
 
 def test_qmp_when_recording_then_looking_leaves_no_trace(bed):
     trace = bed.path("t.ktr")
-    p = bed.machine("-keel-record", trace, "-cdrom", bed.file("cd", bytes(1 << 20)))
+    p = bed.machine("-keel-record", trace, "-vga", "std", "-cdrom", bed.file("cd", bytes(1 << 20)))
     q = p.qmp()
     expect_in("memory", "0x00000000", q.hmp("xp/4xw 0x1000"))
     q.hmp("info pci")
