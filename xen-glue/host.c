@@ -93,18 +93,21 @@ static int no_domain(const struct xen *x, struct err *e)
     return err_set(e, -ESRCH, "domain %u does not exist", x->domid);
 }
 
+static int cannot_ask(const struct xen *x, struct err *e)
+{
+    return errno == ESRCH
+               ? no_domain(x, e)
+               : err_set(e, -errno, "cannot ask about domain %u: %s", x->domid, strerror(errno));
+}
+
 /* Since Xen 4.18 only the stable call is left, which does not tell the memory limit. */
 static int ask_stable(struct xen *x, struct err *e)
 {
     if (!x->lib.xendevicemodel_nr_vcpus) {
         return err_set(e, -ENOSYS, "Xen's libraries do not tell how many vCPUs a domain has");
     }
-    if (x->lib.xendevicemodel_nr_vcpus(x->dm, x->domid, &x->vcpus) == 0) {
-        return 0;
-    }
-    return errno == ESRCH
-               ? no_domain(x, e)
-               : err_set(e, -errno, "cannot ask about domain %u: %s", x->domid, strerror(errno));
+    int r = x->lib.xendevicemodel_nr_vcpus(x->dm, x->domid, &x->vcpus);
+    return r == 0 ? 0 : cannot_ask(x, e);
 }
 
 static int ask_about_domain(struct xen *x, struct err *e)
@@ -113,7 +116,11 @@ static int ask_about_domain(struct xen *x, struct err *e)
     if (!x->lib.xc_domain_getinfo) {
         return ask_stable(x, e);
     }
-    if (x->lib.xc_domain_getinfo(x->xc, x->domid, 1, &info) != 1 || info.domid != x->domid) {
+    int n = x->lib.xc_domain_getinfo(x->xc, x->domid, 1, &info);
+    if (n < 0) {
+        return cannot_ask(x, e);
+    }
+    if (n != 1 || info.domid != x->domid) { /* Xen tells about the next one there is */
         return no_domain(x, e);
     }
     if (!info.hvm) {
@@ -217,6 +224,10 @@ static void xen_timer(void *h, int64_t when_ns)
 
 int xen_start(struct xen *x, struct machine *m, struct ev_loop *loop, struct err *e)
 {
+    if (x->claim_failure.code) {
+        *e = x->claim_failure;
+        return e->code;
+    }
     blocks_settle(x);
     x->m = m;
     x->loop = loop;

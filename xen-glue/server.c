@@ -15,6 +15,7 @@
 #include "dm/base/util.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -136,16 +137,30 @@ void server_destroy(struct xen *x)
     }
 }
 
+/* A board that cannot have its addresses does not start; a window that the guest placed since is
+ * only reported. errno says why. */
+static void failed(struct xen *x, bool claim, const char *what)
+{
+    const char *verb = claim ? "claim" : "release";
+    if (!x->loop && claim && !x->claim_failure.code) {
+        err_set(&x->claim_failure, -errno, "cannot claim %s of domain %u: %s", what, x->domid,
+                strerror(errno));
+    } else if (x->loop) {
+        log_limited(&x->claim_log, "xen", "cannot %s %s: %s", verb, what, strerror(errno));
+    }
+}
+
 static void tell(struct xen *x, bool claim, bool mmio, uint64_t first, uint64_t last)
 {
+    char what[64];
     int r = claim ? x->lib.xendevicemodel_map_io_range_to_ioreq_server(x->dm, x->domid, x->server,
                                                                        mmio, first, last)
                   : x->lib.xendevicemodel_unmap_io_range_from_ioreq_server(
                         x->dm, x->domid, x->server, mmio, first, last);
     if (r < 0) {
-        log_limited(&x->claim_log, "xen", "cannot %s %s 0x%llx-0x%llx: %s",
-                    claim ? "claim" : "release", mmio ? "memory" : "ports",
-                    (unsigned long long)first, (unsigned long long)last, strerror(errno));
+        snprintf(what, sizeof(what), "%s 0x%llx-0x%llx", mmio ? "memory" : "ports",
+                 (unsigned long long)first, (unsigned long long)last);
+        failed(x, claim, what);
     }
 }
 
@@ -173,13 +188,14 @@ static void tell_pci(struct xen *x, bool claim, uint32_t sbdf)
 {
     uint16_t segment = (uint16_t)(sbdf >> 16);
     uint8_t bus = (uint8_t)(sbdf >> 8), dev = (sbdf >> 3) & 31, fn = sbdf & 7;
+    char what[64];
     int r = claim ? x->lib.xendevicemodel_map_pcidev_to_ioreq_server(x->dm, x->domid, x->server,
                                                                      segment, bus, dev, fn)
                   : x->lib.xendevicemodel_unmap_pcidev_from_ioreq_server(x->dm, x->domid, x->server,
                                                                          segment, bus, dev, fn);
     if (r < 0) {
-        log_limited(&x->claim_log, "xen", "cannot %s PCI %02x:%02x.%x: %s",
-                    claim ? "claim" : "release", bus, dev, fn, strerror(errno));
+        snprintf(what, sizeof(what), "PCI %02x:%02x.%x", bus, dev, fn);
+        failed(x, claim, what);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "xen-glue/ring.h"
 #include "xen-glue/xen.h"
 
+#include "dm/base/err.h"
 #include "dm/base/ev.h"
 #include "dm/base/log.h"
 
@@ -44,6 +45,7 @@ struct xen {
     bool server_exists;
     xenforeignmemory_resource_handle *resource; /* NULL when mapped by frame number */
     void *pages[2];                             /* buffered, synchronous */
+    struct err claim_failure;                   /* the first before xen_start */
     struct log_limit claim_log;
 
     /* ring-thread.c */

@@ -460,6 +460,10 @@ def test_failing_calls_end_the_start_with_one_line(build):
                        ("xenforeignmemory_map_resource=1", "cannot map the ioreq pages"),
                        ("xc_domain_populate_physmap_exact=12", "mini.ram"),
                        ("xenforeignmemory_map2=12", "mini.ram"),
+                       ("xc_domain_getinfo=13", "cannot ask about domain 7"),
+                       ("xc_domain_getinfo=3", "domain 7 does not exist"),
+                       ("xendevicemodel_map_io_range_to_ioreq_server=28", "cannot claim ports 0x"),
+                       ("xendevicemodel_map_pcidev_to_ioreq_server=28", "cannot claim PCI 00:05.0"),
                        ("xendevicemodel_set_ioreq_server_state=22", "cannot enable"),
                        ("xenevtchn_bind_interdomain=22", "cannot bind event channel 10"),
                        ("xs_write=13", "cannot write device-model/7/state")):
