@@ -324,6 +324,10 @@ static int user_property(struct build *s, struct device *d, const struct keyval_
     if (p && p->kind == PROP_PTR) {
         return err_set(s->e, -EINVAL, "%s: set by the board", kv->key);
     }
+    if (strcmp(kv->key, "bootindex") == 0) {
+        return err_set(s->e, -EINVAL,
+                       "bootindex: known, but Keel does not have it yet (-boot order= is there)");
+    }
     if (strcmp(kv->key, "romfile") == 0 && dev_prop_find(d->class, "rom")) {
         dev_set_ptr(d, "rom", NULL);
         return kv->value[0] ? err_set(s->e, -EINVAL, "romfile=: only \"\" (none), or -L DIR") : 0;

@@ -380,7 +380,6 @@ static const struct dev_prop hd_props[] = {
     P("ver", PROP_STR, ver, 0, "firmware revision, up to 8 characters"),
     P("logical_block_size", PROP_U32, logical_block_size, IDE_SECTOR, "bytes, only 512"),
     P("physical_block_size", PROP_U32, physical_block_size, IDE_SECTOR, "bytes, 512 to 65536"),
-    P("bootindex", PROP_U32, bootindex, 0, "place in the boot order, for firmware that asks"),
     { NULL, PROP_END, 0, 0, NULL },
 };
 
@@ -391,9 +390,6 @@ static const struct dev_prop cd_props[] = {
     P("serial", PROP_STR, serial, 0, "serial number, up to 20 characters"),
     P("model", PROP_STR, model, 0, "model name, up to 40 characters"),
     P("ver", PROP_STR, ver, 0, "firmware revision, up to 8 characters"),
-    P("logical_block_size", PROP_U32, logical_block_size, IDE_SECTOR, "ignored: sectors are 2048"),
-    P("physical_block_size", PROP_U32, physical_block_size, IDE_SECTOR, "ignored, as above"),
-    P("bootindex", PROP_U32, bootindex, 0, "place in the boot order, for firmware that asks"),
     { NULL, PROP_END, 0, 0, NULL },
 };
 

@@ -97,7 +97,7 @@ struct ide_sense {
 struct ide_drive {
     struct device dev;                /* first, so a struct device * is a struct ide_drive * */
     char *bus, *serial, *model, *ver; /* properties */
-    uint32_t unit, bootindex, logical_block_size, physical_block_size;
+    uint32_t unit, logical_block_size, physical_block_size;
     struct blk *blk;
 
     struct ide_channel *ch;

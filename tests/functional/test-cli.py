@@ -23,6 +23,9 @@ def test_cli_when_option_is_known_but_missing_then_it_is_named(bed):
 
 
 def test_cli_when_option_is_unknown_then_it_is_named(bed):
+    expect_in("bootindex", "bootindex: known, but Keel does not have it yet",
+              bed.refused("-M", "pc", "-accel", "qtest", "-drive", "if=none,id=c",
+                          "-device", "ide-cd,drive=c,bootindex=1"))
     expect("-frobnicate", bed.refused("-frobnicate"), "-frobnicate: unknown option")
     expect_in("operand", "disk.img: not an option", bed.refused("disk.img"))
     expect_in("-", "not an option", bed.refused("-"))
