@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* target/x86/vcpu.h - the processors of a machine that Keel runs itself: threads around tcg_run.
+ *
+ * The process makes them after the board, starts them with the machine and may pause them at any time.
+ * vcpus_new wires them to the interrupt chips (ioreq/cpu.h) and listens to the soft host (ioreq/soft.h).
+ */
+#ifndef TARGET_X86_VCPU_H
+#define TARGET_X86_VCPU_H
+
+#include "tcg/tcg.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct machine;
+struct soft_host;
+struct err;
+struct vcpus;
+struct x86_cpu;
+
+struct vcpu_options {
+    unsigned cpus;        /* 1 to CPU_MAX */
+    unsigned sockets, cores, threads; /* topology for CPUID; 0: one socket a CPU */
+    const char *model;    /* "qemu64", "max", "Haswell,+avx2,-sse4.2"; NULL: the board's default */
+    bool single_thread;   /* thread=single: round robin on one thread */
+    struct tcg_options tcg;
+    int icount_shift;     /* -1: no icount; else 2^shift ns an instruction */
+    /* A processor met what nobody handles (triple fault): under the machine lock. NULL: line_power
+     * with POWER_RESET. */
+    void (*triple_fault)(void *o, unsigned cpu);
+    void *o;
+};
+
+/* NULL with e (unknown model or flag by name, no memory). Processors are in their reset state. */
+struct vcpus *vcpus_new(struct machine *m, struct soft_host *s, const struct vcpu_options *o,
+                        struct err *e);
+void vcpus_free(struct vcpus *v); /* ends the threads */
+/* Let them run. Not under the machine lock. */
+void vcpus_resume(struct vcpus *v);
+/* Returns when all stand at an instruction boundary outside the machine lock. Called by the loop
+ * thread without the machine lock; idempotent. A vCPU that itself provokes a pause (breakpoint, debug port)
+ * uses vcpus_request_pause. */
+void vcpus_pause(struct vcpus *v);
+void vcpus_request_pause(struct vcpus *v);
+bool vcpus_running(const struct vcpus *v);
+/* All to power-on; while paused or under the machine lock from any thread. */
+void vcpus_reset(struct vcpus *v);
+
+unsigned vcpus_count(const struct vcpus *v);
+struct x86_cpu *vcpus_cpu(struct vcpus *v, unsigned i); /* its state: while paused */
+struct tcg *vcpus_tcg(struct vcpus *v);
+
+#endif

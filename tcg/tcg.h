@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/tcg.h - the translator engine: code cache, look-up, chaining, the two ways to run a block.
+ *
+ * The target (target/x86/) owns the CPU struct, whose first member is struct tcg_cpu, and gives the
+ * engine a struct tcg_target. One struct tcg serves all vCPUs of a machine; translation and
+ * invalidation take its lock; running does not. Generated code knows struct tcg_cpu and nothing else.
+ */
+#ifndef TCG_TCG_H
+#define TCG_TCG_H
+
+#include "tcg/ir.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+
+struct tcg;
+struct tb;
+struct err;
+
+/* ---- what generated code addresses ---- */
+
+union tcg_vec {
+    uint8_t b[32];
+    uint16_t w[16];
+    uint32_t d[8];
+    uint64_t q[4];
+    float f[8];
+    double g[4];
+} __attribute__((aligned(32)));
+
+/* Soft TLB. Direct-mapped by linear page. A tag is the page's linear address when that kind of
+ * access is plain, or TLB_NEVER. host = linear + addend. Entries are written by their own vCPU only. */
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_NEVER 1ull /* no page-aligned address compares equal */
+struct tcg_tlb_entry {
+    uint64_t read, write, exec; /* tags */
+    uint64_t addend;
+};
+struct tcg_tlb {
+    struct tcg_tlb_entry e[TLB_SIZE];
+};
+enum { TLB_KERNEL, TLB_USER, TLB_MODES }; /* which protection its tags were made for */
+
+/* Jump cache: where the block for a RIP lies, for indirect jumps and far direct ones. Valid for the
+ * vCPU's present mode only: the target empties it when mode, CS base or mappings change. */
+#define JC_BITS 12
+#define JC_SIZE (1u << JC_BITS)
+struct tcg_jc_entry {
+    uint64_t pc; /* RIP, or UINT64_MAX */
+    const void *code;
+};
+
+struct tcg_cpu {
+    uint64_t gpr[16]; /* x86 numbering: rax rcx rdx rbx rsp rbp rsi rdi r8.. */
+    uint64_t pc;      /* RIP; exact whenever C code of the target runs */
+    uint64_t flags;   /* the six arithmetic flags, in EFLAGS' places */
+    uint64_t seg_base[6]; /* ES CS SS DS FS GS */
+    union tcg_vec vec[16];
+    uint32_t mxcsr;
+    bool x87_live;    /* x87/MMX state is in this thread's processor, not in the target's struct */
+    bool vec_dirty;   /* free for the generator */
+    int32_t exit_request; /* atomic; not 0: leave translated code at the next block boundary */
+    struct tcg_tlb *tlb;  /* of the present protection mode */
+    struct tcg_jc_entry *jc;
+    int64_t icount_left; /* with icount: instructions until the next forced exit */
+    struct tcg *tcg;
+    struct tb *running;  /* the block that runs, for self-modifying code */
+    uint8_t bounce[128] __attribute__((aligned(64))); /* operands that are not plain memory */
+    sigjmp_buf unwind;   /* set by tcg_run; tcg_raise goes there */
+    uint64_t host_sp;    /* of the generator's frame */
+    uint64_t spill[16];  /* the generator's */
+    struct tcg_tlb tlbs[TLB_MODES];
+    struct tcg_jc_entry jcs[TLB_MODES][JC_SIZE]; /* one per protection mode as well */
+    uint64_t stat[16];   /* counters, see tcg-stats in docs/translator.md */
+};
+
+/* ---- blocks ---- */
+
+/* What makes two pieces of code the same translation. */
+struct tb_key {
+    uint64_t pc;      /* RIP */
+    uint64_t cs_base;
+    uint64_t phys;    /* guest-physical address of the first byte */
+    uint32_t flags;   /* the target's mode bits */
+    uint32_t cflags;  /* TB_SINGLE: one instruction, not kept; TB_ICOUNT; limit in bits 15..8 */
+};
+enum { TB_SINGLE = 1, TB_ICOUNT = 2 };
+
+struct tb {
+    struct tb_key key;
+    uint64_t phys2;    /* second page the code lies on, or UINT64_MAX */
+    uint16_t len;      /* guest bytes */
+    uint16_t insns;
+    bool stale;        /* invalidated */
+    const void *code;  /* host code (generator) or compiled IR (interpreter) */
+    uint32_t code_len;
+    void *priv;        /* the engine's: chain slots, side table, lists */
+};
+
+/* ---- what the target does for the engine ---- */
+
+struct tcg_target {
+    const char *name;
+    size_t cpu_size;
+    /* Decodes from key->pc into b, and says how many guest bytes and which second page. Faults on
+     * fetching the first instruction are raised (tcg_raise); later ones end the block before. */
+    void (*translate)(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_block *b,
+                      uint16_t *len, uint64_t *phys2);
+    /* The key for cpu->pc as the CPU stands now; may raise a fetch fault. */
+    void (*key)(struct tcg_cpu *cpu, struct tb_key *key);
+    /* TLB misses and everything not plain: size 1..8 (loads return zero-extended). Exact RIP is in
+     * cpu->pc. A store that hits translated code calls tcg_invalidate itself. */
+    uint64_t (*load)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
+    void (*store)(struct tcg_cpu *cpu, uint64_t linear, unsigned size, uint64_t val);
+    /* size 1..128 bytes for NATIVE operands: bytes to or from buf. probe: only the fault check. */
+    void (*load_bytes)(struct tcg_cpu *cpu, uint64_t linear, void *buf, unsigned size);
+    void (*store_bytes)(struct tcg_cpu *cpu, uint64_t linear, const void *buf, unsigned size);
+    void (*probe_write)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
+    /* Atomic read-modify-write: host pointer that holds linear .. +size for writing, or NULL when it
+     * is not plain or crosses a page (then the engine takes the slow lock of the whole machine). */
+    void *(*host_write)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
+    /* Under NATIVE with x87: the state must be in the processor (true) or in memory (false). */
+    void (*x87_sync)(struct tcg_cpu *cpu, bool to_processor);
+    /* SIGFPE in translated code: #XM or #MF; does not return. */
+    void (*fp_exception)(struct tcg_cpu *cpu, bool x87);
+    void (*unaligned)(struct tcg_cpu *cpu, uint64_t linear); /* IR_MEM_ALIGN violated: #GP; no return */
+    void (*disas)(FILE *out, uint64_t pc, const uint8_t *code, unsigned len, uint32_t flags);
+};
+
+/* ---- the engine ---- */
+
+enum tcg_engine { TCG_JIT, TCG_INTERP };
+struct tcg_options {
+    enum tcg_engine engine;
+    size_t cache_bytes; /* tb-size, 0: 64 MiB */
+    unsigned passes;    /* enum ir_pass, PASS_ALL by default */
+    unsigned dump;      /* TCG_DUMP_* */
+    FILE *dump_to;
+    bool perf_map;      /* /tmp/perf-PID.map */
+    bool icount;
+};
+enum { TCG_DUMP_IN = 1, TCG_DUMP_OP = 2, TCG_DUMP_OP_OPT = 4, TCG_DUMP_OUT = 8, TCG_DUMP_EXEC = 16 };
+
+struct tcg *tcg_new(const struct tcg_target *t, const struct tcg_options *o, struct err *e);
+void tcg_free(struct tcg *t);
+const struct tcg_target *tcg_target(const struct tcg *t);
+
+/* A zeroed CPU of target->cpu_size, aligned, whose tcg_cpu part is ready to run. */
+struct tcg_cpu *tcg_cpu_new(struct tcg *t);
+void tcg_cpu_free(struct tcg_cpu *cpu);
+
+/* Runs translated code from cpu->pc until something needs the target: an exit request, EXIT, a raised
+ * exception. All state is in memory on return. Returns why. */
+enum tcg_exit { TCG_EXIT_REQUEST, TCG_EXIT_BLOCK, TCG_EXIT_RAISED, TCG_EXIT_ICOUNT };
+enum tcg_exit tcg_run(struct tcg_cpu *cpu);
+/* One instruction, never chained (self-modifying code, single step). */
+enum tcg_exit tcg_run_one(struct tcg_cpu *cpu);
+
+/* From a helper or a target callback inside tcg_run: makes state exact as of the instruction that
+ * called (its RIP in cpu->pc) and unwinds to tcg_run, which returns TCG_EXIT_RAISED. What was raised is
+ * the target's to remember. */
+void tcg_raise(struct tcg_cpu *cpu) __attribute__((noreturn));
+/* From a helper or callback: RIP of the calling instruction into cpu->pc, without unwinding. */
+void tcg_sync_pc(struct tcg_cpu *cpu);
+
+/* From any thread. */
+void tcg_kick(struct tcg_cpu *cpu);
+
+/* Guest-physical [phys, phys+len) changed: blocks made from those bytes go (fine-grained). Returns
+ * true when one of them is the block cpu runs now (then the caller lets the instruction finish with
+ * tcg_run_one semantics). cpu may be NULL. */
+bool tcg_invalidate(struct tcg *t, struct tcg_cpu *cpu, uint64_t phys, uint64_t len);
+/* Whether any block was made from bytes of this 4 KiB page: stores to it must not be plain. */
+bool tcg_page_has_code(struct tcg *t, uint64_t phys);
+void tcg_flush(struct tcg *t); /* everything; when no vCPU is inside tcg_run */
+
+/* The vCPU's own translations of addresses; called by that vCPU's thread. */
+void tcg_tlb_flush(struct tcg_cpu *cpu);
+void tcg_tlb_flush_page(struct tcg_cpu *cpu, uint64_t linear);
+void tcg_jc_flush(struct tcg_cpu *cpu);
+/* Enters a page into the present mode's table (struct tcg_cpu.tlb). */
+static inline struct tcg_tlb_entry *tcg_tlb_slot(struct tcg_tlb *tlb, uint64_t linear)
+{
+    return &tlb->e[(linear >> 12) & (TLB_SIZE - 1)];
+}
+/* The page got its first block: every vCPU must drop write tags for it. The target implements
+ * this by walking its vCPUs' TLBs (own vCPU) and asking others; called with the lock held. */
+typedef void (*tcg_protect_fn)(void *o, uint64_t phys);
+void tcg_on_protect(struct tcg *t, tcg_protect_fn fn, void *o);
+
+struct tcg_stats {
+    uint64_t blocks, guest_bytes, host_bytes, flushes, invalidated, chained;
+};
+void tcg_get_stats(struct tcg *t, struct tcg_stats *s); /* for `info jit` */
+
+#endif
