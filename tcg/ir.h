@@ -185,6 +185,13 @@ struct ir_opdef {
     uint16_t fw, fr; /* flags written and read; conditions add ir_cond_flags */
 };
 extern const struct ir_opdef ir_opdefs[IR_OPCODES];
+struct ir_op;
+/* Flags this operation may write (all of them: ones it may leave alone as well) and read. A shift by
+ * a count not known also reads what it writes. Terminators read what is live at their exits too, which
+ * is not counted here. */
+uint16_t ir_flags_written(const struct ir_op *o);
+uint16_t ir_flags_read(const struct ir_op *o);
+bool ir_is_terminator(const struct ir_op *o);
 
 /* ---- helpers ---- */
 
