@@ -40,7 +40,10 @@ struct tcg_tlb_entry {
 struct tcg_tlb {
     struct tcg_tlb_entry e[TLB_SIZE];
 };
-enum { TLB_KERNEL, TLB_USER, TLB_MODES }; /* which protection its tags were made for */
+/* Which protection its tags were made for. KERNEL_AC: the supervisor while it may reach user pages in
+ * spite of SMAP. */
+enum { TLB_KERNEL, TLB_USER, TLB_KERNEL_AC, TLB_MODES };
+enum { JC_KERNEL, JC_USER, JC_MODES };
 
 /* Jump cache: where the block for a RIP lies, for indirect jumps and far direct ones. Valid for the
  * vCPU's present mode only: the target empties it when mode, CS base or mappings change. */
@@ -71,7 +74,7 @@ struct tcg_cpu {
     uint64_t host_sp;    /* of the generator's frame */
     uint64_t spill[16];  /* the generator's */
     struct tcg_tlb tlbs[TLB_MODES];
-    struct tcg_jc_entry jcs[TLB_MODES][JC_SIZE]; /* one per protection mode as well */
+    struct tcg_jc_entry jcs[JC_MODES][JC_SIZE]; /* one per protection mode as well */
     uint64_t stat[16];   /* counters, see tcg-stats in docs/translator.md */
 };
 

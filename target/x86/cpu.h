@@ -88,7 +88,6 @@ enum x86_mode {
     MODE_ZERO_BASES = 1 << 10, /* ES, SS and DS bases are 0 (CS too): no adding */
     MODE_TF = 1 << 11,
     MODE_SMM = 1 << 12,
-    MODE_INHIBIT = 1 << 13, /* behind STI, MOV SS: one instruction without interrupts */
     MODE_FPU = 1 << 14,   /* CR0: no EM, no TS: x87 may run */
     MODE_SSE = 1 << 15,   /* OSFXSR, no EM, no TS */
     MODE_AVX = 1 << 16,   /* OSXSAVE and XCR0 has SSE and AVX, no TS */
@@ -143,13 +142,25 @@ struct x86_cpu {
     bool raised_has_code;
     uint32_t raised_code;
     uint64_t raised_next; /* RIP behind the instruction, for soft ones */
-    int in_delivery;      /* vector being delivered, -1: none; double and triple faults */
+    sigjmp_buf *outside;  /* set while the loop delivers: raising goes there, not to tcg_run */
+    bool single;          /* inside tcg_run_one */
+    uint64_t db_pending;  /* DR6 bits of a debug trap that is due behind this instruction */
+
+    /* Beside the soft TLBs: the guest-physical page of each entry, and how often other threads
+     * emptied them. */
+    uint64_t tlb_phys[TLB_MODES][TLB_SIZE];
+    uint64_t tlb_large;   /* some entry comes from a page larger than 4 KiB */
+    uint32_t tlb_gen;     /* atomic */
+    uint32_t jc_mode[JC_MODES];    /* mode and CS base that the jump caches were filled in */
+    uint64_t jc_cs_base[JC_MODES];
 
     /* Pins; set by other threads with atomic operations, read by this one. */
     uint32_t pending; /* PEND_* */
     uint8_t sipi_vector;
     bool intr_level;
-    bool halted, wait_sipi, smm, nmi_blocked, inhibit;
+    bool halted, wait_sipi, smm, nmi_blocked;
+    bool inhibit;        /* no interrupt while RIP is inhibit_pc: behind STI, MOV SS */
+    uint64_t inhibit_pc;
     bool stopped_by_debugger;
 
     unsigned index;
