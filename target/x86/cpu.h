@@ -115,7 +115,6 @@ struct x86_fpu {              /* x87 when tcg.x87_live is false */
 struct x86_cpuid_leaf {
     uint32_t leaf, sub, eax, ebx, ecx, edx;
 };
-enum x86_feature; /* cpuid.h */
 struct x86_model; /* cpuid.h */
 
 struct x86_cpu {
