@@ -29,13 +29,14 @@ union tcg_vec {
 } __attribute__((aligned(32)));
 
 /* Soft TLB. Direct-mapped by linear page. A tag is the page's linear address when that kind of
- * access is plain, or TLB_NEVER. host = linear + addend. Entries are written by their own vCPU only. */
+ * access is plain, or TLB_NEVER of the slot. Entries are written by their own vCPU only. */
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
-#define TLB_NEVER 1ull /* no page-aligned address compares equal */
+/* A page that has another slot: nothing that looks here compares equal, hostile addresses neither. */
+#define TLB_NEVER(linear) (((uint64_t)(linear) & ~0xfffull) ^ 0x1000)
 struct tcg_tlb_entry {
     uint64_t read, write, exec; /* tags */
-    uint64_t addend;
+    uint8_t *host;              /* the page in our memory */
 };
 struct tcg_tlb {
     struct tcg_tlb_entry e[TLB_SIZE];
@@ -68,11 +69,13 @@ struct tcg_cpu {
     struct tcg_jc_entry *jc;
     int64_t icount_left; /* with icount: instructions until the next forced exit */
     struct tcg *tcg;
-    struct tb *running;  /* the block that runs, for self-modifying code */
+    void *engine;        /* the engine's own for this vCPU */
+    uint64_t slow_addr;  /* linear address of an access that leaves translated code */
+    uint64_t arg[3];     /* of a helper that translated code calls */
     uint8_t bounce[128] __attribute__((aligned(64))); /* operands that are not plain memory */
     sigjmp_buf unwind;   /* set by tcg_run; tcg_raise goes there */
     uint64_t host_sp;    /* of the generator's frame */
-    uint64_t spill[16];  /* the generator's */
+    uint64_t spill[32];  /* the generator's */
     struct tcg_tlb tlbs[TLB_MODES];
     struct tcg_jc_entry jcs[JC_MODES][JC_SIZE]; /* one per protection mode as well */
     uint64_t stat[16];   /* counters, see tcg-stats in docs/translator.md */
@@ -87,6 +90,7 @@ struct tb_key {
     uint64_t phys;    /* guest-physical address of the first byte */
     uint32_t flags;   /* the target's mode bits */
     uint32_t cflags;  /* TB_SINGLE: one instruction, not kept; TB_ICOUNT; limit in bits 15..8 */
+    uint32_t mode;    /* TLB_KERNEL or TLB_USER; the engine fills it in from cpu->tlb */
 };
 enum { TB_SINGLE = 1, TB_ICOUNT = 2 };
 
@@ -129,6 +133,8 @@ struct tcg_target {
     void (*fp_exception)(struct tcg_cpu *cpu, bool x87);
     void (*unaligned)(struct tcg_cpu *cpu, uint64_t linear); /* IR_MEM_ALIGN violated: #GP; no return */
     void (*disas)(FILE *out, uint64_t pc, const uint8_t *code, unsigned len, uint32_t flags);
+    /* Host code as text for -d out_asm; NULL: bytes are shown. */
+    void (*host_disas)(FILE *out, uint64_t pc, const uint8_t *code, unsigned len);
 };
 
 /* ---- the engine ---- */
@@ -170,10 +176,13 @@ void tcg_sync_pc(struct tcg_cpu *cpu);
 /* From any thread. */
 void tcg_kick(struct tcg_cpu *cpu);
 
-/* Guest-physical [phys, phys+len) changed: blocks made from those bytes go (fine-grained). Returns
- * true when one of them is the block cpu runs now (then the caller lets the instruction finish with
- * tcg_run_one semantics). cpu may be NULL. */
+/* Guest-physical [phys, phys+len) changed or is about to: blocks made from those bytes go
+ * (fine-grained). Returns true when one of them is the block cpu runs now: before anything was stored
+ * the caller then uses tcg_retry_single. cpu may be NULL. */
 bool tcg_invalidate(struct tcg *t, struct tcg_cpu *cpu, uint64_t phys, uint64_t len);
+/* From a helper or callback inside tcg_run: forgets what the current instruction did so far (nothing
+ * that shows) and runs it once more, translated by itself; then goes on behind it. */
+void tcg_retry_single(struct tcg_cpu *cpu) __attribute__((noreturn));
 /* Whether any block was made from bytes of this 4 KiB page: stores to it must not be plain. */
 bool tcg_page_has_code(struct tcg *t, uint64_t phys);
 void tcg_flush(struct tcg *t); /* everything; when no vCPU is inside tcg_run */
@@ -182,10 +191,21 @@ void tcg_flush(struct tcg *t); /* everything; when no vCPU is inside tcg_run */
 void tcg_tlb_flush(struct tcg_cpu *cpu);
 void tcg_tlb_flush_page(struct tcg_cpu *cpu, uint64_t linear);
 void tcg_jc_flush(struct tcg_cpu *cpu);
-/* Enters a page into the present mode's table (struct tcg_cpu.tlb). */
 static inline struct tcg_tlb_entry *tcg_tlb_slot(struct tcg_tlb *tlb, uint64_t linear)
 {
     return &tlb->e[(linear >> 12) & (TLB_SIZE - 1)];
+}
+/* Enters the page that holds linear into a table (cpu->tlb is the present mode's). host_page: its
+ * memory; which accesses are plain. */
+static inline void tcg_tlb_set(struct tcg_tlb *tlb, uint64_t linear, uint8_t *host_page, bool read,
+                               bool write, bool exec)
+{
+    struct tcg_tlb_entry *e = tcg_tlb_slot(tlb, linear);
+    uint64_t page = linear & ~0xfffull, never = TLB_NEVER(linear);
+    e->read = read ? page : never;
+    e->write = write ? page : never;
+    e->exec = exec ? page : never;
+    e->host = host_page;
 }
 /* The page got its first block: every vCPU must drop write tags for it. The target implements
  * this by walking its vCPUs' TLBs (own vCPU) and asking others; called with the lock held. */
