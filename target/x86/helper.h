@@ -45,22 +45,22 @@ H(lidt);
 H(sgdt); /* linear address, operand size */
 H(sidt);
 /* system registers; all of these may change the mode and end the block with c = next */
-H(mov_to_cr); /* number, value, next */
+H(mov_to_cr);   /* number, value, next */
 H(mov_from_cr); /* number; returns value; does not end the block */
 H(mov_to_dr);
 H(mov_from_dr);
-H(clts);      /* -, -, next */
-H(lmsw);      /* value, -, next */
-H(invlpg);    /* linear, -, next */
-H(invpcid);   /* type, linear of descriptor, next */
-H(wrmsr);     /* -, -, next: registers are read from cpu */
-H(rdmsr);     /* writes rax, rdx */
-H(rdtsc);     /* writes rax, rdx */
-H(rdtscp);    /* also rcx */
+H(clts);    /* -, -, next */
+H(lmsw);    /* value, -, next */
+H(invlpg);  /* linear, -, next */
+H(invpcid); /* type, linear of descriptor, next */
+H(wrmsr);   /* -, -, next: registers are read from cpu */
+H(rdmsr);   /* writes rax, rdx */
+H(rdtsc);   /* writes rax, rdx */
+H(rdtscp);  /* also rcx */
 H(rdpmc);
-H(cpuid);     /* writes rax rbx rcx rdx */
+H(cpuid); /* writes rax rbx rcx rdx */
 H(xgetbv);
-H(xsetbv);    /* -, -, next */
+H(xsetbv); /* -, -, next */
 H(swapgs);
 H(rdfsbase); /* segment number; returns base */
 H(wrfsbase); /* segment number, value, operand size */
@@ -70,9 +70,9 @@ H(cli);      /* -, -, next; ends the block */
 H(sti);
 H(stac);
 H(clac);
-H(wbinvd);   /* privilege check only */
-H(monitor);  /* linear */
-H(rdrand);   /* size; returns value, CF in flags */
+H(wbinvd);  /* privilege check only */
+H(monitor); /* linear */
+H(rdrand);  /* size; returns value, CF in flags */
 H(rdseed);
 H(rdpid);
 /* ports: port (already 16 bit), size (1, 2, 4), value; permission is checked */
@@ -90,9 +90,9 @@ H(scas);
 H(ins);
 H(outs);
 /* arithmetic that may fault. Operands beyond a, b, c come from rax/rdx in cpu. */
-H(div);  /* divisor, size: unsigned rdx:rax / a; #DE */
+H(div); /* divisor, size: unsigned rdx:rax / a; #DE */
 H(idiv);
-H(aam);  /* immediate; #DE when 0; flags */
+H(aam); /* immediate; #DE when 0; flags */
 H(aad);
 H(daa);
 H(das);
@@ -120,14 +120,14 @@ H(fnstenv); /* linear, operand size */
 H(fldenv);
 H(fnsave);
 H(frstor);
-H(fwait); /* #MF when one is pending, #NM */
-H(fnstsw); /* returns the status word, for FNSTSW AX */
+H(fwait);   /* #MF when one is pending, #NM */
+H(fnstsw);  /* returns the status word, for FNSTSW AX */
 H(ldmxcsr); /* value; #GP on reserved bits */
 H(stmxcsr); /* returns it */
 H(maskmov); /* MASKMOVQ/MASKMOVDQU: linear, vector numbers (data | mask << 8), 8 or 16 bytes */
 H(vgather); /* index of struct ir_native-like description: see simd-gather.c */
 H(vmaskmov);
-H(singlestep); /* next: #DB when TF was set as the instruction began */
+H(singlestep);  /* next: #DB when TF was set as the instruction began */
 H(debug_check); /* RIP: instruction breakpoints in DR0..3; #DB */
 H(fpu_nm);
 #undef H

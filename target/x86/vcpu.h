@@ -17,14 +17,15 @@ struct soft_host;
 struct err;
 struct vcpus;
 struct x86_cpu;
+struct x86_debug;
 
 struct vcpu_options {
-    unsigned cpus;        /* 1 to CPU_MAX */
+    unsigned cpus;                    /* 1 to CPU_MAX */
     unsigned sockets, cores, threads; /* topology for CPUID; 0: one socket a CPU */
-    const char *model;    /* "qemu64", "max", "Haswell,+avx2,-sse4.2"; NULL: the board's default */
-    bool single_thread;   /* thread=single: round robin on one thread */
+    const char *model;  /* "qemu64", "max", "Haswell,+avx2,-sse4.2"; NULL: the board's default */
+    bool single_thread; /* thread=single: round robin on one thread */
     struct tcg_options tcg;
-    int icount_shift;     /* -1: no icount; else 2^shift ns an instruction */
+    int icount_shift; /* -1: no icount; else 2^shift ns an instruction */
     /* A processor met what nobody handles (triple fault): under the machine lock. NULL: line_power
      * with POWER_RESET. */
     void (*triple_fault)(void *o, unsigned cpu);
@@ -45,6 +46,16 @@ void vcpus_request_pause(struct vcpus *v);
 bool vcpus_running(const struct vcpus *v);
 /* All to power-on; while paused or under the machine lock from any thread. */
 void vcpus_reset(struct vcpus *v);
+
+/* For the gdb server, while paused: what each vCPU does at the next resume. A step executes one
+ * instruction (delivering what it raises, taking no interrupt), reports X86_STOP_STEP through
+ * x86_debug_stopped and pauses the machine; breakpoints and watchpoints report the same way. Reset to
+ * VCPU_RUN by every pause. */
+enum vcpu_how { VCPU_RUN, VCPU_STEP, VCPU_HOLD };
+void vcpus_set_how(struct vcpus *v, unsigned cpu, enum vcpu_how how);
+struct x86_debug *vcpus_debug(struct vcpus *v); /* see debug.h */
+/* While paused: all soft TLBs go, x87 and vector state is in memory, and so may be changed. */
+void vcpus_flush_tlbs(struct vcpus *v);
 
 unsigned vcpus_count(const struct vcpus *v);
 struct x86_cpu *vcpus_cpu(struct vcpus *v, unsigned i); /* its state: while paused */
