@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/hmp-cpu.h - what the monitor tells of processors that Keel runs itself. */
+#ifndef DM_HMP_CPU_H
+#define DM_HMP_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct keel;
+struct text;
+
+/* info registers, tlb, mem, jit; a machine whose processors are elsewhere says so. */
+void hmp_info_registers(struct keel *k, struct text *out);
+void hmp_info_tlb(struct keel *k, struct text *out);
+void hmp_info_mem(struct keel *k, struct text *out);
+void hmp_info_jit(struct keel *k, struct text *out);
+
+/* The chosen vCPU's view of memory: guest-physical address of linear; false when it is not mapped or
+ * there is no such vCPU. Without processors of Keel's own linear and physical are the same. */
+bool hmp_cpu_translate(struct keel *k, uint64_t linear, uint64_t *gpa);
+
+#endif
