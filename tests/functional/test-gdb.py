@@ -6,8 +6,8 @@ The guest is a 64 KiB BIOS of a few bytes: a counter in BX that is stored at 0:5
 """
 import os
 import shutil
-import socket
 import subprocess
+import time
 
 from keel import Failure, expect, expect_in, main
 
@@ -77,17 +77,22 @@ class Gdb:
         return int.from_bytes(bytes.fromhex(self.ask("p%x" % n))[:size], "little")
 
 
+def until(what, ask):
+    end = time.time() + 20
+    while not ask():
+        if time.time() > end:
+            raise Failure("never: " + what)
+        time.sleep(0.01)
+
+
 RAX, RBX, RIP, EFLAGS, CS = 0, 1, 16, 17, 18
 
 
 def start(bed, *more):
     path = bed.path("gdb")
-    bed.keel("-M", "pc", "-accel", "tcg", "-m", "16", "-nodefaults", "-display", "none", "-S",
-             "-bios", bios(bed), "-gdb", "unix:" + path, *more)
-    s = socket.socket(socket.AF_UNIX)
-    bed.wait_for(path)
-    s.connect(path)
-    return Gdb(s)
+    p = bed.start("-M", "pc", "-accel", "tcg", "-m", "16", "-nodefaults", "-display", "none", "-S",
+                  "-bios", bios(bed), "-gdb", "unix:" + path, *more)
+    return Gdb(p.connect(path))
 
 
 def test_gdb_when_connected_then_registers_are_the_reset_ones(bed):
@@ -146,12 +151,12 @@ def test_gdb_when_memory_is_written_then_the_code_that_runs_is_the_new(bed):
 
 def test_gdb_when_interrupted_then_it_says_where_and_detach_lets_go(bed):
     g = start(bed, "-qmp", "unix:%s,server,nowait" % bed.path("qmp"))
-    q = bed.qmp(bed.path("qmp"))
+    q = bed.started[0].qmp()
     g.send("c")
-    bed.until("the guest halts", lambda: q.cmd("query-status")["status"] == "running")
+    until("the guest halts", lambda: q.cmd("query-status")["status"] == "running")
     g.sock.sendall(b"\x03")
     expect_in("interrupt", "T02thread:01;", g.packet())
-    bed.until("halted at the end", lambda: g.register(RIP, 8) in (0xe00f, 0xe010))
+    until("halted at the end", lambda: g.register(RIP, 8) in (0xe00f, 0xe010))
     expect("status", q.cmd("query-status")["status"], "paused")
     expect("monitor", bytes.fromhex(g.ask("qRcmd," + b"info status".hex())), b"VM status: paused\r\n")
     expect("D", g.ask("D"), "OK")
