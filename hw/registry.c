@@ -14,6 +14,7 @@
 #include "hw/isa/piix3.h"
 #include "hw/isa/port92.h"
 #include "hw/pci/i440fx.h"
+#include "hw/storage/nvme.h"
 #include "hw/test/debug-exit.h"
 #include "hw/test/pc-testdev.h"
 #include "hw/xen/xen-platform.h"
@@ -38,6 +39,7 @@ const struct dev_class *const hw_registry[] = {
     &fdc_class,          /* isa-fdc */
     &pcspk_class,        /* isa-pcspk */
     &uart_class,         /* isa-serial */
+    &nvme_class,         /* nvme */
     &pc_testdev_class,   /* pc-testdev */
     &piix3_ide_class,    /* piix3-ide */
     &port92_class,       /* port92 */

@@ -10,11 +10,13 @@
  * Linux does: all ones in the base is nowhere. A guest that puts a BAR over its own RAM hurts only
  * itself: what traps is decided by whoever owns the vCPUs.
  *
- * Left out: bridges and other buses, 64-bit BARs, MSI with several vectors, MSI-X, power
+ * Left out: bridges and other buses, 64-bit BARs, MSI with several vectors, power
  * management (no class needs them yet).
  * Reference: PCI Local Bus Specification 3.0, 6.1-6.3, 6.7, 6.8.1.
  */
 #include "hw/pci/pci.h"
+
+#include "hw/pci/msix.h"
 
 #include "dm/base/bytes.h"
 
@@ -154,7 +156,8 @@ static void update_intx(struct pci_dev *p)
     bool off = load_le16(&p->config[PCI_COMMAND]) & PCI_COMMAND_INTX_DISABLE;
 
     if (p->config[PCI_INT_PIN]) {
-        line_set(&p->intx, (p->config[PCI_STATUS] & STATUS_INTX) && !off && !msi_enabled(p));
+        bool messages = msi_enabled(p) || (p->msix && msix_enabled(p->msix));
+        line_set(&p->intx, (p->config[PCI_STATUS] & STATUS_INTX) && !off && !messages);
     }
 }
 
@@ -167,6 +170,9 @@ static void config_write(struct pci_dev *p, unsigned off, unsigned size, uint64_
     }
     update_bars(p);
     update_intx(p);
+    if (p->msix) {
+        msix_config_wrote(p->msix);
+    }
     if (p->config_wrote) {
         p->config_wrote(p, off, size);
     }

@@ -11,6 +11,8 @@
 
 #include "ioreq/machine.h"
 
+struct pci_msix;
+
 struct pci_bus {
     struct machine *m;
     struct pci_dev *fn[256]; /* by devfn */
@@ -49,8 +51,9 @@ struct pci_dev {
     struct region cfg;     /* IO_PCI */
     struct pci_bar bar[7];
     struct line intx;
-    uint8_t msi_cap;  /* offset of the MSI capability, 0: none */
-    uint16_t cap_end; /* where the next capability goes, 0: at 0x40 */
+    uint8_t msi_cap;       /* offset of the MSI capability, 0: none */
+    struct pci_msix *msix; /* hw/pci/msix.h, or NULL */
+    uint16_t cap_end;      /* where the next capability goes, 0: at 0x40 */
     /* Called after config bytes [off, off + size) took a guest's write; may be NULL. */
     void (*config_wrote)(struct pci_dev *p, unsigned off, unsigned size);
 };

@@ -109,6 +109,8 @@ static void fill_props(struct rig *r, struct device *d)
             dev_set_ptr(d, p->name, add_drive(r));
         } else if (!strcmp(p->name, "con")) {
             dev_set_ptr(d, "con", r->con);
+        } else if (!strcmp(p->name, "serial")) {
+            dev_set_str(d, "serial", "battery");
         } else if (!strcmp(p->name, "bus")) {
             dev_set_str(d, "bus", "ide.0");
         }
