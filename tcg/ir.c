@@ -63,6 +63,8 @@ uint16_t ir_flags_read(const struct ir_op *o)
         return ir_cond_flags(o->cond);
     case IR_CALL:
         return o->helper->flags & IR_H_F_IN ? F_ALL : 0;
+    case IR_NATIVE:
+        return o->native->fr;
     case IR_A_RMW:
         return ir_opdefs[o->imm].fr;
     default:
@@ -84,6 +86,7 @@ void ir_block_init(struct ir_block *b, uint64_t pc)
     b->temps = 0;
     b->natives = 0;
     b->insns = 0;
+    b->peek_lo = b->peek_hi = 0;
     b->pc = pc;
     b->live_out = F_ALL;
     for (unsigned i = 0; i < 2; i++) {

@@ -139,7 +139,7 @@ uint16_t ir_cond_flags(enum ir_cond c); /* which flags it reads */
     X(BEXTR, 2, F_ALL, 0)                                                                          \
     X(PDEP, 2, 0, 0)                                                                               \
     X(PEXT, 2, 0, 0)                                                                               \
-    X(CRC32, 2, 0, 0)                                                                              \
+    X(CRC32, 2, 0, 0) /* a: crc; b: imm bytes of data; the result is 32 bits (size 4) */           \
     X(SETCC, 0, 0, 0)  /* cond; 0 or 1 */                                                          \
     X(CMOV, 2, 0, 0)   /* cond ? b : a; both are evaluated */                                      \
     X(F_GET, 0, 0, F_ALL) /* the six flags in EFLAGS' places, other bits 0 */                      \
@@ -215,6 +215,8 @@ struct ir_helper {
 
 /* ---- opaque instructions (SSE, AVX, x87, MMX, AES, SHA ...) ---- */
 
+/* Without any operand in ModRM (reg_class and rm_class RC_NONE, mem_size 0) there is no ModRM byte
+ * (EMMS, VZEROUPPER). A register form of x87 has ModRM 11 reg rm, with rm_class RC_ST or RC_FIXED. */
 /* A guest instruction that the x86-64 generator re-encodes with its own registers and address, and
  * that other engines do by calling sem. Vector registers keep their numbers. */
 enum ir_rclass { RC_NONE, RC_VEC, RC_GPR, RC_MMX, RC_ST, RC_FIXED };
@@ -238,7 +240,7 @@ struct ir_native {
     uint8_t mem_size;    /* bytes accessed when rm is memory (1..64, x87 up to 108), 0: none */
     bool mem_write, mem_read;
     uint8_t gpr_size;    /* bytes written to a GPR result (4 or 8) */
-    uint16_t fw;         /* flags written (COMISD, PTEST ...), from F_* */
+    uint16_t fw, fr;     /* flags written (COMISD, PTEST ...) and read (FCMOV), from F_* */
     bool x87;            /* uses x87/MMX state */
     bool may_raise;      /* SIMD or x87 floating-point exceptions when unmasked */
     uint8_t bytes[15], len; /* the instruction as the guest wrote it, for dumps */
@@ -279,6 +281,9 @@ struct ir_block {
     uint16_t live_out; /* flags live at JMP and EXIT; F_ALL unless the front end knows better */
     uint64_t pc;       /* RIP of the first instruction */
     unsigned insns;
+    /* Liveness at the exits was read from code at RIPs [peek_lo, peek_hi) of the page the block begins
+     * on (0, 0: nowhere): the block goes stale with those bytes as well as with its own. */
+    uint64_t peek_lo, peek_hi;
     struct ir_native native[128];
     unsigned natives;
 };

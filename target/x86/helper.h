@@ -125,7 +125,11 @@ H(fnstsw);  /* returns the status word, for FNSTSW AX */
 H(ldmxcsr); /* value; #GP on reserved bits */
 H(stmxcsr); /* returns it */
 H(maskmov); /* MASKMOVQ/MASKMOVDQU: linear, vector numbers (data | mask << 8), 8 or 16 bytes */
-H(vgather); /* index of struct ir_native-like description: see simd-gather.c */
+/* VGATHER*: base + displacement cut to the address size (no segment), then destination | index << 4
+ * | mask << 8 | log2 of scale << 12 | 256 bits << 14 | 8-byte elements << 15 | 8-byte indices << 16
+ * | address bytes << 20 | segment << 24 (7: base 0). Outside 64-bit mode linear addresses have 32 bits */
+H(vgather);
+/* linear, register | mask << 4 | 256 bits << 8 | 8-byte elements << 9 | store << 10 */
 H(vmaskmov);
 H(singlestep);  /* next: #DB when TF was set as the instruction began */
 H(debug_check); /* RIP: instruction breakpoints in DR0..3; #DB */
