@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* target/x86/translate-help.c - small helpers that only the front end calls. */
+#include "target/x86/cpu.h"
+#include "target/x86/translate-int.h"
+
+/* x87 while CR0.EM or CR0.TS is set. */
+static uint64_t no_fpu(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a, (void)b, (void)c;
+    x86_raise(x86_of(cpu), EX_NM);
+}
+const struct ir_helper x86_h_no_fpu = { "no_fpu", no_fpu, IR_H_FAULTS };
+
+static uint64_t no_mmx(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    struct x86_cpu *x = x86_of(cpu);
+    (void)a, (void)b, (void)c;
+    x86_raise(x, x->cr0 & CR0_EM ? EX_UD : EX_NM);
+}
+const struct ir_helper x86_h_no_mmx = { "no_mmx", no_mmx, IR_H_FAULTS };
+
+static uint64_t no_sse(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    struct x86_cpu *x = x86_of(cpu);
+    (void)a, (void)b, (void)c;
+    x86_raise(x, (x->cr0 & CR0_EM) || !(x->cr4 & CR4_OSFXSR) ? EX_UD : EX_NM);
+}
+const struct ir_helper x86_h_no_sse = { "no_sse", no_sse, IR_H_FAULTS };
+
+static uint64_t no_avx(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    struct x86_cpu *x = x86_of(cpu);
+    (void)a, (void)b, (void)c;
+    x86_raise(x, !(x->cr4 & CR4_OSXSAVE) || (x->xcr0 & 6) != 6 ? EX_UD : EX_NM);
+}
+const struct ir_helper x86_h_no_avx = { "no_avx", no_avx, IR_H_FAULTS };
+
+/* INTO; a: RIP behind it */
+static uint64_t into_if(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    if (cpu->flags & F_OF) {
+        x86_raise_soft(x86_of(cpu), EX_OF, a);
+    }
+    return 0;
+}
+const struct ir_helper x86_h_into_if = { "into", into_if, IR_H_FAULTS | IR_H_F_IN };
+
+/* With alignment checking on; a: linear address, b: bytes */
+static uint64_t check_align(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)c;
+    if (a & (b - 1)) {
+        x86_raise_code(x86_of(cpu), EX_AC, 0);
+    }
+    return 0;
+}
+const struct ir_helper x86_h_check_align = { "check_align", check_align, IR_H_FAULTS };

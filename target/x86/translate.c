@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/* target/x86/translate.c - from guest bytes to one block of IR.
+ *
+ * A block is straight-line code from one RIP to the first transfer, the end of the page, or
+ * MAX_INSNS. Only its first instruction may cross into another page, and then it is alone.
+ * What is known at translation (struct tb_key: mode, CPL, CS base) is never tested at run time.
+ *
+ * Flags: before a block ends, the code at each of its exits is looked at (x86_flags_live), so that
+ * flags nobody reads need not be kept. The IR says from which bytes that was concluded.
+ */
+#include "target/x86/translate-int.h"
+
+#include <string.h>
+
+enum { MAX_INSNS = 64, PAGE = 4096, MAX_LEN = 15, PEEK_INSNS = 8, PEEK_REACH = 512 };
+
+/* ---- what code at an exit does with flags ---- */
+
+struct peek {
+    struct dc *d;
+    unsigned budget;
+    uint64_t lo, hi;
+};
+
+static bool conditional_shift(const ZydisDecodedInstruction *in)
+{
+    if (in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT) {
+        if (in->opcode == 0xd2 || in->opcode == 0xd3) {
+            return true;
+        }
+        return (in->opcode == 0xc0 || in->opcode == 0xc1) &&
+               !(in->raw.imm[0].value.u & (in->operand_width == 64 ? 63 : 31));
+    }
+    if (in->opcode_map != ZYDIS_OPCODE_MAP_0F) {
+        return false;
+    }
+    if (in->opcode == 0xa5 || in->opcode == 0xad) {
+        return true;
+    }
+    return (in->opcode == 0xa4 || in->opcode == 0xac) &&
+           !(in->raw.imm[0].value.u & (in->operand_width == 64 ? 63 : 31));
+}
+
+/* Flags the instruction surely writes. */
+static uint16_t killed_by(const ZydisDecodedInstruction *in)
+{
+    const ZydisAccessedFlags *f = in->cpu_flags;
+    if (!f || in->meta.category == ZYDIS_CATEGORY_STRINGOP ||
+        (in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && conditional_shift(in))) {
+        return 0;
+    }
+    return (f->modified | f->set_0 | f->set_1 | f->undefined) & F_ALL;
+}
+
+/* Instructions behind which nothing is known, or that look at flags in ways the decoder does not
+ * tell. */
+static bool opaque(const ZydisDecodedInstruction *in)
+{
+    switch (in->meta.category) {
+    case ZYDIS_CATEGORY_SYSCALL:
+    case ZYDIS_CATEGORY_SYSRET:
+    case ZYDIS_CATEGORY_INTERRUPT:
+    case ZYDIS_CATEGORY_SYSTEM:
+    case ZYDIS_CATEGORY_RET:
+        return true;
+    default:
+        return in->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
+               in->meta.isa_ext == ZYDIS_ISA_EXT_INVALID;
+    }
+}
+
+static uint16_t live_at(struct peek *p, uint64_t pc, uint16_t killed)
+{
+    uint16_t live = 0;
+    while (killed != F_ALL) {
+        uint64_t off = pc - p->d->page;
+        ZydisDecodedInstruction in;
+        ZydisDecoderContext ctx;
+        if (off >= PAGE || !p->budget || pc + PEEK_REACH < p->d->b->pc ||
+            pc > p->d->b->pc + PEEK_REACH) {
+            return (live | ~killed) & F_ALL;
+        }
+        p->budget--;
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&p->d->decoder, &ctx,
+                                                        p->d->page_bytes + off, PAGE - off, &in)) ||
+            opaque(&in)) {
+            return (live | ~killed) & F_ALL;
+        }
+        p->lo = pc < p->lo ? pc : p->lo;
+        p->hi = pc + in.length > p->hi ? pc + in.length : p->hi;
+        if (in.cpu_flags) {
+            live |= in.cpu_flags->tested & F_ALL & (uint16_t)~killed;
+        }
+        killed |= killed_by(&in);
+        pc += in.length;
+        if (in.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE) {
+            continue;
+        }
+        if (!in.raw.imm[0].is_relative || (!p->d->code64 && in.operand_width == 16)) {
+            return (live | ~killed) & F_ALL;
+        }
+        uint64_t target = (pc + in.raw.imm[0].value.u) & p->d->pc_mask;
+        if (in.meta.category == ZYDIS_CATEGORY_COND_BR) {
+            live |= live_at(p, target, killed);
+        } else {
+            pc = target;
+        }
+    }
+    return live;
+}
+
+uint16_t x86_flags_live(struct dc *d, uint64_t pc)
+{
+    if (!d->page_bytes || d->mode & MODE_TF || d->key->cflags & TB_SINGLE) {
+        return F_ALL;
+    }
+    struct peek p = { .d = d, .budget = PEEK_INSNS, .lo = pc, .hi = pc };
+    uint16_t live = live_at(&p, pc, 0);
+    if (p.hi > p.lo && live != F_ALL) {
+        struct ir_block *b = d->b;
+        bool first = b->peek_hi == b->peek_lo;
+        b->peek_lo = first || p.lo < b->peek_lo ? p.lo : b->peek_lo;
+        b->peek_hi = first || p.hi > b->peek_hi ? p.hi : b->peek_hi;
+    }
+    return live;
+}
+
+/* ---- fetching and decoding ---- */
+
+static void init_decoder(struct dc *d)
+{
+    ZydisMachineMode m;
+    ZydisStackWidth w = ZYDIS_STACK_WIDTH_32;
+    if (d->code64) {
+        m = ZYDIS_MACHINE_MODE_LONG_64;
+        w = ZYDIS_STACK_WIDTH_64;
+    } else if (d->mode & MODE_CS32) {
+        m = ZYDIS_MACHINE_MODE_LEGACY_32;
+    } else {
+        m = d->real || d->vm86 ? ZYDIS_MACHINE_MODE_REAL_16 : ZYDIS_MACHINE_MODE_LEGACY_16;
+    }
+    if (d->ssz == 2) {
+        w = ZYDIS_STACK_WIDTH_16;
+    }
+    ZydisDecoderInit(&d->decoder, m, w);
+    static const ZydisDecoderMode off[] = { ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
+                                            ZYDIS_DECODER_MODE_WBNOINVD,
+                                            ZYDIS_DECODER_MODE_CLDEMOTE };
+    for (unsigned i = 0; i < sizeof(off) / sizeof(off[0]); i++) {
+        ZydisDecoderEnableMode(&d->decoder, off[i], ZYAN_FALSE);
+    }
+    ZydisDecoderEnableMode(&d->decoder, ZYDIS_DECODER_MODE_LZCNT, x86_has(d->c, X86_ABM));
+    ZydisDecoderEnableMode(&d->decoder, ZYDIS_DECODER_MODE_TZCNT, x86_has(d->c, X86_BMI1));
+}
+
+static void init_dc(struct dc *d, struct tcg_cpu *cpu, const struct tb_key *key, struct ir_block *b)
+{
+    d->c = x86_of(cpu);
+    d->b = b;
+    d->key = key;
+    d->mode = key->flags;
+    d->code64 = key->flags & MODE_CS64;
+    d->vm86 = key->flags & MODE_VM86;
+    d->real = !(key->flags & MODE_PE);
+    d->ssz = d->code64 ? 8 : key->flags & MODE_SS32 ? 4 : 2;
+    d->cpl = (key->flags & MODE_CPL) >> MODE_CPL_SHIFT;
+    d->pc = key->pc;
+    d->pc_mask = d->code64 ? UINT64_MAX : UINT32_MAX;
+    d->page_bytes = NULL;
+    d->ended = d->last = d->last_after_next = d->set_pc = false;
+    init_decoder(d);
+}
+
+static uint64_t linear_pc(const struct dc *d, uint64_t pc)
+{
+    uint64_t l = d->key->cs_base + pc;
+    return d->code64 ? l : (uint32_t)l;
+}
+
+enum fetched { FETCHED, FETCH_CROSSES, FETCH_UD, FETCH_TOO_LONG };
+
+static enum fetched decode(struct dc *d, const uint8_t *bytes, unsigned avail)
+{
+    ZydisDecoderContext ctx;
+    ZyanStatus s = ZydisDecoderDecodeInstruction(&d->decoder, &ctx, bytes, avail, &d->in);
+    if (s == ZYDIS_STATUS_NO_MORE_DATA) {
+        return avail >= MAX_LEN ? FETCH_TOO_LONG : FETCH_CROSSES;
+    }
+    if (s == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) {
+        return FETCH_TOO_LONG;
+    }
+    if (!ZYAN_SUCCESS(s)) {
+        return FETCH_UD;
+    }
+    d->bytes = bytes;
+    s = ZydisDecoderDecodeOperands(&d->decoder, &ctx, &d->in, d->op,
+                                   d->in.operand_count_visible < 5 ? d->in.operand_count_visible
+                                                                   : 5);
+    return ZYAN_SUCCESS(s) ? FETCHED : FETCH_UD;
+}
+
+/* Bytes of code that lie in no plain memory (a device's ROM), one by one. */
+static unsigned fetch_slowly(struct dc *d, uint64_t linear, uint8_t *buf)
+{
+    unsigned n = 0;
+    do {
+        buf[n] = (uint8_t)x86_ld(d->c, linear + n, 1);
+        n++;
+    } while (n < MAX_LEN && (linear + n) % PAGE);
+    return n;
+}
+
+/* The first instruction reaches into the second page. */
+static enum fetched decode_crossing(struct dc *d, const uint8_t *first, unsigned avail,
+                                    uint8_t buf[MAX_LEN], uint64_t *phys2)
+{
+    uint64_t second = linear_pc(d, d->pc) + avail;
+    bool fault = false;
+    unsigned more = 0;
+    if (!d->code64) {
+        second = (uint32_t)second;
+    }
+    *phys2 = x86_fetch_phys(d->c, second) & ~(uint64_t)(PAGE - 1);
+    const uint8_t *p = x86_fetch(d->c, second, &more, &fault);
+    if (first != buf) {
+        memcpy(buf, first, avail);
+    }
+    if (p) {
+        memcpy(buf + avail, p, MAX_LEN - avail);
+    } else {
+        for (unsigned i = 0; avail + i < MAX_LEN; i++) {
+            buf[avail + i] = (uint8_t)x86_ld(d->c, second + i, 1);
+        }
+    }
+    return decode(d, buf, MAX_LEN);
+}
+
+/* ---- blocks ---- */
+
+static bool dispatch(struct dc *d)
+{
+    const struct emitter *e = &x86_emitters[d->in.mnemonic];
+    if (d->in.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
+        d->in.encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX ||
+        d->in.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP ||
+        d->in.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) {
+        return false;
+    }
+    /* MOVSD and CMPSD are string or vector instructions */
+    if (e->fn == emit_string && d->in.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) {
+        return emit_native(d);
+    }
+    if (e->fn) {
+        d->arg = e->arg;
+        e->fn(d);
+        return true;
+    }
+    return emit_native(d);
+}
+
+static void translate_one(struct dc *d, enum fetched f)
+{
+    unsigned len = f == FETCHED ? d->in.length : 1;
+    struct ir_op *o = emit(d, IR_INSN, 0, ir_none(), ir_none(), ir_none());
+    o->imm = (int64_t)d->pc;
+    o->imm2 = len;
+    d->b->insns++;
+    d->next = (d->pc + len) & d->pc_mask;
+    if (d->mode & MODE_RF_DR) {
+        call_k(d, &x86_h_debug_check, (int64_t)d->pc, 0, 0);
+    }
+    if (f == FETCH_TOO_LONG) {
+        raise_gp0(d);
+    } else if (f == FETCH_UD || !dispatch(d)) {
+        emit_ud(d);
+    }
+}
+
+static unsigned limit_of(const struct dc *d)
+{
+    unsigned limit = d->key->cflags >> 8 & 0xff;
+    if (d->key->cflags & TB_SINGLE || d->mode & MODE_TF) {
+        return 1;
+    }
+    return limit && limit < MAX_INSNS ? limit : MAX_INSNS;
+}
+
+static void first_page(struct dc *d, const uint8_t **bytes, unsigned *avail, uint8_t *buf)
+{
+    uint64_t linear = linear_pc(d, d->pc);
+    bool fault = false;
+    *bytes = x86_fetch(d->c, linear, avail, &fault);
+    if (fault) {
+        x86_fetch_phys(d->c, linear); /* raises */
+    }
+    d->page = d->pc - linear % PAGE;
+    if (*bytes) {
+        d->page_bytes = *bytes - linear % PAGE;
+    } else {
+        *avail = fetch_slowly(d, linear, buf);
+        *bytes = buf;
+    }
+}
+
+void x86_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_block *b, uint16_t *len,
+                   uint64_t *phys2)
+{
+    struct dc d;
+    const uint8_t *bytes;
+    uint8_t buf[MAX_LEN];
+    unsigned avail = 0, used = 0;
+    init_dc(&d, cpu, key, b);
+    ir_block_init(b, key->pc);
+    *phys2 = UINT64_MAX;
+    first_page(&d, &bytes, &avail, buf);
+    unsigned limit = d.page_bytes ? limit_of(&d) : 1;
+    for (bool last = false; !d.ended;) {
+        if (used == avail) {
+            go_to(&d, d.pc);
+            break;
+        }
+        enum fetched f = decode(&d, bytes + used, avail - used);
+        if (f == FETCH_CROSSES) {
+            if (b->insns) {
+                go_to(&d, d.pc);
+                break;
+            }
+            f = decode_crossing(&d, bytes, avail, buf, phys2);
+            limit = 1;
+        }
+        last = d.last_after_next;
+        d.last_after_next = false;
+        translate_one(&d, f);
+        used += f == FETCHED ? d.in.length : 1;
+        d.pc = d.next;
+        if (!d.ended && (last || d.last || b->insns >= limit || ir_full(b))) {
+            go_to(&d, d.pc);
+        }
+    }
+    *len = (uint16_t)used;
+}
