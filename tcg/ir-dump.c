@@ -72,7 +72,10 @@ static void dump_mem(const struct ir_mem *m, FILE *out)
             m->addr_size == 2   ? ".a16"
             : m->addr_size == 4 ? ".a32"
                                 : "",
-            m->lin32 ? ".lin32" : "", m->flags & IR_MEM_ALIGN ? ".align" : "");
+            m->lin32 ? ".lin32" : "",
+            m->flags & IR_MEM_ALIGN ? ".align"
+            : m->flags & IR_MEM_RMW ? ".rmw"
+                                    : "");
 }
 
 static bool has_mem(const struct ir_op *o)

@@ -65,6 +65,8 @@ struct ir_mem {
 enum {
     IR_MEM_KERNEL = 1, /* implicit supervisor access (descriptor tables): helpers only, not inline */
     IR_MEM_ALIGN = 2,  /* #GP unless aligned to its size (movaps ...) */
+    IR_MEM_RMW = 4,    /* of an LD: faults as a store would; the next ST of the instruction goes to the
+                        * same place (its own mem still says where), so one look-up can serve both */
 };
 
 /* ---- conditions and flags ---- */

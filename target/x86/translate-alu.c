@@ -2,8 +2,8 @@
 /* target/x86/translate-alu.c - arithmetic, logic, moves and bits: instructions without privilege.
  *
  * A destination in memory is loaded, computed and stored; with LOCK (or XCHG) it is one atomic
- * operation. ADC, SBB and rotates through carry ask beforehand whether the store will succeed, as
- * they cannot be run twice once CF has changed.
+ * operation. The load asks whether the store will succeed (IR_MEM_RMW): ADC and its like cannot be
+ * run twice once CF has changed.
  */
 #include "target/x86/translate-int.h"
 
@@ -17,15 +17,19 @@ struct place {
     struct ir_arg out; /* where the operation writes */
 };
 
-static struct place open_place(struct dc *d, unsigned i, unsigned size, bool probe)
+static struct ir_arg load_to_modify(struct dc *d, const struct ir_mem *m, unsigned size)
+{
+    struct ir_mem rmw = *m;
+    rmw.flags |= IR_MEM_RMW;
+    return load(d, &rmw, size);
+}
+
+static struct place open_place(struct dc *d, unsigned i, unsigned size)
 {
     struct place p = { .mem = is_mem(d, i) };
     if (p.mem) {
         p.m = mem_operand(d, i, size, ACCESS_RW);
-        if (probe) {
-            emit(d, IR_LDST_PROBE, size, ir_none(), ir_none(), ir_none())->mem = p.m;
-        }
-        p.old = load(d, &p.m, size);
+        p.old = load_to_modify(d, &p.m, size);
         p.out = temp(d);
     } else {
         p.old = p.out = reg_arg(d->op[i].reg.value);
@@ -62,7 +66,7 @@ void emit_alu(struct dc *d)
         lock_rmw(d, d->arg, size, src);
         return;
     }
-    struct place p = open_place(d, 0, size, d->arg == IR_ADC || d->arg == IR_SBB);
+    struct place p = open_place(d, 0, size);
     emit(d, d->arg, size, p.out, p.old, src);
     close_place(d, &p, size);
 }
@@ -90,7 +94,7 @@ static void unary(struct dc *d)
         lock_rmw(d, d->arg, size, ir_none());
         return;
     }
-    struct place p = open_place(d, 0, size, false);
+    struct place p = open_place(d, 0, size);
     emit(d, d->arg, size, p.out, p.old, ir_none());
     close_place(d, &p, size);
 }
@@ -115,7 +119,7 @@ void emit_shift(struct dc *d)
     unsigned size = op_size(d, 0);
     struct ir_arg count =
         is_imm(d, 1) ? ir_const(d->op[1].imm.value.u & (size == 8 ? 63 : 31)) : ir_gpr(RCX);
-    struct place p = open_place(d, 0, size, d->arg == IR_RCL || d->arg == IR_RCR);
+    struct place p = open_place(d, 0, size);
     emit(d, d->arg, size, p.out, p.old, count);
     close_place(d, &p, size);
 }
@@ -125,7 +129,7 @@ void emit_shld(struct dc *d)
     unsigned size = op_size(d, 0);
     struct ir_arg count =
         is_imm(d, 2) ? ir_const(d->op[2].imm.value.u & (size == 8 ? 63 : 31)) : ir_gpr(RCX);
-    struct place p = open_place(d, 0, size, false);
+    struct place p = open_place(d, 0, size);
     emit(d, d->arg, size, p.out, p.old, reg_arg(d->op[1].reg.value))->c = count;
     close_place(d, &p, size);
 }
@@ -302,7 +306,7 @@ void emit_xadd(struct dc *d)
         mov(d, size, src, old);
         return;
     }
-    struct place p = open_place(d, 0, size, false);
+    struct place p = open_place(d, 0, size);
     mov(d, size, old, p.old);
     struct ir_arg sum = emit_t(d, IR_ADD, size, old, src);
     if (p.mem) {
@@ -336,7 +340,7 @@ void emit_cmpxchg(struct dc *d)
         cmpxchg_accumulator(d, size, old);
         return;
     }
-    struct place p = open_place(d, 0, size, false);
+    struct place p = open_place(d, 0, size);
     struct ir_arg old = p.mem ? p.old : emit_t(d, IR_MOV, size, p.old, ir_none());
     struct ir_arg new = temp(d);
     emit(d, IR_SUB, size, ir_none(), ir_gpr(RAX), old);
@@ -458,7 +462,7 @@ void emit_bt(struct dc *d)
         atomic(d, op, size, &m, ir_none(), bit);
         return;
     }
-    struct ir_arg old = load(d, &m, size);
+    struct ir_arg old = op == IR_BT ? load(d, &m, size) : load_to_modify(d, &m, size);
     struct ir_arg out = op == IR_BT ? ir_none() : temp(d);
     emit(d, op, size, out, old, bit);
     if (op != IR_BT) {

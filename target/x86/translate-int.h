@@ -141,7 +141,8 @@ void drop(struct dc *d, int64_t bytes);
 
 /* ---- ends and exceptions ---- */
 
-void raise_vector(struct dc *d, enum x86_vector v); /* #UD and others without a code; ends the block */
+/* #UD and others without a code; ends the block. */
+void raise_vector(struct dc *d, enum x86_vector v);
 void raise_gp0(struct dc *d);
 void emit_ud(struct dc *d);
 /* #GP(0) and false unless CPL is 0. */

@@ -106,7 +106,7 @@ struct ir_mem mem_at(struct dc *d, unsigned seg, struct ir_arg base, int64_t dis
 {
     struct ir_mem m = { .base = base, .scale = 1, .disp = disp, .addr_size = (uint8_t)asize };
     m.seg = ir_segment(d, seg);
-    m.lin32 = !d->code64;
+    m.lin32 = !d->code64 && m.seg >= 0; /* a sum of 32 bits or less needs no cutting */
     return m;
 }
 

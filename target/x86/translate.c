@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { MAX_INSNS = 64, PAGE = 4096, MAX_LEN = 15, PEEK_INSNS = 8, PEEK_REACH = 512 };
+enum { MAX_INSNS = 64, PAGE = 4096, MAX_LEN = 15, PEEK_INSNS = 12, PEEK_REACH = 1024 };
 
 /* ---- what code at an exit does with flags ---- */
 
