@@ -9,6 +9,7 @@
 #define DM_BACKENDS_H
 
 #include "block/blk.h"
+#include "dm/board-pc.h"
 #include "hw/display/vga.h"
 #include "hw/xen/xen-platform.h"
 
@@ -49,6 +50,7 @@ struct backends {
     struct fdset *fdsets;
     struct debug_exit_hook *exit_hook; /* for isa-debug-exit; NULL: nothing happens */
     struct xen_unplug unplug;          /* the board fills it in for xen-platform */
+    struct board_pc pc;                /* the board fills it in: chips that talk to each other */
     struct vga_rom rom; /* the display's option ROM; a replay fills it in from the trace */
 };
 

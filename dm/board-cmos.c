@@ -59,9 +59,19 @@ static void boot_order(uint8_t *bytes, const char *order)
     bytes[CMOS_BOOT_2] = (uint8_t)(device[2] << 4);
 }
 
-static void memory(uint8_t *bytes, uint64_t ram, uint64_t below_4g_max)
+/* Xen leaves 256 MiB for PCI. Without it 512 MiB are left and, if that cuts RAM in two, a whole GiB,
+ * so that both parts begin and end on 1 GiB. */
+uint64_t board_below_4g(const struct options *o)
 {
-    uint64_t top = below_4g_max ? below_4g_max : 0xf0000000;
+    if (o->accel != ACCEL_TCG) {
+        return o->max_ram_below_4g ? o->max_ram_below_4g : 0xf0000000;
+    }
+    uint64_t most = o->ram_bytes > 0xe0000000 ? 0xc0000000 : 0xe0000000;
+    return o->max_ram_below_4g ? min_u64(o->max_ram_below_4g, most) : most;
+}
+
+static void memory(uint8_t *bytes, uint64_t ram, uint64_t top)
+{
     uint64_t below = min_u64(ram, top), above = ram - below;
     uint64_t ext = below > 1 << 20 ? (below - (1 << 20)) >> 10 : 0;
     uint64_t high = below > 16 << 20 ? (below - (16 << 20)) >> 16 : 0;
@@ -115,7 +125,7 @@ static void drives(uint8_t *bytes, const struct backends *b)
 void board_cmos(uint8_t *bytes, const struct options *o, const struct backends *b)
 {
     boot_order(bytes, o->boot ? o->boot : "cad");
-    memory(bytes, o->ram_bytes, o->max_ram_below_4g);
+    memory(bytes, o->ram_bytes, board_below_4g(o));
     drives(bytes, b);
     bytes[CMOS_CPUS_LESS_1] = (uint8_t)(o->cpus - 1);
 }

@@ -11,4 +11,7 @@ struct options;
 /* Fills bytes[128] from the command line and the drives. */
 void board_cmos(uint8_t *bytes, const struct options *o, const struct backends *b);
 
+/* How much RAM at most lies below 4 GiB, in bytes. */
+uint64_t board_below_4g(const struct options *o);
+
 #endif

@@ -18,10 +18,14 @@
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
 #include "dm/board-cmos.h"
+#include "dm/firmware.h"
 #include "dm/keyval.h"
 #include "dm/options.h"
 #include "hw/ide/ide.h"
 #include "hw/isa/cmos-ram.h"
+#include "hw/timer/i8254.h"
+#include "hw/timer/mc146818.h"
+#include "ioreq/soft.h"
 #include "hw/registry.h"
 #include "ioreq/machine.h"
 #include "ui/con.h"
@@ -37,6 +41,7 @@ struct build {
     struct backends *b;
     struct err *e;
     bool xen;
+    bool own; /* the processors are ours: so are interrupts, timers and firmware */
 };
 
 const char *board_type(const struct options *o)
@@ -44,6 +49,15 @@ const char *board_type(const struct options *o)
     static const char *const names[] = { "pc", "xenfv", "none" };
     return names[o->machine];
 }
+
+/* Returns what went wrong from the function that builds. */
+#define DO(step)                                                                                   \
+    do {                                                                                           \
+        int ret_ = (step);                                                                         \
+        if (ret_ < 0) {                                                                            \
+            return ret_;                                                                           \
+        }                                                                                          \
+    } while (0)
 
 /* ---- making a device ---- */
 
@@ -134,6 +148,7 @@ static int power_management(struct build *s)
     }
     dev_set_str(d, "addr", "1.3");
     dev_set_bool(d, "acpi", s->o->acpi);
+    dev_set_bool(d, "smm", !s->o->no_smm);
     dev_set_bool(d, "xen", s->xen);
     dev_set_u32(d, "cpus", s->o->cpus);
     return finish(s, d);
@@ -213,6 +228,16 @@ static int cmos_ram(struct build *s)
     board_cmos(content, s->o, s->b);
     dev_set_ptr(d, "content", content);
     return finish(s, d);
+}
+
+static int speaker(struct build *s)
+{
+    struct device *d = make(s, "isa-pcspk", NULL);
+    if (d && s->b->pc.pit) {
+        i8254_speaker(s->b->pc.pit, &s->b->pc.speaker);
+        dev_set_ptr(d, "timer", &s->b->pc.speaker);
+    }
+    return d ? finish(s, d) : s->e->code;
 }
 
 static int serial_port(struct build *s, uint32_t index, struct chr *c)
@@ -405,26 +430,89 @@ static int check_globals(struct build *s)
     return 0;
 }
 
-/* ---- the board ---- */
+/* ---- what a hypervisor has in itself ---- */
 
-#define DO(step)                                                                                   \
-    do {                                                                                           \
-        int ret_ = (step);                                                                         \
-        if (ret_ < 0) {                                                                            \
-            return ret_;                                                                           \
-        }                                                                                          \
-    } while (0)
+static int clock_chip(struct build *s)
+{
+    uint8_t content[MC146818_BYTES] = { 0 };
+    struct device *d = make(s, "mc146818rtc", NULL);
+    if (!d) {
+        return s->e->code;
+    }
+    board_cmos(content, s->o, s->b);
+    dev_set_ptr(d, "content", content);
+    s->b->pc.rtc = d;
+    return finish(s, d);
+}
+
+/* A chip that board_pc names, with up to two of its connections. */
+static int wired_chip(struct build *s, struct device **slot, const char *name, const char *prop,
+                      void *to)
+{
+    *slot = make(s, name, NULL);
+    if (!*slot) {
+        return s->e->code;
+    }
+    if (prop) {
+        dev_set_ptr(*slot, prop, to);
+    }
+    return finish(s, *slot);
+}
+
+static int local_apics(struct build *s)
+{
+    struct board_pc *pc = &s->b->pc;
+    pc->apic = make(s, "apic", NULL);
+    if (!pc->apic) {
+        return s->e->code;
+    }
+    dev_set_u32(pc->apic, "cpus", s->o->max_cpus);
+    dev_set_ptr(pc->apic, "pic", &pc->ack);
+    dev_set_ptr(pc->apic, "eoi", &pc->eoi);
+    dev_set_ptr(pc->apic, "ferr", &pc->ferr);
+    return finish(s, pc->apic);
+}
+
+static int own_chips(struct build *s)
+{
+    struct board_pc *pc = &s->b->pc;
+    board_pc_wire(pc);
+    pc->piix3 = machine_find(s->m, "PIIX3.0");
+    DO(wired_chip(s, &pc->pic, "isa-i8259", "intr", &pc->intr));
+    DO(local_apics(s));
+    DO(wired_chip(s, &pc->ioapic, "ioapic", "messages", &pc->bus));
+    DO(wired_chip(s, &pc->pit, "isa-pit", NULL, NULL));
+    DO(clock_chip(s));
+    if (!s->o->no_hpet) {
+        DO(wired_chip(s, &pc->hpet, "hpet", "legacy", &pc->legacy));
+    }
+    DO(wired_chip(s, &pc->fw_cfg, "fw_cfg_io", NULL, NULL));
+    board_pc_connect(pc, s->m);
+    return 0;
+}
+
+static int firmware(struct build *s)
+{
+    if (s->m->host == &soft_host_ops) {
+        DO(firmware_map_bios(s->m->h, s->o, s->e));
+    }
+    return firmware_describe(s->b->pc.fw_cfg, s->m, s->o, s->b, s->e);
+}
+
+/* ---- the board ---- */
 
 static int isa_chips(struct build *s)
 {
     DO(dma_controller(s, 0x00, 0x80, 0));
     DO(dma_controller(s, 0xc0, 0x88, 1));
     DO(chip(s, "i8042", NULL));
-    DO(cmos_ram(s));
+    if (!s->own) {
+        DO(cmos_ram(s));
+    }
     DO(chip(s, "port92", NULL));
     DO(floppy_controller(s));
     if (!s->xen) {
-        DO(chip(s, "isa-pcspk", NULL));
+        DO(speaker(s));
     }
     DO(serial_ports(s));
     return debug_consoles(s);
@@ -432,7 +520,9 @@ static int isa_chips(struct build *s)
 
 int board_build(struct machine *m, const struct options *o, struct backends *b, struct err *e)
 {
-    struct build s = { .m = m, .o = o, .b = b, .e = e, .xen = o->accel == ACCEL_XEN };
+    struct build s = {
+        .m = m, .o = o, .b = b, .e = e, .xen = o->accel == ACCEL_XEN, .own = o->accel == ACCEL_TCG
+    };
     *e = (struct err){ 0 };
     if (o->machine == MACHINE_NONE) {
         return 0;
@@ -440,6 +530,9 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
     DO(check_globals(&s));
     DO(chip(&s, "i440FX", NULL));
     DO(chip(&s, "PIIX3", "1.0"));
+    if (s.own) {
+        DO(own_chips(&s));
+    }
     DO(chip(&s, "piix3-ide", "1.1"));
     DO(power_management(&s));
     if (o->machine == MACHINE_XENFV) {
@@ -448,7 +541,8 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
     DO(graphics(&s));
     DO(isa_chips(&s));
     DO(ide_drives(&s));
-    return user_devices(&s);
+    DO(user_devices(&s));
+    return s.own ? firmware(&s) : 0;
 }
 
 /* ---- help ---- */
@@ -494,6 +588,6 @@ void board_machine_help(void)
 {
     printf("Supported machines are:\n"
            "none                 no devices\n"
-           "pc                   i440FX and PIIX3, with accel=xen or accel=qtest\n"
+           "pc                   i440FX and PIIX3, with accel=tcg, xen or qtest (default)\n"
            "xenfv                i440FX and PIIX3 with the Xen platform device, accel=xen\n");
 }

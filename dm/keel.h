@@ -17,6 +17,8 @@ struct flat_host;
 struct monitor;
 struct qtest;
 struct taps;
+struct soft_host;
+struct vcpus;
 struct vnc;
 struct xen;
 
@@ -28,6 +30,9 @@ struct keel {
     struct backends be;
     struct machine *m;
     struct flat_host *flat; /* qtest, and machine "none" */
+    struct soft_host *soft; /* tcg: memory and time of the machine */
+    struct vcpus *vcpus;    /* tcg */
+    struct ev_timer expiry; /* tcg: the machine's next timer */
     struct xen *xen;
     struct vnc *vnc;
     struct monitor *monitors;

@@ -25,6 +25,9 @@
         statement;                                                                                 \
         return 0;                                                                                  \
     }
+FLAG(take_bios, o->bios = arg)
+FLAG(take_cpu, o->cpu_model = arg)
+FLAG(take_no_hpet, o->no_hpet = true)
 FLAG(take_chroot, o->chroot = arg)
 FLAG(take_daemonize, o->daemonize = true)
 FLAG(take_log_file, o->log_file = arg)
@@ -56,8 +59,8 @@ FLAG(take_add_fd, opt_list_add(&o->add_fds, kv))
 
 static const struct opt_param accel_params[] = {
     { "accel", "string", false },
-    { "thread", "string", true },
-    { "tb-size", "number", true },
+    { "thread", "string", false },
+    { "tb-size", "number", false },
     { "kernel-irqchip", "string", true },
     { 0 },
 };
@@ -76,8 +79,12 @@ static int set_accel(struct options *o, const char *list, struct err *e)
             o->accel = ACCEL_QTEST;
             return 0;
         }
+        if (len == 3 && strncmp(p, "tcg", len) == 0) {
+            o->accel = ACCEL_TCG;
+            return 0;
+        }
     }
-    static const char *const known[] = { "tcg", "kvm", "hax", "whpx", "hvf", "nvmm", "mshv" };
+    static const char *const known[] = { "kvm", "hax", "whpx", "hvf", "nvmm", "mshv" };
     for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
         if (strncmp(list, known[i], strlen(known[i])) == 0) {
             return NOT_YET(e, list);
@@ -92,8 +99,19 @@ TAKER(take_accel)
         o->action = ACT_ACCEL_HELP;
         return 0;
     }
-    const char *name = keyval_get(kv, "accel");
-    return name ? set_accel(o, name, e) : err_set(e, -EINVAL, "accel: missing");
+    const char *name = keyval_get(kv, "accel"), *thread = keyval_get(kv, "thread");
+    if (!name) {
+        return err_set(e, -EINVAL, "accel: missing");
+    }
+    if (thread && strcmp(thread, "single") != 0 && strcmp(thread, "multi") != 0) {
+        return err_set(e, -EINVAL, "thread=%s: expected single or multi", thread);
+    }
+    o->single_thread = thread && strcmp(thread, "single") == 0;
+    int ret = keyval_size(kv, "tb-size", 1ull << 20, &o->tb_bytes, e);
+    if (ret == 0 && o->tb_bytes && (o->tb_bytes < 1ull << 20 || o->tb_bytes > 1ull << 31)) {
+        ret = err_set(e, -EINVAL, "tb-size: expected 1 to 2048 (MiB)");
+    }
+    return ret < 0 ? ret : set_accel(o, name, e);
 }
 
 static const struct opt_param machine_params[] = {
@@ -109,8 +127,8 @@ static const struct opt_param machine_params[] = {
     { "mem-merge", "boolean", true },
     { "usb", "boolean", true },
     { "hmat", "boolean", true },
-    { "smm", "string", true },
-    { "hpet", "boolean", true },
+    { "smm", "string", false },
+    { "hpet", "boolean", false },
     { "pflash0", "string", true },
     { "pflash1", "string", true },
     { "memory-backend", "string", true },
@@ -125,8 +143,12 @@ static int set_machine(struct options *o, const char *name, struct err *e)
         const char *name;
         enum machine_kind kind;
     } have[] = { { "xenfv", MACHINE_XENFV }, { "pc", MACHINE_PC }, { "none", MACHINE_NONE } };
-    static const char *const known[] = { "pc-i440fx-", "pc-q35-", "q35",    "isapc",
-                                         "microvm",    "xenpv",   "xenpvh", "xenfv-" };
+    if (strncmp(name, "pc-i440fx-", 10) == 0) { /* QEMU's versions of the same board */
+        o->machine = MACHINE_PC;
+        return 0;
+    }
+    static const char *const known[] = { "pc-q35-", "q35",    "isapc", "microvm",
+                                         "xenpv",   "xenpvh", "xenfv-" };
     for (size_t i = 0; i < ARRAY_SIZE(have); i++) {
         if (strcmp(name, have[i].name) == 0) {
             o->machine = have[i].kind;
@@ -139,6 +161,19 @@ static int set_machine(struct options *o, const char *name, struct err *e)
         }
     }
     return err_set(e, -EINVAL, "%s: unknown machine (-machine help lists them)", name);
+}
+
+static int machine_chips(struct options *o, struct keyval *kv, struct err *e)
+{
+    const char *smm = keyval_get(kv, "smm");
+    bool hpet = !o->no_hpet, on = !o->no_smm;
+    if (smm && strcmp(smm, "auto") != 0 && keyval_bool(kv, "smm", &on, e) < 0) {
+        return -EINVAL;
+    }
+    int ret = keyval_bool(kv, "hpet", &hpet, e);
+    o->no_hpet = !hpet;
+    o->no_smm = !on;
+    return ret;
 }
 
 TAKER(take_machine)
@@ -159,6 +194,9 @@ TAKER(take_machine)
     }
     if (ret == 0) {
         ret = keyval_bool(kv, "acpi", &o->acpi, e);
+    }
+    if (ret == 0) {
+        ret = machine_chips(o, kv, e);
     }
     if (ret == 0) {
         ret = keyval_size(kv, "max-ram-below-4g", 1, &o->max_ram_below_4g, e);
@@ -189,25 +227,61 @@ TAKER(take_memory)
 static const struct opt_param smp_params[] = {
     { "cpus", "number", false },    { "maxcpus", "number", false },
     { "sockets", "number", false }, { "dies", "number", true },
-    { "clusters", "number", true }, { "cores", "number", true },
-    { "threads", "number", true },  { 0 },
+    { "clusters", "number", true }, { "cores", "number", false },
+    { "threads", "number", false }, { 0 },
 };
+
+/* QEMU's rule: what is left out follows from the rest; sockets are what varies last. */
+static int topology(struct options *o, struct err *e)
+{
+    uint64_t cores = o->cores ? o->cores : 1, threads = o->threads ? o->threads : 1;
+    uint64_t all = o->max_cpus ? o->max_cpus : o->cpus;
+    if (!o->sockets && !o->cores && !o->threads) {
+        return 0; /* every vCPU is a socket of its own */
+    }
+    uint64_t sockets = o->sockets ? o->sockets : all / (cores * threads);
+    if (!o->cores && o->sockets) {
+        cores = all / (sockets * threads);
+    }
+    if (!o->threads && o->sockets && o->cores) {
+        threads = all / (sockets * cores);
+    }
+    if (sockets * cores * threads != all) {
+        return err_set(e, -EINVAL,
+                       "sockets (%llu) * cores (%llu) * threads (%llu) is not the number of CPUs "
+                       "(%llu)",
+                       (unsigned long long)sockets, (unsigned long long)cores,
+                       (unsigned long long)threads, (unsigned long long)all);
+    }
+    o->sockets = (uint32_t)sockets;
+    o->cores = (uint32_t)cores;
+    o->threads = (uint32_t)threads;
+    return 0;
+}
 
 TAKER(take_smp)
 {
-    uint32_t sockets; /* every vCPU is a socket of its own */
+    static const char *const keys[] = { "cpus", "maxcpus", "sockets", "cores", "threads" };
+    uint32_t *const to[] = { &o->cpus, &o->max_cpus, &o->sockets, &o->cores, &o->threads };
     (void)arg;
-    int ret = keyval_u32(kv, "cpus", &o->cpus, e);
-    if (ret == 0) {
-        ret = keyval_u32(kv, "maxcpus", &o->max_cpus, e);
+    for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
+        int ret = keyval_u32(kv, keys[i], to[i], e);
+        if (ret < 0) {
+            return ret;
+        }
+        if (keyval_get(kv, keys[i]) && (*to[i] < 1 || *to[i] > 512)) {
+            return err_set(e, -EINVAL, "expected 1 to 512 CPUs");
+        }
     }
-    if (ret == 0) {
-        ret = keyval_u32(kv, "sockets", &sockets, e);
+    if (!keyval_get(kv, "cpus")) {
+        uint64_t all = (uint64_t)(o->sockets ? o->sockets : 1) * (o->cores ? o->cores : 1) *
+                       (o->threads ? o->threads : 1);
+        o->cpus = o->max_cpus ? o->max_cpus : all <= 512 ? (uint32_t)all : 513;
     }
-    if (ret == 0 && (o->cpus < 1 || o->cpus > 512 || o->max_cpus > 512)) {
-        ret = err_set(e, -EINVAL, "expected 1 to 512 CPUs");
+    if (o->cpus > 512) {
+        return err_set(e, -EINVAL, "expected 1 to 512 CPUs");
     }
-    return ret;
+    return topology(o, e);
 }
 
 static const struct opt_param name_params[] = {
@@ -257,7 +331,7 @@ TAKER(take_domid)
 
 static const struct opt_param boot_params[] = {
     { "order", "string", false },      { "once", "string", true },
-    { "menu", "boolean", true },       { "splash", "string", true },
+    { "menu", "boolean", false },      { "splash", "string", true },
     { "splash-time", "number", true }, { "reboot-timeout", "number", true },
     { "strict", "boolean", true },     { 0 },
 };
@@ -277,7 +351,7 @@ TAKER(take_boot)
         seen |= 1u << (*p - 'a');
     }
     o->boot = order;
-    return 0;
+    return keyval_bool(kv, "menu", &o->boot_menu, e);
 }
 
 static const struct opt_param rtc_params[] = {
@@ -505,6 +579,27 @@ TAKER(take_incoming)
     return NOT_YET(e, arg);
 }
 
+static const struct opt_param fw_cfg_params[] = {
+    { "name", "string", false },
+    { "file", "string", false },
+    { "string", "string", false },
+    { "gen_id", "string", true },
+    { 0 },
+};
+
+TAKER(take_fw_cfg)
+{
+    (void)arg;
+    if (!keyval_get(kv, "name")) {
+        return err_set(e, -EINVAL, "name: missing");
+    }
+    if (!keyval_get(kv, "file") == !keyval_get(kv, "string")) {
+        return err_set(e, -EINVAL, "expected either file= or string=");
+    }
+    opt_list_add(&o->fw_cfgs, kv);
+    return 0;
+}
+
 const struct opt_def opt_table[] = {
     /* name, takes argument, have, parameters, implied key, taker, help */
     { "D", true, true, NULL, NULL, take_log_file,
@@ -513,7 +608,7 @@ const struct opt_def opt_table[] = {
     { "M", true, true, machine_params, "type", take_machine, "NAME[,...]  same as -machine" },
     { "S", false, true, NULL, NULL, take_stopped, " start stopped, until `cont`" },
     { "accel", true, true, accel_params, "accel", take_accel,
-      "NAME  who owns the vCPUs: xen, or qtest for device tests" },
+      "NAME  who owns the vCPUs: tcg (Keel's translator), xen, or qtest for device tests" },
     { "acpitable", true, false, NULL, NULL, NULL, NULL },
     { "action", true, false, NULL, NULL, NULL, NULL },
     { "add-fd", true, true, add_fd_params, NULL, take_add_fd,
@@ -525,7 +620,7 @@ const struct opt_def opt_table[] = {
     { "audio-help", false, false, NULL, NULL, NULL, NULL },
     { "audiodev", true, true, NULL, "driver", take_audio, "none,id=ID  no sound" },
     { "balloon", true, false, NULL, NULL, NULL, NULL },
-    { "bios", true, false, NULL, NULL, NULL, NULL },
+    { "bios", true, true, NULL, NULL, take_bios, "FILE  the BIOS (bios-256k.bin)" },
     { "blockdev", true, false, NULL, NULL, NULL, NULL },
     { "boot", true, true, boot_params, "order", take_boot,
       "[order=]LETTERS  a floppy, c disk, d CD-ROM, n network" },
@@ -537,7 +632,8 @@ const struct opt_def opt_table[] = {
       "DIR  change the root directory before the guest runs" },
     { "clock", true, false, NULL, NULL, NULL, NULL },
     { "compat", true, false, NULL, NULL, NULL, NULL },
-    { "cpu", true, false, NULL, NULL, NULL, NULL },
+    { "cpu", true, true, NULL, NULL, take_cpu,
+      "MODEL[,+FEATURE][,-FEATURE]  what the processors are" },
     { "ctrl-grab", false, false, NULL, NULL, NULL, NULL },
     { "curses", false, false, NULL, NULL, NULL, NULL },
     { "d", true, false, NULL, NULL, NULL, NULL },
@@ -560,7 +656,8 @@ const struct opt_def opt_table[] = {
     { "fdb", true, true, NULL, "file", take_fdb, "FILE  an image in the second floppy drive" },
     { "fsdev", true, false, NULL, NULL, NULL, NULL },
     { "full-screen", false, false, NULL, NULL, NULL, NULL },
-    { "fw_cfg", true, false, NULL, NULL, NULL, NULL },
+    { "fw_cfg", true, true, fw_cfg_params, "name", take_fw_cfg,
+      "[name=]NAME,file=FILE|string=TEXT  a file for the firmware to find" },
     { "gdb", true, false, NULL, NULL, NULL, NULL },
     { "global", true, true, NULL, NULL, take_global,
       "DEVICE.PROPERTY=VALUE  a default for every device of that name" },
@@ -588,7 +685,7 @@ const struct opt_def opt_table[] = {
     { "m", true, true, memory_params, "size", take_memory,
       "[size=]MiB  guest memory; under Xen without video memory" },
     { "machine", true, true, machine_params, "type", take_machine,
-      "xenfv|pc|none[,accel=xen|qtest][,max-ram-below-4g=SIZE]" },
+      "pc|xenfv|none[,accel=tcg|xen|qtest][,max-ram-below-4g=SIZE][,smm=on|off][,hpet=on|off]" },
     { "mem-path", true, false, NULL, NULL, NULL, NULL },
     { "mem-prealloc", false, false, NULL, NULL, NULL, NULL },
     { "mon", true, true, mon_params, "chardev", take_mon,
@@ -603,7 +700,7 @@ const struct opt_def opt_table[] = {
     { "no-acpi", false, true, NULL, NULL, take_no_acpi, " no ACPI power management registers" },
     { "no-fd-bootchk", false, false, NULL, NULL, NULL, NULL },
     { "no-frame", false, false, NULL, NULL, NULL, NULL },
-    { "no-hpet", false, false, NULL, NULL, NULL, NULL },
+    { "no-hpet", false, true, NULL, NULL, take_no_hpet, " no HPET" },
     { "no-kvm", false, false, NULL, NULL, NULL, NULL },
     { "no-kvm-irqchip", false, false, NULL, NULL, NULL, NULL },
     { "no-kvm-pit", false, false, NULL, NULL, NULL, NULL },

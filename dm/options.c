@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "ioreq/cpu.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -122,12 +123,17 @@ static int check_machine(struct options *o, struct err *e)
         return 0;
     }
     if (o->accel == ACCEL_UNSET) {
-        return err_set(e, -EINVAL,
-                       "-accel: Keel runs with xen or qtest, and neither was asked for "
-                       "(tcg and kvm: known, but Keel does not have them yet)");
+        o->accel = ACCEL_TCG;
     }
     if (o->machine == MACHINE_XENFV && o->accel != ACCEL_XEN) {
         return err_set(e, -EINVAL, "-machine xenfv: runs with accel=xen only");
+    }
+    if (o->accel == ACCEL_TCG && o->max_cpus > CPU_MAX) {
+        return err_set(e, -EINVAL, "-smp: accel=tcg runs at most %u CPUs", CPU_MAX);
+    }
+    if (o->accel == ACCEL_TCG && o->record) {
+        return err_set(e, -EINVAL,
+                       "-keel-record: with accel=tcg known, but Keel does not have it yet");
     }
     if (o->accel == ACCEL_XEN && o->domid < 0) {
         return err_set(e, -EINVAL, "-xen-domid: missing, accel=xen needs it");
@@ -165,7 +171,8 @@ void options_free(struct options *o)
 {
     struct opt_list *lists[] = { &o->chardevs, &o->mons,      &o->monitors, &o->qmps,
                                  &o->serials,  &o->debugcons, &o->vncs,     &o->drives,
-                                 &o->devices,  &o->globals,   &o->add_fds,  &o->data_dirs };
+                                 &o->devices,  &o->globals,   &o->add_fds,  &o->data_dirs,
+                                 &o->fw_cfgs };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         free(lists[i]->kv);
     }

@@ -16,7 +16,7 @@
 
 struct err;
 
-enum accel { ACCEL_UNSET, ACCEL_XEN, ACCEL_QTEST };
+enum accel { ACCEL_UNSET, ACCEL_XEN, ACCEL_QTEST, ACCEL_TCG };
 enum machine_kind { MACHINE_PC, MACHINE_XENFV, MACHINE_NONE };
 /* What `keel` does instead of running a machine. */
 enum opt_action {
@@ -41,6 +41,13 @@ struct options {
     bool acpi;
     uint64_t ram_bytes;
     uint32_t cpus, max_cpus;
+    uint32_t sockets, cores, threads; /* -smp; 0: as it comes */
+    const char *cpu_model;            /* -cpu */
+    bool single_thread;               /* -accel tcg,thread=single */
+    uint64_t tb_bytes;                /* -accel tcg,tb-size=; 0: the translator's default */
+    bool no_smm, no_hpet;             /* -machine smm=off, hpet=off */
+    const char *bios;
+    bool boot_menu;
     const char *name, *uuid;
     long domid; /* -1: not given */
     bool domid_restrict;
@@ -60,7 +67,7 @@ struct options {
 
     /* In the order typed. */
     struct opt_list chardevs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
-        globals, add_fds, data_dirs;
+        globals, add_fds, data_dirs, fw_cfgs;
     struct opt_list all; /* owns every keyval */
 };
 

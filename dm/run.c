@@ -15,6 +15,7 @@
 #include "dm/monitor.h"
 #include "dm/record.h"
 #include "hw/acpi/piix4-pm.h"
+#include "target/x86/vcpu.h"
 
 #include <errno.h>
 
@@ -25,6 +26,26 @@ const char *run_state_name(enum run_state s)
         [RUN_INMIGRATE] = "inmigrate", [RUN_SHUTDOWN] = "shutdown", [RUN_SUSPENDED] = "suspended",
     };
     return names[s];
+}
+
+/* Processors of our own go and stand with the machine. They are told without the lock, which one of
+ * them may be waiting for; nothing else runs on this thread meanwhile. */
+static void halt_processors(struct keel *k)
+{
+    if (k->vcpus) {
+        machine_leave(k->m);
+        vcpus_pause(k->vcpus);
+        machine_enter(k->m);
+    }
+}
+
+static void let_processors_run(struct keel *k)
+{
+    if (k->vcpus && machine_running(k->m)) {
+        machine_leave(k->m);
+        vcpus_resume(k->vcpus);
+        machine_enter(k->m);
+    }
 }
 
 int keel_cont(struct keel *k, struct err *e)
@@ -38,6 +59,7 @@ int keel_cont(struct keel *k, struct err *e)
         return err_set(e, -EBUSY, "the machine waits for its state to arrive");
     default:
         machine_set_run_state(k->m, RUN_RUNNING);
+        let_processors_run(k);
         monitor_event(k, "RESUME", NULL);
         return 0;
     }
@@ -46,6 +68,7 @@ int keel_cont(struct keel *k, struct err *e)
 static void stop_as(struct keel *k, enum run_state s)
 {
     bool was_running = machine_running(k->m);
+    halt_processors(k);
     machine_set_run_state(k->m, s);
     if (was_running) {
         monitor_event(k, "STOP", NULL);
@@ -55,6 +78,7 @@ static void stop_as(struct keel *k, enum run_state s)
 void keel_stop(struct keel *k)
 {
     if (machine_running(k->m)) {
+        halt_processors(k);
         backends_drain(&k->be);
         stop_as(k, RUN_PAUSED);
     }
@@ -62,10 +86,12 @@ void keel_stop(struct keel *k)
 
 void keel_reset(struct keel *k, bool guest, const char *reason)
 {
+    halt_processors(k);
     machine_reset(k->m);
     if (k->m->run_state == RUN_SHUTDOWN) {
         machine_set_run_state(k->m, RUN_PAUSED);
     }
+    let_processors_run(k);
     monitor_event(k, "RESET", json_pack("{s:b, s:s}", "guest", (int)guest, "reason", reason));
 }
 
@@ -122,6 +148,9 @@ static void on_power(void *opaque, enum power_event ev)
 {
     struct keel *k = opaque;
     k->power_events |= 1u << ev;
+    if (k->vcpus) { /* no further than this instruction */
+        vcpus_request_pause(k->vcpus);
+    }
     ev_post(k->loop, &k->power);
 }
 

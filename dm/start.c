@@ -10,6 +10,7 @@
 
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
+#include "dm/board-cmos.h"
 #include "dm/board.h"
 #include "dm/monitor.h"
 #include "dm/qmp-block.h"
@@ -17,6 +18,8 @@
 #include "dm/record.h"
 #include "hw/test/debug-exit.h"
 #include "ioreq/flat.h"
+#include "ioreq/soft.h"
+#include "target/x86/vcpu.h"
 #include "ui/vnc.h"
 #include "xen-glue/xen.h"
 
@@ -27,6 +30,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- the loop takes the machine lock ---- */
@@ -108,10 +112,67 @@ static int open_flat(struct keel *k, struct err *e)
     return 0;
 }
 
+static void expired(void *opaque)
+{
+    struct keel *k = opaque;
+    machine_timers(k->m);
+}
+
+/* From any thread, under the machine lock. */
+static void arm_expiry(void *opaque, int64_t when_ns)
+{
+    struct keel *k = opaque;
+    if (when_ns < 0) {
+        ev_timer_disarm(&k->expiry);
+    } else {
+        ev_timer_arm(k->loop, &k->expiry, when_ns);
+    }
+}
+
+static int64_t wall_seconds(void *opaque)
+{
+    (void)opaque;
+    return time(NULL);
+}
+
+static int open_soft(struct keel *k, struct err *e)
+{
+    struct soft_options o = { .ram_bytes = k->o.ram_bytes,
+                              .below_4g = board_below_4g(&k->o),
+                              .wallclock = wall_seconds };
+    k->soft = soft_new(&o, e);
+    if (!k->soft) {
+        return err_prefix(e, "-m");
+    }
+    k->expiry = (struct ev_timer){ .cb = expired, .opaque = k };
+    k->m = machine_new(board_type(&k->o), &soft_host_ops, k->soft);
+    soft_attach(k->soft, k->m, arm_expiry, k);
+    return 0;
+}
+
+static int open_processors(struct keel *k, struct err *e)
+{
+    struct vcpu_options o = {
+        .cpus = k->o.max_cpus,
+        .sockets = k->o.sockets,
+        .cores = k->o.cores,
+        .threads = k->o.threads,
+        .model = k->o.cpu_model,
+        .single_thread = k->o.single_thread,
+        .tcg = { .engine = TCG_JIT, .cache_bytes = k->o.tb_bytes, .passes = PASS_ALL },
+        .icount_shift = -1,
+        .o = k,
+    };
+    k->vcpus = vcpus_new(k->m, k->soft, &o, e);
+    return k->vcpus ? 0 : e->code;
+}
+
 static int open_machine(struct keel *k, struct err *e)
 {
-    bool xen = k->o.accel == ACCEL_XEN && k->o.machine != MACHINE_NONE;
-    int ret = xen ? open_xen(k, e) : open_flat(k, e);
+    bool real = k->o.machine != MACHINE_NONE;
+    int ret = real && k->o.accel == ACCEL_XEN   ? open_xen(k, e)
+              : real && k->o.accel == ACCEL_TCG ? open_soft(k, e)
+                                                : open_flat(k, e);
     for (unsigned i = 0; ret == 0 && i < k->o.cpus; i++) {
         k->cpu_here[i / 64] |= 1ull << (i % 64);
     }
@@ -122,6 +183,9 @@ static int build(struct keel *k, struct err *e)
 {
     keel_watch_power(k);
     int ret = board_build(k->m, &k->o, &k->be, e);
+    if (ret == 0 && k->soft) {
+        ret = open_processors(k, e);
+    }
     if (ret < 0 || !k->o.record) {
         return ret;
     }
@@ -331,6 +395,9 @@ int keel_start(struct keel *k, struct err *e)
 
 void keel_run(struct keel *k)
 {
+    if (k->vcpus && machine_running(k->m)) {
+        vcpus_resume(k->vcpus);
+    }
     ev_loop_run(k->loop);
 }
 
@@ -339,6 +406,7 @@ static void close_machine(struct keel *k)
     if (!k->m) {
         return;
     }
+    vcpus_free(k->vcpus);
     machine_enter(k->m);
     qtest_close(k);
     vnc_free(k->vnc);
@@ -360,6 +428,10 @@ void keel_fini(struct keel *k)
         xen_close(k->xen);
     }
     flat_free(k->flat);
+    if (k->loop && k->soft) {
+        ev_timer_disarm(&k->expiry);
+    }
+    soft_free(k->soft);
     if (k->loop) {
         backends_close(&k->be);
         if (k->signals.loop) {

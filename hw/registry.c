@@ -9,14 +9,21 @@
 #include "hw/dma/i8257.h"
 #include "hw/ide/ide.h"
 #include "hw/input/i8042.h"
+#include "hw/intc/apic.h"
+#include "hw/intc/i8259.h"
+#include "hw/intc/ioapic.h"
 #include "hw/isa/cmos-ram.h"
 #include "hw/isa/pcspk.h"
 #include "hw/isa/piix3.h"
 #include "hw/isa/port92.h"
+#include "hw/nvram/fw-cfg.h"
 #include "hw/pci/i440fx.h"
 #include "hw/storage/nvme.h"
 #include "hw/test/debug-exit.h"
 #include "hw/test/pc-testdev.h"
+#include "hw/timer/hpet.h"
+#include "hw/timer/i8254.h"
+#include "hw/timer/mc146818.h"
 #include "hw/xen/xen-platform.h"
 #include "hw/xen/xen-pvdevice.h"
 
@@ -27,18 +34,25 @@ const struct dev_class *const hw_registry[] = {
     &piix3_class,        /* PIIX3 */
     &piix4_pm_class,     /* PIIX4_PM */
     &vga_class,          /* VGA */
+    &apic_class,         /* apic */
     &cirrus_vga_class,   /* cirrus-vga */
     &cmos_ram_class,     /* cmos-ram */
+    &fw_cfg_class,       /* fw_cfg_io */
+    &hpet_class,         /* hpet */
     &i440fx_class,       /* i440FX */
     &i8042_class,        /* i8042 */
     &i8257_class,        /* i8257 */
     &ide_cd_class,       /* ide-cd */
     &ide_hd_class,       /* ide-hd */
+    &ioapic_class,       /* ioapic */
     &debug_exit_class,   /* isa-debug-exit */
     &debugcon_class,     /* isa-debugcon */
     &fdc_class,          /* isa-fdc */
+    &i8259_class,        /* isa-i8259 */
     &pcspk_class,        /* isa-pcspk */
+    &i8254_class,        /* isa-pit */
     &uart_class,         /* isa-serial */
+    &mc146818_class,     /* mc146818rtc */
     &nvme_class,         /* nvme */
     &pc_testdev_class,   /* pc-testdev */
     &piix3_ide_class,    /* piix3-ide */

@@ -25,6 +25,9 @@ struct cpu_wires {
     void (*sipi)(void *o, unsigned cpu, uint8_t vector);
     void (*a20)(void *o, bool open); /* all processors: address line 20 passes or is masked */
     void (*reset)(void *o);          /* all processors to power-on, after the devices were reset */
+    /* Virtual time at which this processor's time-stamp counter reaches tsc; INT64_MAX: never.
+     * NULL: the counter counts virtual nanoseconds. */
+    int64_t (*tsc_due)(void *o, unsigned cpu, uint64_t tsc);
 };
 
 /* Processor to chips. */
@@ -53,6 +56,7 @@ void cpu_smi(struct machine *m, unsigned cpu);
 void cpu_init_signal(struct machine *m, unsigned cpu);
 void cpu_sipi(struct machine *m, unsigned cpu, uint8_t vector);
 void cpu_a20(struct machine *m, bool open);
+int64_t cpu_tsc_due(struct machine *m, unsigned cpu, uint64_t tsc);
 
 /* For processors; ack gives -1 and the others nothing when nobody is wired. */
 int cpu_ack(struct machine *m, unsigned cpu);
@@ -62,6 +66,9 @@ bool cpu_apic_rdmsr(struct machine *m, unsigned cpu, uint32_t msr, uint64_t *val
 bool cpu_apic_wrmsr(struct machine *m, unsigned cpu, uint32_t msr, uint64_t val);
 void cpu_apic_init(struct machine *m, unsigned cpu);
 void cpu_ferr(struct machine *m, bool level);
+
+/* The end of machine_reset: wires->reset. */
+void cpu_power_on(struct machine *m);
 
 /* Which vCPU's request is being answered (struct io_req's cpu): the local APIC's window is at one
  * address for all of them. */

@@ -251,6 +251,7 @@ int ioreq_run(struct machine *m, struct io_req *req)
         return -EDEADLK;
     }
     machine_begin_event(m);
+    m->cpu = req->cpu;
     if (!valid(req)) {
         m->stats.refused++;
         machine_end_event(m);

@@ -76,6 +76,23 @@ static bool all_ram(struct machine *m, uint64_t gpa, size_t len)
     return true;
 }
 
+/* A read of what is no RAM but may be looked at. */
+static int copy_rom(struct machine *m, uint64_t gpa, uint8_t *buf, size_t len)
+{
+    for (size_t n; len; gpa += n, buf += n, len -= n) {
+        n = len;
+        const uint8_t *p = ram_at(m, gpa, &n, false);
+        if (!p) {
+            p = m->host->map_rom ? m->host->map_rom(m->h, gpa, &n) : NULL;
+        }
+        if (!p) {
+            return -EFAULT;
+        }
+        memcpy(buf, p, n);
+    }
+    return 0;
+}
+
 static int copy(struct machine *m, uint64_t gpa, uint8_t *buf, size_t len, bool to_guest)
 {
     for (size_t n; len; gpa += n, buf += n, len -= n) {
@@ -116,7 +133,11 @@ static int move(struct machine *m, uint64_t gpa, uint8_t *buf, size_t len, bool 
     if (copy_one(m, gpa, buf, len, to_guest)) {
         return 0;
     }
-    return all_ram(m, gpa, len) ? copy(m, gpa, buf, len, to_guest) : -EFAULT;
+    if (all_ram(m, gpa, len)) {
+        return copy(m, gpa, buf, len, to_guest);
+    }
+    return !to_guest && m->host->map_rom && len - 1 <= UINT64_MAX - gpa ? copy_rom(m, gpa, buf, len)
+                                                                        : -EFAULT;
 }
 
 int gmem_peek(struct machine *m, uint64_t gpa, void *buf, size_t len)
@@ -151,6 +172,22 @@ int gmem_write(struct machine *m, uint64_t gpa, const void *buf, size_t len)
         trace_dma_write(m, gpa, buf, len, rc);
     }
     return rc;
+}
+
+/* ---- attributes ---- */
+
+void gmem_shadow(struct machine *m, uint64_t gpa, uint64_t len, bool read, bool write)
+{
+    if (m->host->shadow) {
+        m->host->shadow(m->h, gpa, len, read, write);
+    }
+}
+
+void gmem_smram(struct machine *m, bool smm, bool all)
+{
+    if (m->host->smram) {
+        m->host->smram(m->h, smm, all);
+    }
 }
 
 /* ---- pins ---- */

@@ -21,6 +21,13 @@ struct err;
 int gmem_read(struct machine *m, uint64_t gpa, void *buf, size_t len);
 int gmem_write(struct machine *m, uint64_t gpa, const void *buf, size_t len);
 
+/* The chipset's memory attributes, where Keel owns the processors; other hosts ignore them.
+ * [gpa, gpa + len) in 0xc0000..0xfffff: loads reach RAM (read) or what lies on the bus, a ROM or
+ * nothing; stores reach RAM (write) or vanish. All of it is off at first. */
+void gmem_shadow(struct machine *m, uint64_t gpa, uint64_t len, bool read, bool write);
+/* The RAM at 0xa0000..0xbffff is seen in system management mode (smm), or by everybody (all). */
+void gmem_smram(struct machine *m, bool smm, bool all);
+
 /* A pinned run of guest memory for a transfer that completes later. iov[] covers it in order. */
 #define GMEM_PIN_MAX_IOV 33 /* 128 KiB of single pages, the first one begun in its middle */
 struct gmem_pin {

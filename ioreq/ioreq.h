@@ -33,6 +33,7 @@ struct io_req {
     bool write;       /* true: guest to device */
     bool df;          /* direction flag: addresses step downwards */
     bool data_is_ptr; /* string I/O: data names guest memory */
+    uint8_t cpu;      /* which vCPU asks (cpu_current); 0 where the local APIC is not ours */
 };
 #define IO_REQ_MAX_COUNT 65536u
 

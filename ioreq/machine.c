@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ioreq/machine.c - the machine's life: made, entered, run, stopped, reset, freed. */
+#include "ioreq/cpu.h"
 #include "ioreq/machine-int.h"
 #include "ioreq/trace.h"
 
@@ -62,6 +63,7 @@ void machine_reset(struct machine *m)
             dev_reset(d);
         }
     }
+    cpu_power_on(m);
 }
 
 bool machine_running(const struct machine *m)

@@ -31,7 +31,11 @@ struct machine_host {
      * gpa is not RAM. Valid until the next call unless pinned; a pinned one until unmap. */
     void *(*map)(void *h, uint64_t gpa, size_t *len, bool pin);
     void (*unmap)(void *h, void *ptr, size_t len);
+    /* the same for what may only be read: ROM, write-protected shadow RAM. NULL: there is none */
+    const void *(*map_rom)(void *h, uint64_t gpa, size_t *len);
     void (*dirtied)(void *h, uint64_t gpa, size_t len); /* the device side wrote guest RAM */
+    void (*shadow)(void *h, uint64_t gpa, uint64_t len, bool read, bool write); /* gmem_shadow */
+    void (*smram)(void *h, bool smm, bool all);                                 /* gmem_smram */
     int (*block_new)(void *h, struct gmem_block *b, struct err *e);
     void (*block_free)(void *h, struct gmem_block *b);
     bool (*block_lend)(void *h, struct gmem_block *b, uint64_t gpa);
@@ -45,6 +49,17 @@ struct machine_host {
     int64_t (*now)(void *h);                 /* free-running ns */
     void (*timer)(void *h, int64_t when_ns); /* call machine_timers at host time when, -1: never */
     int64_t (*wallclock)(void *h);           /* seconds since the epoch */
+};
+
+/* Whose processors: see cpu.h. */
+struct cpu_wires;
+struct cpu_intc;
+struct cpu_links {
+    const struct cpu_wires *wires;
+    void *wires_o;
+    unsigned n;
+    const struct cpu_intc *intc;
+    void *intc_o;
 };
 
 struct trace_rec;
@@ -88,6 +103,9 @@ struct machine {
     uint8_t isa_level[16]; /* wires that drive each ISA IRQ high */
 
     struct gmem_block *blocks;
+
+    struct cpu_links cpus;
+    uint8_t cpu; /* whose request is being answered */
 
     /* The process listens here: called by line_power after the host, under the lock, maybe from
      * inside a device callback; NULL: nobody. */

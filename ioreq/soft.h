@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ioreq/soft.h - the host behind the doors of a machine whose processors Keel runs itself.
  *
- * It owns guest RAM (one memfd: [0, below 4 GiB) and, above 4 GiB, the rest), ROM, the shadow
+ * It owns guest RAM (one mapping: [0, below 4 GiB) and, above 4 GiB, the rest), ROM, the shadow
  * attributes of 0xc0000..0xfffff and SMRAM, lent blocks, host time, and routes lines to the
  * interrupt chips. The vCPU side asks one question, soft_page: what is this guest-physical page to
  * plain loads, stores and instruction fetches? Whatever is not plain goes through ioreq_run.
@@ -19,8 +19,9 @@ struct err;
 
 struct soft_options {
     uint64_t ram_bytes;
-    uint64_t below_4g; /* at most this much RAM below 4 GiB; 0: 3.5 GiB */
-    bool icount;       /* virtual time is retired instructions: soft_set_time */
+    uint64_t below_4g;             /* at most this much RAM below 4 GiB; 0: 3.5 GiB */
+    bool icount;                   /* virtual time is retired instructions: soft_set_time */
+    int64_t (*wallclock)(void *o); /* seconds since the epoch; o is soft_attach's */
 };
 struct soft_host *soft_new(const struct soft_options *o, struct err *e);
 void soft_free(struct soft_host *s);
@@ -45,11 +46,19 @@ void soft_mark_dirty(struct soft_host *s, uint64_t gpa);
 /* What vCPUs want to hear; under the lock, from any thread. They must make every vCPU see the
  * change before its next instruction boundary (ask it to flush, and wait if it is another's). */
 struct soft_listener {
-    void (*changed)(void *o);                              /* some page's answer is another now */
-    void (*wrote)(void *o, uint64_t gpa, uint64_t len);    /* a device wrote RAM: code may be stale */
+    void (*changed)(void *o);                           /* some page's answer is another now */
+    void (*wrote)(void *o, uint64_t gpa, uint64_t len); /* a device wrote RAM: code may be stale */
     void (*unlogged)(void *o, uint64_t gpa, uint64_t len); /* dirty marks were taken: log again */
 };
 void soft_set_listener(struct soft_host *s, const struct soft_listener *l, void *o);
+
+/* Where interrupts go: the chips, which this folder does not know. irq: ISA IRQ 0..15 with the PCI
+ * links folded in, told on changes only. */
+struct soft_sink {
+    void (*irq)(void *o, unsigned irq, bool level);
+    void (*msi)(void *o, uint64_t addr, uint32_t data);
+};
+void soft_set_sink(struct soft_host *s, const struct soft_sink *sink, void *o);
 
 /* Read-only memory for good (a BIOS): len bytes, copied, a multiple of 4096. */
 int soft_add_rom(struct soft_host *s, uint64_t gpa, const void *data, uint64_t len, struct err *e);

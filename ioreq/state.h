@@ -64,6 +64,11 @@ struct state_field {
 #member, STATE_KIND_OF(STATE_MEMBER(type, member)), 1, offsetof(type, member), 1, lo, hi,  \
             NULL, 0                                                                                \
     }
+/* A scalar that state_version v brought. */
+#define FIELD_SINCE(type, member, v)                                                               \
+    {                                                                                              \
+#member, STATE_KIND_OF(STATE_MEMBER(type, member)), v, offsetof(type, member), 1, 0, 0, NULL, 0 \
+    }
 #define FIELD_ARRAY(type, member)                                                                  \
     {                                                                                              \
 #member, STATE_KIND_OF(STATE_MEMBER(type, member)[0]), 1, offsetof(type, member),          \

@@ -9,7 +9,10 @@
  * so only PM1 control is claimed here. hvmloader requires that 0xf1 to port 0xb2 sets SCI_EN: the
  * SMM handler that would do so on real hardware is played by this device.
  *
- * Left out: SMI generation, device monitors, throttling, general purpose pins, the SMBus slave. The
+ * Where Keel owns the processors a write to 0xb2 is an SMI as soon as DEVACTB.APMC_EN is set; with
+ * property smm=off the bit is set from the start, which tells SeaBIOS to leave SMM alone.
+ *
+ * Left out: other sources of SMIs, device monitors, throttling, general purpose pins, the SMBus slave. The
  * SMBus has no devices: every transaction ends with a device error. The window is PIIX4's 16 bytes.
  * Reference: Intel 82371AB data sheet 290562, chapter 7; ACPI 1.0b, 4.7; the hot-plug registers are
  * those of the ACPI tables in hvmloader and SeaBIOS (docs/specs/acpi_pci_hotplug in QEMU).
@@ -17,12 +20,15 @@
 #include "hw/acpi/piix4-pm.h"
 
 #include "dm/base/bytes.h"
+#include "ioreq/cpu.h"
 
 #include <errno.h>
 #include <string.h>
 
 enum {
     PMBA = 0x40,
+    DEVACTB3 = 0x5b, /* bits 31-24 */
+    APMC_EN = 0x02,
     PMREGMISC = 0x80,
     PMIOSE = 0x01,
     SMBBA = 0x90,
@@ -66,7 +72,7 @@ struct smbus {
 
 struct piix4_pm {
     struct pci_dev pci;
-    bool xen, acpi;
+    bool xen, acpi, smm;
     uint32_t ncpus; /* property: present at power-on */
     struct piix4_pm_eject *eject;
 
@@ -245,6 +251,9 @@ static void smi_write(struct device *d, uint64_t off, unsigned size, uint64_t va
         s->pm1_cnt &= (uint16_t)~SCI_EN;
     }
     update_sci(s);
+    if (s->smm && (s->pci.config[DEVACTB3] & APMC_EN)) {
+        cpu_smi(d->m, 0); /* the only one whose handler SeaBIOS places */
+    }
 }
 
 /* ---- general purpose events ---- */
@@ -513,13 +522,16 @@ static void pm_config_wrote(struct pci_dev *p, unsigned off, unsigned size)
     update_sci((struct piix4_pm *)p);
 }
 
-static void fill_config(struct pci_dev *p)
+static void fill_config(struct piix4_pm *s)
 {
+    struct pci_dev *p = &s->pci;
+
     p->config[PCI_STATUS] = 0x80;     /* fast back-to-back */
     p->config[PCI_STATUS + 1] = 0x02; /* medium DEVSEL timing */
     p->config[PMBA] = 0x01;           /* an I/O base */
     p->wmask[PMBA] = 0xc0;
     p->wmask[PMBA + 1] = 0xff;
+    p->config[DEVACTB3] = s->smm ? 0 : APMC_EN;
     memset(&p->wmask[0x44], 0xff, 0x7c - 0x44); /* CNTA, CNTB, device monitors: kept */
     p->wmask[PMREGMISC] = PMIOSE;
     store_le(&p->config[SMBBA], 2, 0xb101);
@@ -571,7 +583,7 @@ static int piix4_pm_init(struct device *d, struct err *e)
     if (ret < 0) {
         return ret;
     }
-    fill_config(&s->pci);
+    fill_config(s);
     line_init(&s->sci, d, LINE_ISA, SCI_IRQ);
     vtimer_init(&s->overflow, d->m, "pm-timer", overflow_fired, s);
     init_regions(s);
@@ -636,6 +648,7 @@ static const struct dev_prop piix4_pm_props[] = {
     PCI_PROPS(struct piix4_pm),
     PROP(struct piix4_pm, "acpi", PROP_BOOL, acpi, 1, "answer the ACPI registers"),
     PROP(struct piix4_pm, "xen", PROP_BOOL, xen, 0, "Xen owns PM timer and PM1 events"),
+    PROP(struct piix4_pm, "smm", PROP_BOOL, smm, 1, "SMM command port raises SMIs"),
     PROP(struct piix4_pm, "cpus", PROP_U32, ncpus, 1, "processors present at power-on"),
     PROP(struct piix4_pm, "eject", PROP_PTR, eject, 0, "who removes an ejected slot"),
     { NULL, PROP_END, 0, 0, NULL },

@@ -11,14 +11,16 @@
  * as the serial wire does, because DOS programs read one byte several times; replies to commands
  * do not wait.
  *
- * Left out: the A20 gate itself (the line is always open; its bit reads back), the password lock,
- * PS/2 active multiplexing, what would slow down IBF.
+ * The output port's A20 bit opens or masks that address line where Keel owns the processors.
+ *
+ * Left out: the password lock, PS/2 active multiplexing, what would slow down IBF.
  * Reference: IBM PS/2 Hardware Interface Technical Reference, Keyboard and Auxiliary Device
  * Controller; Intel UPI-41AH/42AH.
  */
 #include "hw/input/i8042.h"
 
 #include "hw/input/ps2.h"
+#include "ioreq/cpu.h"
 #include "ioreq/machine.h"
 #include "ui/con.h"
 
@@ -220,6 +222,7 @@ static void set_config(struct i8042 *s, uint8_t val)
 static void write_outport(struct i8042 *s, uint8_t val)
 {
     s->outport = val & (uint8_t) ~(OUT_KBD_OBF | OUT_AUX_OBF);
+    cpu_a20(s->dev.m, s->outport & OUT_A20);
     if (!(val & OUT_NO_RESET)) {
         s->outport |= OUT_NO_RESET;
         line_power(s->dev.m, POWER_RESET);
@@ -319,10 +322,10 @@ static bool switch_command(struct i8042 *s, uint8_t cmd)
         set_config(s, config(s) & (uint8_t)~CFG_KBD_OFF);
         return true;
     case CMD_A20_OFF:
-        s->outport &= (uint8_t)~OUT_A20;
+        write_outport(s, s->outport & (uint8_t)~OUT_A20);
         return true;
     case CMD_A20_ON:
-        s->outport |= OUT_A20;
+        write_outport(s, s->outport | OUT_A20);
         return true;
     default:
         return false;

@@ -2,14 +2,15 @@
 /* hw/isa/piix3.c - 82371SB (PIIX3) function 0: PCI-to-ISA bridge.
  *
  * Routes PIRQA-D to ISA interrupts, resets the platform through port 0xcf9 (reached through the
- * host bridge, whose address latch covers that port), takes POST codes at port 0x80 and the
- * coprocessor error acknowledge at 0xf0. Its other configuration registers keep what is written.
+ * host bridge, whose address latch covers that port), takes POST codes at port 0x80, turns a
+ * coprocessor error into IRQ 13 and takes its acknowledgement at 0xf0. Its other configuration
+ * registers keep what is written.
  *
  * The edge/level control registers (0x4d0, 0x4d1) belong to the interrupt controller: under Xen the
  * hypervisor's, elsewhere property elcr=on makes this bridge hold them.
  *
- * Left out: the motherboard DMA and IRQ routing registers do nothing; a coprocessor error never
- * reaches IRQ 13 here, so acknowledging one does nothing either. Soft and hard reset are the same.
+ * Left out: the motherboard DMA and IRQ routing registers do nothing; IGNNE# has no wire (a
+ * processor goes on once its handler has cleared the error). Soft and hard reset are the same.
  * Reference: Intel 82371FB/82371SB data sheet 290550, 2.2 and 2.5.
  */
 #include "hw/isa/piix3.h"
@@ -34,6 +35,8 @@ struct piix3 {
     struct region post, ferr, elcr_ports;
     bool has_elcr;
     uint8_t rc, post_code, elcr[2];
+    bool ferr_pin, irq13_on;
+    struct line irq13;
 };
 
 static const struct {
@@ -133,9 +136,26 @@ static uint64_t ferr_read(struct device *d, uint64_t off, unsigned size)
     return ones(size);
 }
 
+static void set_irq13(struct piix3 *s, bool on)
+{
+    s->irq13_on = on;
+    line_set(&s->irq13, on);
+}
+
 static void ferr_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
 {
-    (void)d, (void)off, (void)size, (void)val;
+    (void)off, (void)size, (void)val;
+    set_irq13((struct piix3 *)d, false);
+}
+
+void piix3_ferr(struct device *d, bool level)
+{
+    struct piix3 *s = (struct piix3 *)d;
+
+    if (level && !s->ferr_pin) {
+        set_irq13(s, true);
+    }
+    s->ferr_pin = level;
 }
 
 static uint64_t elcr_read(struct device *d, uint64_t off, unsigned size)
@@ -192,6 +212,7 @@ static int piix3_init(struct device *d, struct err *e)
     fill_config(&s->pci);
     s->pci.bus->cf9 = &rc_ops;
     s->pci.bus->cf9_dev = d;
+    line_init(&s->irq13, d, LINE_ISA, 13);
     region_init(&s->post, d, &post_ops, IO_PIO, 1, "POST");
     region_init(&s->ferr, d, &ferr_ops, IO_PIO, 1, "CPERR");
     region_init(&s->elcr_ports, d, &elcr_ops, IO_PIO, 2, "ELCR");
@@ -209,6 +230,8 @@ static void piix3_reset(struct device *d)
 
     pci_reset(&s->pci);
     s->rc = s->post_code = s->elcr[0] = s->elcr[1] = 0;
+    s->ferr_pin = false;
+    set_irq13(s, false);
     route_all(s);
 }
 
@@ -223,6 +246,7 @@ static int piix3_loaded(struct device *d, struct err *e)
     if (pci_loaded(&s->pci, e) < 0) {
         return -EINVAL;
     }
+    set_irq13(s, s->irq13_on);
     route_all(s);
     return 0;
 }
@@ -237,6 +261,7 @@ static void piix3_fini(struct device *d)
     region_unmap(&s->post);
     region_unmap(&s->ferr);
     region_unmap(&s->elcr_ports);
+    line_fini(&s->irq13);
     if (s->pci.bus->cf9_dev == d) {
         s->pci.bus->cf9 = NULL;
     }
@@ -254,6 +279,8 @@ static const struct state_field piix3_state[] = {
     FIELD(struct piix3, rc),
     FIELD(struct piix3, post_code),
     FIELD_ARRAY(struct piix3, elcr),
+    FIELD_SINCE(struct piix3, ferr_pin, 2),
+    FIELD_SINCE(struct piix3, irq13_on, 2),
     FIELD_END,
 };
 
@@ -263,7 +290,7 @@ const struct dev_class piix3_class = {
     .size = sizeof(struct piix3),
     .props = piix3_props,
     .state = piix3_state,
-    .state_version = 1,
+    .state_version = 2,
     .init = piix3_init,
     .reset = piix3_reset,
     .loaded = piix3_loaded,

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* hw/isa/port92.c - system control port A (0x92): fast reset and fast A20.
  *
- * Bit 0 going from 0 to 1 resets the platform. Bit 1 is kept but gates nothing: A20 is always
- * open, as in every current machine. The drive light and security bits read as zero.
+ * Bit 0 going from 0 to 1 resets the platform. Bit 1 opens or masks address line 20 where Keel owns
+ * the processors; the keyboard controller has the same power, and the last to speak wins, so that
+ * firmware may use either alone. Power-on leaves the line open whatever this bit says. The drive
+ * light and security bits read as zero.
  * Reference: Intel 82371SB data sheet 290550, 2.5.6.3 has the signals; the port is IBM PS/2's.
  */
 #include "hw/isa/port92.h"
+
+#include "ioreq/cpu.h"
 
 enum { PORT92_RESET = 1, PORT92_A20 = 2 };
 
@@ -28,6 +32,7 @@ static void port92_write(struct device *d, uint64_t off, unsigned size, uint64_t
 
     (void)off, (void)size;
     s->val = val & (PORT92_RESET | PORT92_A20);
+    cpu_a20(d->m, s->val & PORT92_A20);
     if (reset) {
         line_power(d->m, POWER_RESET);
     }

@@ -5,10 +5,12 @@
  * register in accesses of any width. Narrower accesses to 0xcf8-0xcfb are not the latch: byte 0xcf9
  * is PIIX3's reset control register, the rest is nobody.
  *
- * Left out: what the memory controller registers do. PAM and SMRAM keep what is written, but the
- * shadowing of 0xc0000-0xfffff belongs to whoever owns guest memory: under Xen that range is plain
- * RAM at all times and there is no SMM, so they have no effect. The turbo reset control register
- * (0x93) is read-only zero. Error reporting never reports.
+ * PAM and SMRAM go to whoever owns guest memory (gmem_shadow, gmem_smram): under Xen 0xc0000-0xfffff
+ * is plain RAM at all times and there is no SMM, so they have no effect there.
+ *
+ * Left out: what the other memory controller registers do. SMRAM's D_CLS, which hides data but not
+ * code, is kept without effect. The turbo reset control register (0x93) is read-only zero. Error
+ * reporting never reports.
  * Reference: Intel 82441FX (PMC) data sheet 290549, chapter 3.
  */
 #include "hw/pci/i440fx.h"
@@ -16,11 +18,16 @@
 #include <errno.h>
 
 enum {
+    PAM0 = 0x59, /* ... 0x5f */
+    PAM_REGS = 7,
+    PAM_READ = 1,
+    PAM_WRITE = 2,
     SMRAM = 0x72,
     SMRAM_RESET = 0x02,    /* C_BASE_SEG: 0xa0000, hard-wired */
     SMRAM_WRITABLE = 0x78, /* D_OPEN, D_CLS, D_LCK, G_SMRAME */
     SMRAM_D_LCK = 0x10,
     SMRAM_D_OPEN = 0x40,
+    SMRAM_G_SMRAME = 0x08,
 
     CONFADD_ENABLE = 0x80000000u,
     CONFADD_BITS = 0x80fffffc,
@@ -64,10 +71,45 @@ static void smram_lock(struct pci_dev *p)
     p->wmask[SMRAM] = locked ? 0 : SMRAM_WRITABLE;
 }
 
+/* PAM0 covers 0xf0000-0xfffff with its upper half; each half of PAM1 to 6 covers 16 KiB from
+ * 0xc0000 on. */
+static void apply_pam(struct pci_dev *p, unsigned i)
+{
+    uint8_t v = p->config[PAM0 + i];
+
+    for (unsigned half = i == 0; half < 2; half++) {
+        uint8_t bits = v >> (4 * half);
+        uint64_t gpa = i == 0 ? 0xf0000 : 0xc0000 + 0x8000 * (i - 1) + 0x4000 * half;
+        gmem_shadow(p->dev.m, gpa, i == 0 ? 0x10000 : 0x4000, bits & PAM_READ, bits & PAM_WRITE);
+    }
+}
+
+static void apply_smram(struct pci_dev *p)
+{
+    uint8_t v = p->config[SMRAM];
+    bool on = v & SMRAM_G_SMRAME;
+
+    gmem_smram(p->dev.m, on, on && (v & SMRAM_D_OPEN));
+}
+
+static void apply_memory(struct pci_dev *p)
+{
+    for (unsigned i = 0; i < PAM_REGS; i++) {
+        apply_pam(p, i);
+    }
+    apply_smram(p);
+}
+
 static void i440fx_config_wrote(struct pci_dev *p, unsigned off, unsigned size)
 {
+    for (unsigned i = 0; i < PAM_REGS; i++) {
+        if (off <= PAM0 + i && PAM0 + i < off + size) {
+            apply_pam(p, i);
+        }
+    }
     if (off <= SMRAM && SMRAM < off + size) {
         smram_lock(p);
+        apply_smram(p);
     }
 }
 
@@ -175,6 +217,7 @@ static void i440fx_reset(struct device *d)
 
     pci_reset(&s->pci);
     smram_lock(&s->pci);
+    apply_memory(&s->pci);
     s->latch = 0;
 }
 
@@ -188,6 +231,7 @@ static int i440fx_loaded(struct device *d, struct err *e)
         return -EINVAL;
     }
     smram_lock(&s->pci);
+    apply_memory(&s->pci);
     return 0;
 }
 
