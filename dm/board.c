@@ -381,6 +381,9 @@ static int user_device(struct build *s, struct keyval *kv)
     if (strcmp(name, "AC97") == 0) {
         name = "ac97";
     }
+    if (strcmp(name, "ahci") == 0) {
+        name = "ich9-ahci";
+    }
     const struct dev_class *class = hw_find(name);
     if (!class) {
         return device_missing(name, s->e);

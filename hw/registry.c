@@ -7,6 +7,7 @@
 #include "hw/char/uart16550.h"
 #include "hw/display/vga.h"
 #include "hw/dma/i8257.h"
+#include "hw/ide/ahci.h"
 #include "hw/ide/ide.h"
 #include "hw/input/i8042.h"
 #include "hw/intc/apic.h"
@@ -42,6 +43,7 @@ const struct dev_class *const hw_registry[] = {
     &i440fx_class,       /* i440FX */
     &i8042_class,        /* i8042 */
     &i8257_class,        /* i8257 */
+    &ich9_ahci_class,    /* ich9-ahci */
     &ide_cd_class,       /* ide-cd */
     &ide_hd_class,       /* ide-hd */
     &ioapic_class,       /* ioapic */

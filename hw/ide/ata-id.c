@@ -116,6 +116,11 @@ void ata_identify(const struct ide_drive *d, uint8_t *out)
     put16(out, 0, 0x0040); /* a fixed drive */
     put16(out, 47, 0x8000 | IDE_MAX_MULTIPLE);
     put16(out, 59, (uint16_t)(d->multiple ? 0x100 | d->multiple : 0));
+    if (d->ch->link) { /* serial ATA */
+        put16(out, 75, AHCI_QUEUE - 1);
+        put16(out, 76, 1 << 8 | 1 << 1); /* queueing, 1.5 Gb/s */
+        put16(out, 93, 0);
+    }
     put16(out, 105, IDE_MAX_MULTIPLE); /* blocks a TRIM may bring */
     put16(out, 106, (uint16_t)(0x4000 | (per_physical ? 0x2000 | per_physical : 0)));
     put16(out, 128, d->frozen ? 1 << 3 : 0);

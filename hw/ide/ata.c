@@ -41,11 +41,18 @@ static bool ide_empty(const struct ide_channel *ch)
 
 void ide_update_irq(struct ide_channel *ch)
 {
+    if (ch->link) {
+        return; /* it has no wire */
+    }
     line_set(&ch->irq, ch->intrq && !(ch->control & DC_NIEN));
 }
 
 void ide_raise_irq(struct ide_channel *ch)
 {
+    if (ch->link) {
+        ch->link->irq(ch);
+        return;
+    }
     ch->intrq = true;
     if (!(ch->control & DC_NIEN)) {
         ch->bm_status |= BMS_IRQ;
@@ -64,7 +71,9 @@ static void ide_drop_irq(struct ide_channel *ch)
 void ide_stop(struct ide_drive *d)
 {
     blk_cancel(&d->req);
-    if (d->phase == PHASE_DMA && d->ch) {
+    if (d->phase == PHASE_DMA && d->ch && d->ch->link) {
+        d->ch->link->cancelled(d);
+    } else if (d->phase == PHASE_DMA && d->ch) {
         bmdma_cancelled(d->ch);
     }
     d->io_bytes = 0;
@@ -231,7 +240,7 @@ void ide_pio_out(struct ide_drive *d, uint32_t len)
     d->status = ST_DRDY | ST_DSC | ST_DRQ;
 }
 
-static void ide_block_done(struct ide_drive *d)
+void ide_block_done(struct ide_drive *d)
 {
     if (d->phase == PHASE_PACKET) {
         d->phase = PHASE_IDLE;

@@ -346,6 +346,10 @@ static void bm_go(struct ide_drive *d)
 
 void bmdma_wait(struct ide_drive *d)
 {
+    if (d->ch->link) {
+        d->ch->link->dma(d);
+        return;
+    }
     d->phase = PHASE_DMA_WAIT;
     d->status = ST_DRDY | ST_DSC | ST_DRQ;
     if (d->ch->bm_status & BMS_ACTIVE) {

@@ -74,6 +74,13 @@ static int attach_to_bus(struct ide_drive *d, struct err *e)
     if (!ch) {
         return err_set(e, -ENOENT, "%s: there is no IDE bus '%s'", id, d->bus);
     }
+    if (ch->link && d->unit != ANY_UNIT && d->unit != 0) {
+        return err_set(e, -EINVAL, "%s: unit %u: a serial ATA port has one drive, unit 0", id,
+                       d->unit);
+    }
+    if (ch->link) {
+        return take_slot(d, ch, 0) ? 0 : err_set(e, -EBUSY, "%s: bus '%s' is full", id, d->bus);
+    }
     if (d->unit == ANY_UNIT) {
         return take_any_slot(d, ch) ? 0 : err_set(e, -EBUSY, "%s: bus '%s' is full", id, d->bus);
     }

@@ -6,6 +6,7 @@
  *   bmdma.c      the bus master of a channel: PRD tables, DMA
  *   ata-cmd.c    ATA commands        ata-id.c   IDENTIFY, SMART data
  *   atapi.c      packet commands     atapi-data.c  the replies that are long tables
+ *   ahci.c       serial ATA: ports instead of channels, behind struct ide_link
  *   drive.c      the devices ide-hd and ide-cd: properties, state, media
  *
  * A command moves through the phases below. PHASE_BUSY and PHASE_DMA have a block request in
@@ -29,6 +30,7 @@ enum {
     CD_RAW_SECTOR = 2352,
     IDE_MAX_MULTIPLE = 16, /* sectors in a DRQ block of READ/WRITE MULTIPLE */
     IDE_BUF_BYTES = IDE_MAX_MULTIPLE * IDE_SECTOR,
+    AHCI_QUEUE = 32,     /* native queued commands a drive takes */
     IDE_SELF_TESTS = 21, /* descriptors in the self-test log */
 };
 
@@ -148,7 +150,16 @@ struct bm_walk {
 
 struct bm_dma; /* scratch of a running transfer, bmdma.c */
 
+/* Who carries blocks and interrupts between a drive and the guest, when it is not the ports and the
+ * bus master of a parallel channel. */
+struct ide_link {
+    void (*irq)(struct ide_channel *ch);    /* INTRQ rises */
+    void (*dma)(struct ide_drive *d);       /* in place of bmdma_wait */
+    void (*cancelled)(struct ide_drive *d); /* a DMA transfer was given up */
+};
+
 struct ide_channel {
+    const struct ide_link *link; /* NULL: a parallel channel */
     struct pci_dev *pci;
     struct ide_drive *drive[2];
     uint8_t select; /* 0 or 1 */
@@ -165,8 +176,11 @@ struct ide_channel {
 
 enum { BM_START = 0x01, BM_RWCON = 0x08, BMS_ACTIVE = 0x01, BMS_ERR = 0x02, BMS_IRQ = 0x04 };
 
-/* piix3-ide.c: "ide.0" or "ide.1" of the machine's controller, or NULL. */
+/* piix3-ide.c: "ide.0" or "ide.1" of the machine's controller, "ID.N" of an AHCI one, or NULL. */
 struct ide_channel *ide_bus_find(struct machine *m, const char *name);
+
+/* ahci.c: port N of d for "ID.N"; NULL when d is no such controller. */
+struct ide_channel *ahci_bus_find(struct device *d, const char *name);
 
 /* ata.c: the channel's ports. Offsets 0..7 are the command block; size 1, 2 or 4. */
 uint64_t ide_cmd_read(struct ide_channel *ch, uint64_t off, unsigned size);
@@ -191,6 +205,8 @@ void ide_abort(struct ide_drive *d);
 void ide_pio_in(struct ide_drive *d);
 /* A DRQ block [0, len) is expected from the guest in d->buf. */
 void ide_pio_out(struct ide_drive *d, uint32_t len);
+/* The DRQ block d->buf[.., end) has been moved. */
+void ide_block_done(struct ide_drive *d);
 /* Starts I/O of len bytes at offset from or to d->buf (BLK_FLUSH, BLK_DISCARD: no data). */
 void ide_io(struct ide_drive *d, enum blk_op op, uint64_t offset, uint64_t len,
             void (*done)(struct blk_req *r, int ret));

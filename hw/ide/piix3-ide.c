@@ -38,6 +38,10 @@ struct ide_channel *ide_bus_find(struct machine *m, const char *name)
                 return &((struct piix3_ide *)d)->ch[i];
             }
         }
+        struct ide_channel *port = ahci_bus_find(d, name);
+        if (port) {
+            return port;
+        }
     }
     return NULL;
 }
