@@ -36,7 +36,6 @@ struct dc {
     bool ended;                /* the block has its terminator */
     bool last;                 /* end behind this instruction */
     bool last_after_next;      /* end behind the next instruction */
-    bool set_pc;               /* the terminator's RIP is in cpu->pc (single step asks) */
 };
 
 typedef void emit_fn(struct dc *d);

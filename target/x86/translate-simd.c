@@ -23,6 +23,7 @@ static bool has_feature_of(const struct dc *d, bool vex)
     case ZYDIS_ISA_SET_I86:
         return x86_has(c, X86_FPU);
     case ZYDIS_ISA_SET_FCMOV:
+    case ZYDIS_ISA_SET_PPRO: /* FCOMI; whatever else came with it is no vector instruction */
         return x86_has(c, X86_FPU) && x86_has(c, X86_CMOV);
     case ZYDIS_ISA_SET_PENTIUMMMX:
         return x86_has(c, X86_MMX);
@@ -64,15 +65,19 @@ static bool has_feature_of(const struct dc *d, bool vex)
     }
 }
 
-static bool uses_mmx(const struct dc *d)
+static bool uses(const struct dc *d, ZydisRegister first, ZydisRegister last)
 {
     for (unsigned i = 0; i < d->in.operand_count_visible; i++) {
-        if (is_reg(d, i) && d->op[i].reg.value >= ZYDIS_REGISTER_MM0 &&
-            d->op[i].reg.value <= ZYDIS_REGISTER_MM7) {
+        if (is_reg(d, i) && d->op[i].reg.value >= first && d->op[i].reg.value <= last) {
             return true;
         }
     }
-    return d->in.mnemonic == ZYDIS_MNEMONIC_EMMS;
+    return false;
+}
+
+static bool uses_mmx(const struct dc *d)
+{
+    return uses(d, ZYDIS_REGISTER_MM0, ZYDIS_REGISTER_MM7) || d->in.mnemonic == ZYDIS_MNEMONIC_EMMS;
 }
 
 static enum unit unit_of(const struct dc *d)
@@ -246,9 +251,7 @@ static bool may_raise(const struct dc *d)
         return true;
     default:
         return d->in.meta.category == ZYDIS_CATEGORY_CONVERT ||
-               d->in.meta.isa_set == ZYDIS_ISA_SET_X87 ||
-               d->in.meta.isa_set == ZYDIS_ISA_SET_SSE3X87 ||
-               d->in.meta.isa_set == ZYDIS_ISA_SET_FCMOV;
+               d->in.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT; /* x87 */
     }
 }
 
@@ -488,6 +491,10 @@ bool emit_native(struct dc *d)
         return false;
     }
     enum unit u = unit_of(d);
+    if (u == UNIT_MMX && uses(d, ZYDIS_REGISTER_XMM0, ZYDIS_REGISTER_XMM15) &&
+        !unit_on(d, UNIT_SSE)) {
+        return true;
+    }
     if (!unit_on(d, u) || special(d)) {
         return true;
     }

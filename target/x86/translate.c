@@ -167,7 +167,7 @@ static void init_dc(struct dc *d, struct tcg_cpu *cpu, const struct tb_key *key,
     d->pc = key->pc;
     d->pc_mask = d->code64 ? UINT64_MAX : UINT32_MAX;
     d->page_bytes = NULL;
-    d->ended = d->last = d->last_after_next = d->set_pc = false;
+    d->ended = d->last = d->last_after_next = false;
     init_decoder(d);
 }
 
