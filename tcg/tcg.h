@@ -47,7 +47,7 @@ enum { TLB_KERNEL, TLB_USER, TLB_KERNEL_AC, TLB_MODES };
 enum { JC_KERNEL, JC_USER, JC_MODES };
 
 /* Jump cache: where the block for a RIP lies, for indirect jumps and far direct ones. Valid for the
- * vCPU's present mode only: the target empties it when mode, CS base or mappings change. */
+ * vCPU's present mode only: the target empties them when mode, CS base or mappings change. */
 #define JC_BITS 12
 #define JC_SIZE (1u << JC_BITS)
 struct tcg_jc_entry {
@@ -56,53 +56,53 @@ struct tcg_jc_entry {
 };
 
 struct tcg_cpu {
-    uint64_t gpr[16]; /* x86 numbering: rax rcx rdx rbx rsp rbp rsi rdi r8.. */
-    uint64_t pc;      /* RIP; exact whenever C code of the target runs */
-    uint64_t flags;   /* the six arithmetic flags, in EFLAGS' places */
+    uint64_t gpr[16];     /* x86 numbering: rax rcx rdx rbx rsp rbp rsi rdi r8.. */
+    uint64_t pc;          /* RIP; exact whenever C code of the target runs */
+    uint64_t flags;       /* the six arithmetic flags, in EFLAGS' places */
     uint64_t seg_base[6]; /* ES CS SS DS FS GS */
     union tcg_vec vec[16];
     uint32_t mxcsr;
-    bool x87_live;    /* x87/MMX state is in this thread's processor, not in the target's struct */
-    bool vec_dirty;   /* free for the generator */
-    int32_t exit_request; /* atomic; not 0: leave translated code at the next block boundary */
-    struct tcg_tlb *tlb;  /* of the present protection mode */
-    struct tcg_jc_entry *jc;
-    int64_t icount_left; /* with icount: instructions until the next forced exit */
+    bool x87_live;  /* x87/MMX state is in this thread's processor, not in the target's struct */
+    bool vec_dirty; /* free for the generator */
+    int32_t exit_request;    /* atomic; not 0: leave translated code at the next block boundary */
+    struct tcg_tlb *tlb;     /* of the present protection mode */
+    struct tcg_jc_entry *jc; /* the engine takes jcs[mode of the block] */
+    int64_t icount_left;     /* with icount: instructions until the next forced exit */
     struct tcg *tcg;
-    void *engine;        /* the engine's own for this vCPU */
-    uint64_t slow_addr;  /* linear address of an access that leaves translated code */
-    uint64_t arg[3];     /* of a helper that translated code calls */
+    void *engine;       /* the engine's own for this vCPU */
+    uint64_t slow_addr; /* linear address of an access that leaves translated code */
+    uint64_t arg[3];    /* of a helper that translated code calls */
     uint8_t bounce[128] __attribute__((aligned(64))); /* operands that are not plain memory */
-    sigjmp_buf unwind;   /* set by tcg_run; tcg_raise goes there */
-    uint64_t host_sp;    /* of the generator's frame */
-    uint64_t spill[32];  /* the generator's */
+    sigjmp_buf unwind;                                /* set by tcg_run; tcg_raise goes there */
+    uint64_t host_sp;                                 /* of the generator's frame */
+    uint64_t spill[32];                               /* the generator's */
     struct tcg_tlb tlbs[TLB_MODES];
-    struct tcg_jc_entry jcs[JC_MODES][JC_SIZE]; /* one per protection mode as well */
-    uint64_t stat[16];   /* counters, see tcg-stats in docs/translator.md */
+    struct tcg_jc_entry jcs[TLB_MODES][JC_SIZE]; /* a block belongs to one protection mode */
+    uint64_t stat[16];                           /* counters, see tcg-stats in docs/translator.md */
 };
 
 /* ---- blocks ---- */
 
 /* What makes two pieces of code the same translation. */
 struct tb_key {
-    uint64_t pc;      /* RIP */
+    uint64_t pc; /* RIP */
     uint64_t cs_base;
-    uint64_t phys;    /* guest-physical address of the first byte */
-    uint32_t flags;   /* the target's mode bits */
-    uint32_t cflags;  /* TB_SINGLE: one instruction, not kept; TB_ICOUNT; limit in bits 15..8 */
-    uint32_t mode;    /* TLB_KERNEL or TLB_USER; the engine fills it in from cpu->tlb */
+    uint64_t phys;   /* guest-physical address of the first byte */
+    uint32_t flags;  /* the target's mode bits */
+    uint32_t cflags; /* TB_SINGLE: one instruction, not kept; TB_ICOUNT; limit in bits 15..8 */
+    uint32_t mode;   /* TLB_KERNEL ...; the engine fills it in from cpu->tlb */
 };
 enum { TB_SINGLE = 1, TB_ICOUNT = 2 };
 
 struct tb {
     struct tb_key key;
-    uint64_t phys2;    /* second page the code lies on, or UINT64_MAX */
-    uint16_t len;      /* guest bytes */
+    uint64_t phys2; /* second page the code lies on, or UINT64_MAX */
+    uint16_t len;   /* guest bytes */
     uint16_t insns;
-    bool stale;        /* invalidated */
-    const void *code;  /* host code (generator) or compiled IR (interpreter) */
+    bool stale;       /* invalidated */
+    const void *code; /* host code (generator) or compiled IR (interpreter) */
     uint32_t code_len;
-    void *priv;        /* the engine's: chain slots, side table, lists */
+    void *priv; /* the engine's: chain slots, side table, lists */
 };
 
 /* ---- what the target does for the engine ---- */
@@ -131,7 +131,8 @@ struct tcg_target {
     void (*x87_sync)(struct tcg_cpu *cpu, bool to_processor);
     /* SIGFPE in translated code: #XM or #MF; does not return. */
     void (*fp_exception)(struct tcg_cpu *cpu, bool x87);
-    void (*unaligned)(struct tcg_cpu *cpu, uint64_t linear); /* IR_MEM_ALIGN violated: #GP; no return */
+    void (*unaligned)(struct tcg_cpu *cpu,
+                      uint64_t linear); /* IR_MEM_ALIGN violated: #GP; no return */
     void (*disas)(FILE *out, uint64_t pc, const uint8_t *code, unsigned len, uint32_t flags);
     /* Host code as text for -d out_asm; NULL: bytes are shown. */
     void (*host_disas)(FILE *out, uint64_t pc, const uint8_t *code, unsigned len);
@@ -146,10 +147,16 @@ struct tcg_options {
     unsigned passes;    /* enum ir_pass, PASS_ALL by default */
     unsigned dump;      /* TCG_DUMP_* */
     FILE *dump_to;
-    bool perf_map;      /* /tmp/perf-PID.map */
+    bool perf_map; /* /tmp/perf-PID.map */
     bool icount;
 };
-enum { TCG_DUMP_IN = 1, TCG_DUMP_OP = 2, TCG_DUMP_OP_OPT = 4, TCG_DUMP_OUT = 8, TCG_DUMP_EXEC = 16 };
+enum {
+    TCG_DUMP_IN = 1,
+    TCG_DUMP_OP = 2,
+    TCG_DUMP_OP_OPT = 4,
+    TCG_DUMP_OUT = 8,
+    TCG_DUMP_EXEC = 16
+};
 
 struct tcg *tcg_new(const struct tcg_target *t, const struct tcg_options *o, struct err *e);
 void tcg_free(struct tcg *t);

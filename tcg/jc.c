@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/jc.c - a vCPU's own shortcuts: the jump caches and the soft TLBs, entered and emptied.
+ *
+ * Emptying happens often (each CR3 load); both remember what was filled since, up to a number.
+ */
+#include "tcg/tcg-int.h"
+
+#include <string.h>
+
+#define JC_LISTED (sizeof(((struct engine_cpu *)0)->jc_list[0]) / sizeof(uint16_t))
+
+void jc_enter(struct tcg_cpu *cpu, struct block *b)
+{
+    struct engine_cpu *e = engine_of(cpu);
+    unsigned mode = b->tb.key.mode, slot = jc_slot(b->tb.key.pc);
+    cpu->jcs[mode][slot] = (struct tcg_jc_entry){ b->tb.key.pc, b->tb.code };
+    if (e->jc_filled[mode] < JC_LISTED) {
+        e->jc_list[mode][e->jc_filled[mode]] = (uint16_t)slot;
+    }
+    e->jc_filled[mode]++;
+}
+
+void jc_forget(struct tcg *t, struct block *b)
+{
+    unsigned mode = b->tb.key.mode, slot = jc_slot(b->tb.key.pc);
+    for (struct engine_cpu *e = t->cpus; e; e = e->next) {
+        struct tcg_jc_entry *j = &e->cpu->jcs[mode][slot];
+        if (j->code == b->tb.code) {
+            __atomic_store_n(&j->pc, UINT64_MAX, __ATOMIC_RELEASE);
+        }
+    }
+}
+
+void tcg_jc_flush(struct tcg_cpu *cpu)
+{
+    struct engine_cpu *e = engine_of(cpu);
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        unsigned n = e->jc_filled[m];
+        if (n <= JC_LISTED) {
+            for (unsigned i = 0; i < n; i++) {
+                cpu->jcs[m][e->jc_list[m][i]].pc = UINT64_MAX;
+            }
+        } else {
+            for (unsigned i = 0; i < JC_SIZE; i++) {
+                cpu->jcs[m][i].pc = UINT64_MAX;
+            }
+        }
+        e->jc_filled[m] = 0;
+    }
+}
+
+static void tlb_entry_clear(struct tcg_tlb_entry *e, uint64_t slot)
+{
+    e->read = e->write = e->exec = TLB_NEVER(slot << 12);
+}
+
+void tcg_tlb_flush(struct tcg_cpu *cpu)
+{
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            tlb_entry_clear(&cpu->tlbs[m].e[i], i);
+        }
+    }
+}
+
+void tcg_tlb_flush_page(struct tcg_cpu *cpu, uint64_t linear)
+{
+    unsigned slot = (linear >> 12) & (TLB_SIZE - 1);
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        tlb_entry_clear(&cpu->tlbs[m].e[slot], slot);
+    }
+}

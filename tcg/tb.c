@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/tb.c - translated blocks: finding, making, linking and forgetting them.
+ *
+ * A block is found by its key (RIP, guest-physical address, mode) in a hash table. Each guest-physical
+ * page with code keeps a bitmap of its 64-byte chunks and a list of its blocks, so that a store next to
+ * code costs a bit test and a store into code takes exactly the blocks it overlaps.
+ */
+#include "tcg/tcg-int.h"
+
+#include "dm/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NO_PAGE UINT64_MAX
+
+/* ---- pages ---- */
+
+/* NULL when there is none and !make, or beyond what the table covers. */
+static struct code_page *page_at(struct tcg *t, uint64_t phys, bool make)
+{
+    uint64_t n1 = phys >> (12 + L2_BITS), n2 = phys >> 12 & ((1u << L2_BITS) - 1);
+    if (n1 >= 1u << L1_BITS) {
+        return NULL;
+    }
+    struct code_page **l2 = __atomic_load_n(&t->l1[n1], __ATOMIC_ACQUIRE);
+    if (!l2) {
+        if (!make) {
+            return NULL;
+        }
+        l2 = xcalloc(1u << L2_BITS, sizeof(*l2));
+        __atomic_store_n(&t->l1[n1], l2, __ATOMIC_RELEASE);
+    }
+    struct code_page *p = __atomic_load_n(&l2[n2], __ATOMIC_ACQUIRE);
+    if (!p && make) {
+        p = xcalloc(1, sizeof(*p));
+        __atomic_store_n(&l2[n2], p, __ATOMIC_RELEASE);
+    }
+    return p;
+}
+
+bool tcg_page_has_code(struct tcg *t, uint64_t phys)
+{
+    struct code_page *p = page_at(t, phys, false);
+    return p && __atomic_load_n(&p->chunks, __ATOMIC_SEQ_CST) != 0;
+}
+
+/* Bits of the chunks that [from, to) of a page touches; to <= 4096. */
+static uint64_t chunk_bits(unsigned from, unsigned to)
+{
+    unsigned first = from >> 6, last = (to - 1) >> 6;
+    return (UINT64_MAX >> (63 - (last - first))) << first;
+}
+
+/* Marks code and, when the page had none, tells the target that stores there are not plain. */
+static bool page_mark(struct tcg *t, struct code_page *p, uint64_t phys, uint64_t bits)
+{
+    uint64_t old = __atomic_fetch_or(&p->chunks, bits, __ATOMIC_SEQ_CST);
+    if (old == 0 && t->protect) {
+        t->protect(t->protect_o, phys & ~0xfffull);
+    }
+    return old == 0;
+}
+
+/* Bytes of b that lie on its first page. */
+static unsigned first_part(const struct tb *b)
+{
+    unsigned room = 4096 - (unsigned)(b->key.phys & 0xfff);
+    return b->len < room ? b->len : room;
+}
+
+/* The part of b on page `which`, as [from, to) within the page. */
+static void part_on_page(const struct tb *b, unsigned which, unsigned *from, unsigned *to)
+{
+    unsigned n = first_part(b);
+    if (which == 0) {
+        *from = (unsigned)(b->key.phys & 0xfff);
+        *to = *from + (n ? n : 1);
+    } else {
+        *from = 0;
+        *to = b->len > n ? b->len - n : 1u;
+    }
+}
+
+/* The same with the bytes that liveness was read from. */
+static void span_on_page(const struct block *b, unsigned which, unsigned *from, unsigned *to)
+{
+    part_on_page(&b->tb, which, from, to);
+    if (which == 0 && b->peek_to) {
+        *from = b->peek_from < *from ? b->peek_from : *from;
+        *to = b->peek_to > *to ? b->peek_to : *to;
+    }
+}
+
+static void set_peek(struct block *b, const struct ir_block *ir)
+{
+    uint64_t page = b->tb.key.pc + b->tb.key.cs_base - (b->tb.key.phys & 0xfff);
+    uint64_t lo = ir->peek_lo + b->tb.key.cs_base - page, hi = ir->peek_hi + b->tb.key.cs_base - page;
+    if (ir->peek_hi > ir->peek_lo && lo < 4096 && hi <= 4096) {
+        b->peek_from = (uint16_t)lo;
+        b->peek_to = (uint16_t)hi;
+    }
+}
+
+static uint64_t block_bits(const struct block *b, unsigned which)
+{
+    unsigned from, to;
+    span_on_page(b, which, &from, &to);
+    return chunk_bits(from, to);
+}
+
+static uint64_t page_of(const struct tb *b, unsigned which)
+{
+    return which == 0            ? b->key.phys & ~0xfffull
+           : b->phys2 == NO_PAGE ? NO_PAGE
+                                 : b->phys2 & ~0xfffull;
+}
+
+/* ---- the table ---- */
+
+static unsigned hash_of(const struct tb_key *k)
+{
+    uint64_t h = k->phys * 0x9e3779b97f4a7c15ull ^ k->pc ^ (uint64_t)k->flags << 20;
+    return (unsigned)((h * 0xff51afd7ed558ccdull) >> (64 - HASH_BITS));
+}
+
+static bool same_key(const struct tb_key *a, const struct tb_key *b)
+{
+    return a->pc == b->pc && a->phys == b->phys && a->cs_base == b->cs_base &&
+           a->flags == b->flags && a->cflags == b->cflags && a->mode == b->mode;
+}
+
+static struct block *hash_find(struct tcg *t, const struct tb_key *k)
+{
+    for (struct block *b = t->hash[hash_of(k)]; b; b = b->next_hash) {
+        if (same_key(&b->tb.key, k)) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static void hash_remove(struct tcg *t, struct block *b)
+{
+    struct block **p = &t->hash[hash_of(&b->tb.key)];
+    while (*p && *p != b) {
+        p = &(*p)->next_hash;
+    }
+    if (*p) {
+        *p = b->next_hash;
+    }
+}
+
+/* ---- links ---- */
+
+static bool may_link(const struct tcg_link *l, const struct block *to)
+{
+    const struct tb_key *a = &l->from->tb.key, *b = &to->tb.key;
+    return l->same_page && !l->to && !l->from->tb.stale && !to->tb.stale && l->pc == b->pc &&
+           a->cs_base == b->cs_base && a->flags == b->flags && a->cflags == b->cflags &&
+           a->mode == b->mode && (a->phys ^ b->phys) < 4096 &&
+           (a->phys & ~0xfffull) == (b->phys & ~0xfffull) && to->tb.phys2 == NO_PAGE;
+}
+
+void block_link(struct tcg *t, struct tcg_link *l, struct block *to)
+{
+    if (!may_link(l, to)) {
+        return;
+    }
+    l->next_in = to->in;
+    to->in = l;
+    __atomic_store_n(&l->to, to, __ATOMIC_RELEASE);
+    if (l->slot) {
+        jit_patch(l, to->tb.code);
+    }
+    t->stats.chained++;
+}
+
+static void unlink_in(struct block *b)
+{
+    for (struct tcg_link *l = b->in; l; l = l->next_in) {
+        __atomic_store_n(&l->to, NULL, __ATOMIC_RELEASE);
+        if (l->slot) {
+            jit_patch(l, l->stub);
+        }
+    }
+    b->in = NULL;
+}
+
+static void unlink_out(struct tcg_link *l)
+{
+    if (!l->to) {
+        return;
+    }
+    struct tcg_link **p = &l->to->in;
+    while (*p && *p != l) {
+        p = &(*p)->next_in;
+    }
+    if (*p) {
+        *p = l->next_in;
+    }
+    if (l->slot) {
+        jit_patch(l, l->stub);
+    }
+    __atomic_store_n(&l->to, NULL, __ATOMIC_RELEASE);
+}
+
+/* ---- making ---- */
+
+static void set_links(struct block *b, const struct ir_block *ir)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct tcg_link *l = &b->exit[i];
+        uint64_t here = b->tb.key.pc + b->tb.key.cs_base;
+        *l = (struct tcg_link){ .from = b, .pc = ir->exit[i].pc };
+        l->same_page = ((l->pc + b->tb.key.cs_base) ^ here) < 4096;
+    }
+}
+
+static void dump_translated(struct tcg *t, const struct tb *tb, const struct ir_block *ir)
+{
+    FILE *out = t->opt.dump_to ? t->opt.dump_to : stderr;
+    fprintf(out, "OP: 0x%llx, %u instructions\n", (unsigned long long)tb->key.pc, ir->insns);
+    ir_dump(ir, out);
+    fputc('\n', out);
+}
+
+static void check_ir(const struct ir_block *ir, const char *when)
+{
+    char why[200];
+    if (!ir_verify(ir, why, sizeof(why))) {
+        fprintf(stderr, "tcg: invalid IR %s: %s\n", when, why);
+        ir_dump(ir, stderr);
+        abort();
+    }
+}
+
+/* IR of the code at the key, optimised and verified; marks its pages. May raise. */
+static void make_ir(struct tcg_cpu *cpu, struct block *b)
+{
+    struct tcg *t = cpu->tcg;
+    struct tb *tb = &b->tb;
+    uint64_t phys = tb->key.phys;
+    struct code_page *p = page_at(t, phys, true), *p2;
+    bool keep = !(tb->key.cflags & TB_SINGLE), again;
+    if (keep && p) {
+        page_mark(t, p, phys, chunk_bits(phys & 0xfff, (phys & 0xfff) + 1));
+    }
+    do {
+        again = false;
+        ir_block_init(t->ir, tb->key.pc);
+        tb->phys2 = NO_PAGE;
+        t->target->translate(cpu, &tb->key, t->ir, &tb->len, &tb->phys2);
+        tb->insns = (uint16_t)t->ir->insns;
+        set_peek(b, t->ir);
+        if (keep && p) {
+            page_mark(t, p, phys, block_bits(b, 0));
+        }
+        p2 = keep && tb->phys2 != NO_PAGE ? page_at(t, tb->phys2, true) : NULL;
+        if (p2) { /* bytes read before stores there were caught may be old */
+            again = page_mark(t, p2, tb->phys2, block_bits(b, 1));
+        }
+    } while (again);
+    check_ir(t->ir, "from the front end");
+    if (t->opt.dump & TCG_DUMP_OP) {
+        dump_translated(t, tb, t->ir);
+    }
+    ir_optimise(t->ir, t->opt.passes);
+    check_ir(t->ir, "after optimisation");
+    if (t->opt.dump & TCG_DUMP_OP_OPT) {
+        dump_translated(t, tb, t->ir);
+    }
+    set_links(b, t->ir);
+}
+
+void block_free(struct tcg *t, struct block *b)
+{
+    (void)t;
+    if (b) {
+        tci_free(b);
+        free(b->native);
+        free(b->site);
+        free(b);
+    }
+}
+
+static void remember(struct tcg *t, struct block *b)
+{
+    unsigned h = hash_of(&b->tb.key);
+    b->next_hash = t->hash[h];
+    t->hash[h] = b;
+    b->next_all = t->all;
+    t->all = b;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t page = page_of(&b->tb, i);
+        struct code_page *p = page == NO_PAGE ? NULL : page_at(t, page, true);
+        if (p) {
+            b->next_on_page[i] = p->blocks;
+            p->blocks = b;
+        }
+    }
+    t->stats.blocks++;
+    t->stats.guest_bytes += b->tb.len;
+    t->stats.host_bytes += b->tb.code_len;
+}
+
+static bool compile(struct tcg *t, struct block *b)
+{
+    if (t->jit) {
+        return jit_compile(t, b, t->ir);
+    }
+    return t->interp_bytes < t->opt.cache_bytes && tci_compile(t, b, t->ir);
+}
+
+static struct block *make(struct tcg_cpu *cpu, const struct tb_key *key)
+{
+    struct tcg *t = cpu->tcg;
+    struct block *b = xcalloc(1, sizeof(*b));
+    b->tb.key = *key;
+    engine_of(cpu)->making = b; /* freed if the target raises */
+    make_ir(cpu, b);
+    bool ok = key->cflags & TB_SINGLE ? tci_compile(t, b, t->ir) : compile(t, b);
+    engine_of(cpu)->making = NULL;
+    if (!ok) {
+        block_free(t, b);
+        return NULL;
+    }
+    return b;
+}
+
+static void current_key(struct tcg_cpu *cpu, struct tb_key *k)
+{
+    memset(k, 0, sizeof(*k));
+    cpu->tcg->target->key(cpu, k);
+    k->mode = (uint32_t)(cpu->tlb - cpu->tlbs);
+    k->cflags |= cpu->tcg->opt.icount ? TB_ICOUNT : 0;
+}
+
+void engine_lock(struct tcg_cpu *cpu)
+{
+    pthread_mutex_lock(&cpu->tcg->lock);
+    engine_of(cpu)->locked = true;
+}
+
+void engine_unlock(struct tcg_cpu *cpu)
+{
+    engine_of(cpu)->locked = false;
+    pthread_mutex_unlock(&cpu->tcg->lock);
+}
+
+struct block *block_find(struct tcg_cpu *cpu)
+{
+    struct tcg *t = cpu->tcg;
+    struct tb_key k;
+    current_key(cpu, &k);
+    engine_lock(cpu);
+    struct block *b = hash_find(t, &k);
+    if (!b) {
+        b = make(cpu, &k);
+        if (b) {
+            remember(t, b);
+        }
+    }
+    if (b) {
+        jc_enter(cpu, b);
+    }
+    engine_unlock(cpu);
+    return b;
+}
+
+struct block *block_single(struct tcg_cpu *cpu)
+{
+    struct tb_key k;
+    current_key(cpu, &k);
+    k.cflags |= TB_SINGLE;
+    engine_lock(cpu);
+    struct block *b = make(cpu, &k);
+    engine_unlock(cpu);
+    return b;
+}
+
+/* ---- forgetting ---- */
+
+static void page_list_remove(struct tcg *t, struct block *b, unsigned which)
+{
+    uint64_t page = page_of(&b->tb, which);
+    struct code_page *p = page == NO_PAGE ? NULL : page_at(t, page, false);
+    if (!p) {
+        return;
+    }
+    struct block **at = &p->blocks;
+    while (*at && *at != b) {
+        at = &(*at)->next_on_page[page_of(&(*at)->tb, 0) == page ? 0 : 1];
+    }
+    if (*at) {
+        *at = b->next_on_page[which];
+    }
+    uint64_t bits = 0;
+    for (struct block *o = p->blocks; o;) {
+        unsigned i = page_of(&o->tb, 0) == page ? 0 : 1;
+        bits |= block_bits(o, i);
+        o = o->next_on_page[i];
+    }
+    __atomic_store_n(&p->chunks, bits, __ATOMIC_SEQ_CST);
+}
+
+static void forget(struct tcg *t, struct block *b)
+{
+    b->tb.stale = true;
+    hash_remove(t, b);
+    unlink_in(b);
+    unlink_out(&b->exit[0]);
+    unlink_out(&b->exit[1]);
+    page_list_remove(t, b, 0);
+    if (b->tb.phys2 != NO_PAGE) {
+        page_list_remove(t, b, 1);
+    }
+    jc_forget(t, b);
+    t->stats.invalidated++;
+}
+
+/* Whether cpu is inside b now: the place it called C from, or what the interpreter runs. */
+static bool runs_now(struct tcg_cpu *cpu, const struct block *b)
+{
+    if (!cpu->tcg->jit) {
+        return engine_of(cpu)->now == b;
+    }
+    const uint8_t *ret = ((const uint8_t *const *)cpu)[-1], *code = b->tb.code;
+    return ret > code && ret <= code + b->tb.code_len;
+}
+
+static bool invalidate_on_page(struct tcg *t, struct tcg_cpu *cpu, uint64_t page, unsigned from,
+                               unsigned to)
+{
+    struct code_page *p = page_at(t, page, false);
+    bool hit = false;
+    if (!p || !(__atomic_load_n(&p->chunks, __ATOMIC_SEQ_CST) & chunk_bits(from, to))) {
+        return false;
+    }
+    pthread_mutex_lock(&t->lock);
+    for (struct block *b = p->blocks, *next; b; b = next) {
+        unsigned i = page_of(&b->tb, 0) == page ? 0 : 1, lo, hi;
+        next = b->next_on_page[i];
+        span_on_page(b, i, &lo, &hi);
+        if (from < hi && to > lo) {
+            hit |= cpu && !engine_of(cpu)->single && runs_now(cpu, b);
+            forget(t, b);
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+    return hit;
+}
+
+bool tcg_invalidate(struct tcg *t, struct tcg_cpu *cpu, uint64_t phys, uint64_t len)
+{
+    bool hit = false;
+    while (len) {
+        unsigned from = phys & 0xfff;
+        uint64_t n = min_u64(4096 - from, len);
+        hit |= invalidate_on_page(t, cpu, phys & ~0xfffull, from, from + (unsigned)n);
+        phys += n;
+        len -= n;
+    }
+    return hit;
+}
+
+void blocks_flush(struct tcg *t)
+{
+    memset(t->hash, 0, sizeof(t->hash));
+    for (struct block *b = t->all, *next; b; b = next) {
+        next = b->next_all;
+        for (unsigned i = 0; i < 2; i++) {
+            uint64_t page = page_of(&b->tb, i);
+            struct code_page *p = page == NO_PAGE ? NULL : page_at(t, page, false);
+            if (p) {
+                p->blocks = NULL;
+                __atomic_store_n(&p->chunks, 0, __ATOMIC_SEQ_CST);
+            }
+        }
+        block_free(t, b);
+    }
+    t->all = NULL;
+    t->cache.used = t->cache.thunks;
+    t->interp_bytes = 0;
+    t->stats.blocks = t->stats.guest_bytes = t->stats.host_bytes = 0;
+    t->stats.flushes++;
+    for (struct engine_cpu *e = t->cpus; e; e = e->next) {
+        tcg_jc_flush(e->cpu);
+    }
+}
+
+void tcg_flush(struct tcg *t)
+{
+    pthread_mutex_lock(&t->lock);
+    blocks_flush(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* Blocks are newest first and their code lies in the order in which they were made. */
+struct block *block_by_host(struct tcg *t, const void *host)
+{
+    const uint8_t *at = host;
+    for (struct block *b = t->all; b; b = b->next_all) {
+        const uint8_t *code = b->tb.code;
+        if (at >= code) {
+            return at < code + b->tb.code_len ? b : NULL;
+        }
+    }
+    return NULL;
+}
+
+void tcg_on_protect(struct tcg *t, tcg_protect_fn fn, void *o)
+{
+    t->protect = fn;
+    t->protect_o = o;
+}
