@@ -18,7 +18,7 @@
 struct machine;
 struct soft_host;
 
-enum x86_gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+enum x86_gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11 };
 enum x86_seg { ES, CS, SS, DS, FS, GS };
 
 /* EFLAGS bits that are not arithmetic; x86_cpu.eflags holds these, tcg.flags the other six. */
@@ -53,6 +53,9 @@ enum x86_vector {
     EX_DE, EX_DB, EX_NMI, EX_BP, EX_OF, EX_BR, EX_UD, EX_NM, EX_DF, EX_TS = 10, EX_NP, EX_SS,
     EX_GP, EX_PF, EX_MF = 16, EX_AC, EX_MC, EX_XM,
 };
+
+/* How an instruction asked for its exception; hardware's own is SOFT_NOT. */
+enum x86_soft { SOFT_NOT, SOFT_INT_N, SOFT_INT3, SOFT_INT1 };
 
 /* A segment register with its hidden part; flags are the descriptor's bytes 5 and 6 (type in bits
  * 0..3, S 4, DPL 5..6, P 7, AVL 12, L 13, D/B 14, G 15). The base lives in tcg.seg_base. */
@@ -137,18 +140,20 @@ struct x86_cpu {
 
     /* What tcg_raise carries to the loop. */
     int raised;           /* vector, or -1 */
-    bool raised_soft;     /* INT n, INT3, INTO: return address is the next instruction */
+    uint8_t raised_soft;  /* enum x86_soft: return address is the next instruction */
     bool raised_has_code;
     uint32_t raised_code;
     uint64_t raised_next; /* RIP behind the instruction, for soft ones */
     sigjmp_buf *outside;  /* set while the loop delivers: raising goes there, not to tcg_run */
-    bool single;          /* inside tcg_run_one */
+    uint64_t retried_pc;  /* of an instruction that runs once more by itself for its debug trap */
+    bool ends_block;      /* the helper that runs is its block's last operation */
     uint64_t db_pending;  /* DR6 bits of a debug trap that is due behind this instruction */
 
     /* Beside the soft TLBs: the guest-physical page of each entry, and how often other threads
      * emptied them. */
     uint64_t tlb_phys[TLB_MODES][TLB_SIZE];
-    uint64_t tlb_large;   /* some entry comes from a page larger than 4 KiB */
+    uint64_t large_lo[2], large_hi[2]; /* linear span of entries from larger pages, a half each */
+    uint64_t code_pages[8]; /* filter of linear pages whose blocks may be in a jump cache */
     uint32_t tlb_gen;     /* atomic */
     uint32_t jc_mode[JC_MODES];    /* mode and CS base that the jump caches were filled in */
     uint64_t jc_cs_base[JC_MODES];
@@ -164,12 +169,15 @@ struct x86_cpu {
 
     unsigned index;
     uint32_t apic_id;
+    unsigned cores, threads; /* a socket's cores, a core's threads */
     struct machine *m;
     struct soft_host *soft;
     struct vcpus *all;
     const struct x86_model *model;
     uint64_t phys_mask; /* of physical addresses the CPU has, 40 bits by default */
     uint64_t a20_mask;  /* ANDed to every physical address */
+    uint8_t *ram;       /* host memory of [1 MiB, 1 MiB + ram_len): page tables are mostly there */
+    uint64_t ram_len;
     void *debug;        /* breakpoints and watchpoints, target/x86/debug.c */
 };
 enum {
@@ -246,6 +254,9 @@ uint64_t x86_fetch_phys(struct x86_cpu *c, uint64_t linear);
 /* Host pointer to the bytes of code at linear, and how many until the end of the page; NULL: not
  * plain memory (then fetch byte by byte with x86_fetch_byte). Fault: *fault true, nothing raised. */
 const uint8_t *x86_fetch(struct x86_cpu *c, uint64_t linear, unsigned *avail, bool *fault);
+/* One byte of code where x86_fetch gave NULL: devices answer no fetches, they read as 0xff. */
+bool x86_fetch_byte(struct x86_cpu *c, uint64_t linear, uint8_t *byte);
+void x86_unaligned(struct tcg_cpu *cpu, uint64_t linear) __attribute__((noreturn));
 /* Debugger's view: physical address of linear without side effects; false: not mapped. */
 bool x86_debug_translate(struct x86_cpu *c, uint64_t linear, uint64_t *phys);
 /* CR writes, INVLPG, INVPCID, A20. */

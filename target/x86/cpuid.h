@@ -108,6 +108,8 @@ enum x86_feature {
 #undef X
 };
 
+struct err;
+
 struct x86_model {
     const char *name;
     const char *vendor; /* twelve characters */
@@ -125,5 +127,15 @@ static inline bool x86_has(const struct x86_cpu *c, enum x86_feature f)
 {
     return x86_model_has(c->model, f);
 }
+
+/* "NAME,+x,-y,z=on": a copy to free(); NULL with e naming what is unknown. native: without what the
+ * processor underneath does not have. */
+struct x86_model *x86_model_new(const char *spec, bool native, struct err *e);
+/* The names of the table, for `-cpu help`. */
+void x86_model_list(void (*put)(void *o, const char *name), void *o);
+/* Leaf 1's EAX. */
+uint32_t cpuid_signature(const struct x86_model *m);
+/* EAX, EBX, ECX, EDX. */
+void x86_cpuid(const struct x86_cpu *c, uint32_t leaf, uint32_t sub, uint32_t out[4]);
 
 #endif

@@ -19,12 +19,7 @@
     const struct ir_helper x86_h_##name = { #name, do_##name, flags };                             \
     static uint64_t do_##name(struct tcg_cpu *t, uint64_t a, uint64_t b, uint64_t cc)
 
-enum { RAISED_NONE = -1, RAISED_RERUN = -2 /* again, as a block of one instruction */ };
-
-/* The rest of a raise: leaves for whoever catches. */
-void x86_leave(struct x86_cpu *c) __attribute__((noreturn));
-/* Ends the present block's run after an instruction that must not be followed blindly. */
-void x86_rerun_single(struct x86_cpu *c) __attribute__((noreturn));
+enum { RAISED_NONE = -1 };
 
 /* ---- memory with chosen rights ---- */
 
@@ -180,5 +175,7 @@ void x86_debug_trap(struct x86_cpu *c, uint64_t dr6);
 bool x86_watch_page(const struct x86_cpu *c, uint64_t linear);
 void x86_watch_check(struct x86_cpu *c, uint64_t linear, unsigned size, bool write);
 void x86_smi(struct x86_cpu *c);
+/* SIGFPE in translated code: #XM, #MF, or FERR#. */
+void x86_fp_exception(struct tcg_cpu *cpu, bool x87);
 
 #endif

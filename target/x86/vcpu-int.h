@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* target/x86/vcpu-int.h - what a processor's instructions ask of the thread that runs it, and what
+ * vcpu.c (threads) and vcpu-run.c (one processor's loop) share.
+ */
+#ifndef TARGET_X86_VCPU_INT_H
+#define TARGET_X86_VCPU_INT_H
+
+#include "target/x86/cpu.h"
+#include "target/x86/vcpu.h"
+
+#include <pthread.h>
+
+struct io_req;
+struct x86_debug;
+
+/* ioreq_run for this vCPU: it counts as outside guest code while it waits for the machine lock, and
+ * what others changed meanwhile is seen before it returns. */
+void x86_io(struct x86_cpu *c, struct io_req *r);
+/* The machine lock around questions to the interrupt chips. */
+void x86_lock_machine(struct x86_cpu *c);
+void x86_unlock_machine(struct x86_cpu *c);
+/* A breakpoint or watchpoint of the debugger was met: the machine pauses. */
+void x86_report_stop(struct x86_cpu *c, unsigned why, uint64_t addr, unsigned access);
+
+/* One processor as its thread sees it. */
+struct vcpu {
+    struct x86_cpu *c;
+    struct vcpus *all;
+    bool inside;       /* atomic: in guest code or between; soft TLB entries may be in use */
+    enum vcpu_how how; /* set while paused */
+};
+
+struct vcpus {
+    struct machine *m;
+    struct soft_host *soft;
+    struct tcg *tcg;
+    struct x86_model *model;
+    struct x86_debug *debug;
+    unsigned n;
+    struct vcpu *cpu; /* n */
+    bool single;
+    int icount_shift; /* -1: real time */
+    int64_t icount;   /* instructions so far */
+    void (*triple_fault)(void *o, unsigned cpu);
+    void *o;
+
+    pthread_t *threads; /* n, or one */
+    pthread_t ticker;   /* thread=single: ends time slices */
+    unsigned nthreads;
+    bool ticks;
+
+    pthread_mutex_t lock; /* below the machine lock */
+    pthread_cond_t wake;  /* vCPUs: resumed, or something is pending */
+    pthread_cond_t idle;  /* whoever pauses: one more stands still */
+    bool run, quit;
+    unsigned standing; /* threads that wait for run */
+};
+
+/* ---- vcpu-run.c ---- */
+
+/* Runs one processor: until PEND_STOP, until it waits for an event (then true), or with slice until
+ * the next kick. */
+bool vcpu_run(struct vcpu *v, bool slice);
+/* Something is pending that a waiting processor wakes up for. */
+bool vcpu_has_work(const struct x86_cpu *c);
+/* State into memory, for who looks while it stands. */
+void vcpu_settle(struct x86_cpu *c);
+
+/* ---- vcpu.c ---- */
+
+/* Notes PEND_* bits for a processor from any thread, and makes it look. */
+void vcpu_notify(struct vcpu *v, uint32_t bits);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* target/x86/vcpu-run.c - one processor's loop: translated code, what it raised, what came in.
+ *
+ *   pending? reset, INIT, SIPI, SMI, NMI, interrupt --> tcg_run --> raised? deliver --> debug trap?
+ *      ^                                                                                    |
+ *      +------------------------------------------------------------------------------------+
+ *
+ * `inside` tells other threads that this vCPU may hold translations: whoever takes memory away asks
+ * for a flush and waits while it is set (vcpu.c). It is clear around the machine lock, so that such
+ * a wait under that lock ends.
+ */
+#include "ioreq/cpu.h"
+#include "ioreq/machine.h"
+#include "target/x86/debug.h"
+#include "target/x86/vcpu-int.h"
+#include "target/x86/x86-int.h"
+
+/* ---- inside and outside ---- */
+
+static uint32_t pending(const struct x86_cpu *c)
+{
+    return __atomic_load_n(&c->pending, __ATOMIC_SEQ_CST);
+}
+
+static void take(struct x86_cpu *c, uint32_t bits)
+{
+    __atomic_fetch_and(&c->pending, ~bits, __ATOMIC_SEQ_CST);
+}
+
+static struct vcpu *vcpu_of(struct x86_cpu *c)
+{
+    return &c->all->cpu[c->index];
+}
+
+static void flush_if_asked(struct x86_cpu *c)
+{
+    if (pending(c) & PEND_FLUSH) {
+        x86_tlb_flush(c, true);
+        take(c, PEND_FLUSH);
+    }
+}
+
+static void go_inside(struct x86_cpu *c)
+{
+    __atomic_store_n(&vcpu_of(c)->inside, true, __ATOMIC_SEQ_CST);
+    flush_if_asked(c);
+}
+
+static void go_outside(struct x86_cpu *c)
+{
+    __atomic_store_n(&vcpu_of(c)->inside, false, __ATOMIC_SEQ_CST);
+}
+
+void x86_io(struct x86_cpu *c, struct io_req *r)
+{
+    r->cpu = (uint8_t)c->index;
+    go_outside(c);
+    ioreq_run(c->m, r);
+    go_inside(c);
+}
+
+void x86_lock_machine(struct x86_cpu *c)
+{
+    go_outside(c);
+    machine_enter(c->m);
+}
+
+void x86_unlock_machine(struct x86_cpu *c)
+{
+    machine_leave(c->m);
+    go_inside(c);
+}
+
+void vcpu_settle(struct x86_cpu *c)
+{
+    x86_x87_sync(&c->tcg, false);
+}
+
+/* ---- events ---- */
+
+static void shut_down(struct x86_cpu *c)
+{
+    struct vcpus *all = c->all;
+    c->halted = c->wait_sipi = true; /* until the reset arrives */
+    x86_lock_machine(c);
+    if (all->triple_fault) {
+        all->triple_fault(all->o, c->index);
+    } else {
+        line_power(c->m, POWER_RESET);
+    }
+    x86_unlock_machine(c);
+}
+
+static void deliver_raised(struct x86_cpu *c)
+{
+    if (!x86_deliver_raised(c)) {
+        shut_down(c);
+    }
+}
+
+static void take_init(struct x86_cpu *c)
+{
+    x86_reset(c, false);
+    x86_lock_machine(c);
+    cpu_apic_init(c->m, c->index);
+    x86_unlock_machine(c);
+}
+
+static void take_sipi(struct x86_cpu *c)
+{
+    uint8_t v = __atomic_load_n(&c->sipi_vector, __ATOMIC_RELAXED);
+    if (c->wait_sipi) {
+        c->wait_sipi = c->halted = false;
+        x86_set_segment(c, CS, (uint16_t)(v << 8), (uint64_t)v << 12, 0xffff, 0x9b);
+        c->tcg.pc = 0;
+        x86_mode_changed(c);
+    }
+}
+
+static void take_interrupt(struct x86_cpu *c)
+{
+    x86_lock_machine(c);
+    int vector = cpu_ack(c->m, c->index);
+    x86_unlock_machine(c);
+    if (vector < 0) {
+        return;
+    }
+    c->halted = false;
+    if (!x86_deliver_interrupt(c, (uint8_t)vector)) {
+        shut_down(c);
+    }
+}
+
+static bool in_shadow(struct x86_cpu *c)
+{
+    c->inhibit = c->inhibit && c->inhibit_pc == c->tcg.pc;
+    return c->inhibit;
+}
+
+static bool takes_interrupts(struct x86_cpu *c)
+{
+    return c->eflags & EF_IF && !c->wait_sipi;
+}
+
+bool vcpu_has_work(const struct x86_cpu *c)
+{
+    uint32_t p = pending(c);
+    if (p & (PEND_RESET | PEND_INIT | PEND_STOP | PEND_FLUSH)) {
+        return true;
+    }
+    if (c->wait_sipi) {
+        return p & PEND_SIPI;
+    }
+    if (p & PEND_SMI && !c->smm) {
+        return true;
+    }
+    return (p & PEND_NMI && !c->nmi_blocked) || (p & PEND_INTR && c->eflags & EF_IF);
+}
+
+static void take_rare(struct x86_cpu *c, uint32_t p)
+{
+    flush_if_asked(c);
+    if (p & PEND_RESET) {
+        x86_reset(c, true); /* clears what is pending, too */
+    } else if (p & PEND_INIT) {
+        take(c, PEND_INIT);
+        take_init(c);
+    } else if (p & PEND_SIPI) {
+        take(c, PEND_SIPI);
+        take_sipi(c);
+    } else if (p & PEND_SMI && !c->smm && !c->wait_sipi) {
+        take(c, PEND_SMI);
+        x86_smi(c);
+    } else if (p & PEND_NMI && !c->nmi_blocked && !c->wait_sipi && !in_shadow(c)) {
+        take(c, PEND_NMI);
+        c->halted = false;
+        if (!x86_deliver_nmi(c)) {
+            shut_down(c);
+        }
+    }
+}
+
+/* Takes one event. True when the next instruction must run by itself: it stands in the shadow of the
+ * one before. */
+static bool take_events(struct x86_cpu *c, uint32_t p)
+{
+    if (p & ~(uint32_t)PEND_INTR) {
+        take_rare(c, p);
+        p = pending(c);
+    }
+    if (p & PEND_INTR && takes_interrupts(c)) {
+        if (in_shadow(c)) {
+            return true;
+        }
+        take_interrupt(c);
+    }
+    return false;
+}
+
+static void debug_trap(struct x86_cpu *c)
+{
+    c->dr[6] = (c->dr[6] & ~0xfull) | c->db_pending;
+    c->db_pending = 0;
+    c->raised = EX_DB;
+    c->raised_soft = SOFT_NOT;
+    c->raised_has_code = false;
+    deliver_raised(c);
+}
+
+static void after_run(struct x86_cpu *c, enum tcg_exit why)
+{
+    if (why == TCG_EXIT_RAISED && c->raised >= 0) {
+        c->db_pending = 0; /* the instruction did not complete */
+        deliver_raised(c);
+    } else if (c->db_pending) {
+        debug_trap(c);
+    }
+}
+
+/* ---- the debugger ---- */
+
+void x86_report_stop(struct x86_cpu *c, unsigned why, uint64_t addr, unsigned access)
+{
+    struct x86_stop_info info = {
+        .cpu = c->index, .why = (enum x86_stop)why, .addr = addr, .access = (enum x86_watch)access
+    };
+    c->stopped_by_debugger = true;
+    vcpus_request_pause(c->all);
+    x86_debug_stopped(c->all->debug, &info);
+}
+
+static void step_once(struct x86_cpu *c)
+{
+    after_run(c, tcg_run_one(&c->tcg));
+    if (!c->stopped_by_debugger) {
+        x86_report_stop(c, X86_STOP_STEP, 0, 0);
+    }
+}
+
+/* ---- the loop ---- */
+
+/* Runs on; true when the processor waits for an event. */
+static bool run_inside(struct vcpu *v, bool slice)
+{
+    struct x86_cpu *c = v->c;
+    for (bool first = true;; first = false) {
+        bool kicked = __atomic_exchange_n(&c->tcg.exit_request, 0, __ATOMIC_SEQ_CST);
+        uint32_t p = pending(c);
+        bool alone = false;
+        if (p & PEND_STOP) {
+            return false;
+        }
+        if (v->how != VCPU_RUN) {
+            if (v->how == VCPU_STEP) {
+                step_once(c);
+            }
+            v->how = VCPU_HOLD;
+            return true;
+        }
+        if (p) {
+            alone = take_events(c, p);
+        }
+        if (c->halted || c->wait_sipi) {
+            if (!vcpu_has_work(c)) {
+                return true;
+            }
+            continue;
+        }
+        if (slice && kicked && !first) {
+            return false;
+        }
+        after_run(c, alone ? tcg_run_one(&c->tcg) : tcg_run(&c->tcg));
+        if (alone) {
+            c->inhibit = false;
+        }
+    }
+}
+
+bool vcpu_run(struct vcpu *v, bool slice)
+{
+    go_inside(v->c);
+    bool waits = run_inside(v, slice);
+    go_outside(v->c);
+    return waits;
+}
