@@ -236,6 +236,24 @@ X86_HELPER(cmpxchg8b, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_
     return 0;
 }
 
+typedef unsigned __int128 u128;
+
+/* Compares and exchanges 16 aligned bytes; returns what was there. */
+static u128 exchange16(u128 *p, u128 want, u128 to)
+{
+#ifdef __x86_64__
+    uint64_t lo = (uint64_t)want, hi = (uint64_t)(want >> 64);
+    __asm__ volatile("lock cmpxchg16b %0"
+                     : "+m"(*p), "+a"(lo), "+d"(hi)
+                     : "b"((uint64_t)to), "c"((uint64_t)(to >> 64))
+                     : "cc", "memory");
+    return (u128)hi << 64 | lo;
+#else
+    __atomic_compare_exchange(p, &want, &to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return want;
+#endif
+}
+
 X86_HELPER(cmpxchg16b, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_OUT)
 {
     struct x86_cpu *c = x86_of(t);
@@ -243,14 +261,14 @@ X86_HELPER(cmpxchg16b, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H
     if (a & 15) {
         x86_raise_code(c, EX_GP, 0);
     }
-    unsigned __int128 want = (unsigned __int128)t->gpr[RDX] << 64 | t->gpr[RAX];
-    unsigned __int128 to = (unsigned __int128)t->gpr[RCX] << 64 | t->gpr[RBX], old;
-    unsigned __int128 *p = x86_mmu_host_write(t, a, 16);
+    u128 want = (u128)t->gpr[RDX] << 64 | t->gpr[RAX];
+    u128 to = (u128)t->gpr[RCX] << 64 | t->gpr[RBX], old;
+    u128 *p = x86_mmu_host_write(t, a, 16);
     if (p) {
-        old = __sync_val_compare_and_swap(p, want, to);
+        old = exchange16(p, want, to);
     } else {
-        old = (unsigned __int128)x86_ld(c, a + 8, 8) << 64 | x86_ld(c, a, 8);
-        unsigned __int128 v = old == want ? to : old;
+        old = (u128)x86_ld(c, a + 8, 8) << 64 | x86_ld(c, a, 8);
+        u128 v = old == want ? to : old;
         x86_st(c, a, 8, (uint64_t)v);
         x86_st(c, a + 8, 8, (uint64_t)(v >> 64));
     }

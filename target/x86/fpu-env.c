@@ -464,3 +464,24 @@ X86_HELPER(fpu_nm, IR_H_READS | IR_H_FAULTS)
     (void)a, (void)b, (void)cc;
     x86_raise(x86_of(t), EX_NM);
 }
+
+/* ---- MASKMOVQ, MASKMOVDQU ---- */
+
+/* Each byte whose mask has its top bit set is a store of its own. */
+X86_HELPER(maskmov, IR_H_READS | IR_H_FAULTS | IR_H_VECTOR)
+{
+    struct x86_cpu *c = x86_of(t);
+    unsigned data = b & 0xff, mask = b >> 8 & 0xff, size = (unsigned)cc;
+    const uint8_t *from = t->vec[data & 15].b, *by = t->vec[mask & 15].b;
+    if (size == 8) {
+        const uint8_t *mm = image(c) + FX_ST;
+        from = mm + 16 * (data & 7);
+        by = mm + 16 * (mask & 7);
+    }
+    for (unsigned i = 0; i < size; i++) {
+        if (by[i] & 0x80) {
+            x86_st(c, a + i, 1, from[i]);
+        }
+    }
+    return 0;
+}
