@@ -516,7 +516,8 @@ TAKER(take_device)
     if (strcmp(driver, "help") == 0 || strcmp(driver, "?") == 0 || keyval_get(kv, "help") ||
         keyval_get(kv, "?")) {
         o->action = ACT_DEVICE_HELP;
-    } else if (!hw_find(driver)) { /* here, so that the NIC is named before its -netdev */
+    } else if (!hw_find(driver) && strcmp(driver, "e1000-82540em") !=
+                                       0) { /* here, so that the NIC is named before its -netdev */
         return device_missing(driver, e);
     }
     return 0;
@@ -552,12 +553,20 @@ TAKER(take_vga)
     return NOT_YET(e, arg);
 }
 
-TAKER(take_net)
+/* The parameters depend on the type; dm/net.c looks at them. */
+FLAG(take_netdev, opt_list_add(&o->netdevs, kv))
+FLAG(take_nic, opt_list_add(&o->nics, kv))
+FLAG(take_net, opt_list_add(&o->nets, kv))
+
+TAKER(take_object)
 {
-    const char *type = keyval_get(kv, "type");
-    (void)o, (void)arg;
-    return type && strcmp(type, "none") == 0 ? keyval_done(kv, e)
-                                             : NOT_YET(e, type ? type : "network");
+    const char *type = keyval_get(kv, "qom-type");
+    (void)arg;
+    if (!type || strcmp(type, "filter-dump") != 0) {
+        return NOT_YET(e, type ? type : "object");
+    }
+    opt_list_add(&o->filters, kv);
+    return 0;
 }
 
 TAKER(take_audio)
@@ -694,9 +703,12 @@ const struct opt_def opt_table[] = {
     { "msg", true, false, NULL, NULL, NULL, NULL },
     { "mtdblock", true, false, NULL, NULL, NULL, NULL },
     { "name", true, true, name_params, "guest", take_name, "NAME  the guest's name" },
-    { "net", true, true, NULL, "type", take_net, "none  no emulated network" },
-    { "netdev", true, false, NULL, NULL, NULL, NULL },
-    { "nic", true, true, NULL, "type", take_net, "none  no emulated network" },
+    { "net", true, true, NULL, "type", take_net,
+      "nic|user|tap|...|none  a card or a back end on hub 0" },
+    { "netdev", true, true, NULL, "type", take_netdev,
+      "user|tap|bridge|socket|stream|dgram|hubport,id=ID[,...]  a network back end" },
+    { "nic", true, true, NULL, "type", take_nic,
+      "user|tap|...[,model=NAME][,mac=ADDRESS]  a card and its back end; none for none" },
     { "no-acpi", false, true, NULL, NULL, take_no_acpi, " no ACPI power management registers" },
     { "no-fd-bootchk", false, false, NULL, NULL, NULL, NULL },
     { "no-frame", false, false, NULL, NULL, NULL, NULL },
@@ -713,7 +725,8 @@ const struct opt_def opt_table[] = {
     { "nodefaults", false, true, NULL, NULL, take_nodefaults, " only the devices asked for" },
     { "nographic", false, true, NULL, NULL, take_nographic, " no local window" },
     { "numa", true, false, NULL, NULL, NULL, NULL },
-    { "object", true, false, NULL, NULL, NULL, NULL },
+    { "object", true, true, NULL, "qom-type", take_object,
+      "filter-dump,id=ID,netdev=ID,file=FILE  write what passes to a pcap file" },
     { "one-insn-per-tb", false, false, NULL, NULL, NULL, NULL },
     { "only-migratable", false, false, NULL, NULL, NULL, NULL },
     { "option-rom", true, false, NULL, NULL, NULL, NULL },

@@ -67,7 +67,7 @@ struct options {
 
     /* In the order typed. */
     struct opt_list chardevs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
-        globals, add_fds, data_dirs, fw_cfgs;
+        globals, add_fds, data_dirs, fw_cfgs, netdevs, nics, nets, filters;
     struct opt_list all; /* owns every keyval */
 };
 
