@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/options-tcg.h"
 #include "hw/registry.h"
 
 #include <errno.h>
@@ -49,6 +50,9 @@ FLAG(take_stopped, o->stopped = true)
 FLAG(take_domid_restrict, o->domid_restrict = true)
 FLAG(take_data_dir, opt_list_add(&o->data_dirs, kv))
 FLAG(take_chardev, opt_list_add(&o->chardevs, kv))
+FLAG(take_gdb, opt_list_add(&o->gdbs, kv))
+FLAG(take_gdb_default, opt_list_add(&o->gdbs, opt_keyval(o, "tcp::1234", NULL)))
+FLAG(take_perfmap, o->perf_map = true)
 FLAG(take_debugcon, opt_list_add(&o->debugcons, kv))
 FLAG(take_monitor, opt_list_add(&o->monitors, kv))
 FLAG(take_qmp, opt_list_add(&o->qmps, kv))
@@ -58,11 +62,9 @@ FLAG(take_vnc, opt_list_add(&o->vncs, kv))
 FLAG(take_add_fd, opt_list_add(&o->add_fds, kv))
 
 static const struct opt_param accel_params[] = {
-    { "accel", "string", false },
-    { "thread", "string", false },
-    { "tb-size", "number", false },
-    { "kernel-irqchip", "string", true },
-    { 0 },
+    { "accel", "string", false },         { "thread", "string", false },
+    { "tb-size", "number", false },       { "keel-engine", "string", false },
+    { "kernel-irqchip", "string", true }, { 0 },
 };
 
 /* accel=a:b:c lists choices in order; the first that Keel has wins, as in QEMU. */
@@ -107,6 +109,10 @@ TAKER(take_accel)
         return err_set(e, -EINVAL, "thread=%s: expected single or multi", thread);
     }
     o->single_thread = thread && strcmp(thread, "single") == 0;
+    const char *engine = keyval_get(kv, "keel-engine");
+    if (engine && opt_take_engine(o, engine, e) < 0) {
+        return -EINVAL;
+    }
     int ret = keyval_size(kv, "tb-size", 1ull << 20, &o->tb_bytes, e);
     if (ret == 0 && o->tb_bytes && (o->tb_bytes < 1ull << 20 || o->tb_bytes > 1ull << 31)) {
         ret = err_set(e, -EINVAL, "tb-size: expected 1 to 2048 (MiB)");
@@ -645,7 +651,7 @@ const struct opt_def opt_table[] = {
       "MODEL[,+FEATURE][,-FEATURE]  what the processors are" },
     { "ctrl-grab", false, false, NULL, NULL, NULL, NULL },
     { "curses", false, false, NULL, NULL, NULL, NULL },
-    { "d", true, false, NULL, NULL, NULL, NULL },
+    { "d", true, true, NULL, NULL, opt_take_d, "ITEM,...  log to standard error or -D (-d help)" },
     { "daemonize", false, true, NULL, NULL, take_daemonize,
       " go to the background once the start succeeded" },
     { "debugcon", true, true, NULL, NULL, take_debugcon, "DEV  a debug console at port 0xe9" },
@@ -667,7 +673,7 @@ const struct opt_def opt_table[] = {
     { "full-screen", false, false, NULL, NULL, NULL, NULL },
     { "fw_cfg", true, true, fw_cfg_params, "name", take_fw_cfg,
       "[name=]NAME,file=FILE|string=TEXT  a file for the firmware to find" },
-    { "gdb", true, false, NULL, NULL, NULL, NULL },
+    { "gdb", true, true, NULL, NULL, take_gdb, "DEV  wait for gdb there: tcp::PORT, unix:PATH" },
     { "global", true, true, NULL, NULL, take_global,
       "DEVICE.PROPERTY=VALUE  a default for every device of that name" },
     { "h", false, true, NULL, NULL, take_help, " this text" },
@@ -677,7 +683,8 @@ const struct opt_def opt_table[] = {
     { "hdc", true, true, NULL, "file", take_hdc, "FILE  an IDE disk image" },
     { "hdd", true, true, NULL, "file", take_hdd, "FILE  an IDE disk image" },
     { "help", false, true, NULL, NULL, take_help, " this text" },
-    { "icount", true, false, NULL, NULL, NULL, NULL },
+    { "icount", true, true, icount_params, "shift", opt_take_icount,
+      "[shift=]N  an instruction takes 2^N ns of the guest's time" },
     { "incoming", true, true, NULL, NULL, take_incoming,
       "fd:N|file:PATH  start from saved device state" },
     { "initrd", true, false, NULL, NULL, NULL, NULL },
@@ -685,6 +692,10 @@ const struct opt_def opt_table[] = {
     { "jitdump", false, false, NULL, NULL, NULL, NULL },
     { "k", true, true, NULL, NULL, take_keymap,
       "NAME  keyboard layout of VNC viewers that send symbols" },
+    { "keel-pass", true, true, NULL, NULL, opt_take_pass,
+      "PASS,...  translator passes that run; -PASS takes one out of all" },
+    { "keel-perfmap", false, true, NULL, NULL, take_perfmap,
+      "tell perf of translated code: /tmp/perf-PID.map" },
     { "keel-record", true, true, NULL, NULL, take_record,
       "FILE  record everything that crosses the doors" },
     { "kernel", true, false, NULL, NULL, NULL, NULL },
@@ -752,7 +763,7 @@ const struct opt_def opt_table[] = {
       "[chroot=DIR][,user=NAME|UID:GID]" },
     { "runas", true, true, NULL, NULL, take_runas,
       "NAME|UID:GID  become this user before the guest runs" },
-    { "s", false, false, NULL, NULL, NULL, NULL },
+    { "s", false, true, NULL, NULL, take_gdb_default, "shorthand for -gdb tcp::1234" },
     { "sandbox", true, false, NULL, NULL, NULL, NULL },
     { "sd", true, false, NULL, NULL, NULL, NULL },
     { "sdl", false, false, NULL, NULL, NULL, NULL },
