@@ -26,6 +26,7 @@
 #include "hw/timer/hpet.h"
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
+#include "hw/virtio/virtio-blk.h"
 #include "hw/xen/xen-platform.h"
 #include "hw/xen/xen-pvdevice.h"
 
@@ -62,6 +63,7 @@ const struct dev_class *const hw_registry[] = {
     &piix3_ide_class,    /* piix3-ide */
     &port92_class,       /* port92 */
     &rtl8139_class,      /* rtl8139 */
+    &virtio_blk_class,   /* virtio-blk-pci */
     &xen_platform_class, /* xen-platform */
     &xen_pvdevice_class, /* xen-pvdevice */
     NULL,
