@@ -10,6 +10,8 @@
 #include "dm/base/bytes.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/board-cmos.h"
+#include "dm/kernel.h"
 #include "dm/options.h"
 #include "hw/nvram/fw-cfg.h"
 #include "ioreq/soft.h"
@@ -166,6 +168,12 @@ static int add_states(struct device *d, struct err *e)
     return fw_cfg_add_file(d, "etc/system-states", states, sizeof(states), e);
 }
 
+static int add_boot_order(struct device *d, const struct options *o, struct err *e)
+{
+    return o->kernel ? fw_cfg_add_file(d, "bootorder", KERNEL_ROM_PATH, sizeof(KERNEL_ROM_PATH), e)
+                     : 0;
+}
+
 static int add_user_file(struct device *d, struct keyval *kv, struct err *e)
 {
     const char *name = keyval_get(kv, "name"), *file = keyval_get(kv, "file");
@@ -196,6 +204,13 @@ int firmware_describe(struct device *d, struct machine *m, const struct options 
                       const struct backends *b, struct err *e)
 {
     (void)b;
+    uint64_t below_4g = min_u64(o->ram_bytes, board_below_4g(o));
+    if (o->kernel && kernel_load(d, o, below_4g, e) < 0) {
+        return e->code;
+    }
+    if (add_boot_order(d, o, e) < 0) {
+        return e->code;
+    }
     add_uuid(d, o->uuid);
     add_numbers(d, o);
     if (m->host == &soft_host_ops && add_e820(d, m->h, e) < 0) {

@@ -14,7 +14,6 @@
 #include "ioreq/machine.h"
 
 struct flat_host;
-struct gdb;
 struct monitor;
 struct qtest;
 struct taps;
@@ -36,7 +35,6 @@ struct keel {
     struct ev_timer expiry; /* tcg: the machine's next timer */
     struct xen *xen;
     struct vnc *vnc;
-    struct gdb *gdb;
     struct monitor *monitors;
     struct qtest *qtest;
     struct taps *taps; /* recording */

@@ -8,7 +8,6 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "ioreq/cpu.h"
-#include "tcg/ir.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -153,14 +152,19 @@ static int check_whole(struct options *o, struct err *e)
     if (o->cpus > o->max_cpus) {
         return err_set(e, -EINVAL, "-smp: %u CPUs are more than maxcpus=%u", o->cpus, o->max_cpus);
     }
-    return check_machine(o, e);
+    if ((o->initrd || o->append) && !o->kernel) {
+        return err_set(e, -EINVAL, "-%s: needs -kernel", o->initrd ? "initrd" : "append");
+    }
+    int ret = check_machine(o, e);
+    if (ret == 0 && o->kernel && o->accel != ACCEL_TCG) {
+        return err_set(e, -EINVAL, "-kernel: runs with accel=tcg only");
+    }
+    return ret;
 }
 
 int options_parse(struct options *o, int argc, char **argv, struct err *e)
 {
     *o = (struct options){ .domid = -1, .acpi = true, .ram_bytes = 128ull << 20, .cpus = 1 };
-    o->icount_shift = -1;
-    o->tcg_passes = PASS_ALL;
     for (int i = 1; i < argc && o->action == ACT_RUN; i++) {
         int ret = parse_one(o, argc, argv, &i, e);
         if (ret < 0) {
