@@ -88,6 +88,16 @@ static void debug_exit(void *opaque, int code)
     ev_quit(k->loop);
 }
 
+/* The guest hangs without us: the toolstack shall see that the device model has gone. */
+static void xen_lost(void *opaque, const struct err *e)
+{
+    struct keel *k = opaque;
+    fprintf(stderr, "keel: %s\n", e->msg);
+    xen_store_failure((unsigned)k->o.domid, e->msg);
+    k->exit_code = 1;
+    ev_quit(k->loop);
+}
+
 static int open_xen(struct keel *k, struct err *e)
 {
     k->xen = xen_open((unsigned)k->o.domid, k->o.ram_bytes, k->o.max_ram_below_4g,
@@ -95,6 +105,7 @@ static int open_xen(struct keel *k, struct err *e)
     if (!k->xen) {
         return e->code;
     }
+    xen_set_on_lost(k->xen, xen_lost, k);
     k->m = machine_new(board_type(&k->o), &xen_host, k->xen);
     return 0;
 }

@@ -216,15 +216,36 @@ void xen_block_free(void *h, struct gmem_block *b)
     b->priv = NULL;
 }
 
-static int relocate(struct xen *x, uint64_t from, uint64_t to, uint64_t pages)
+/* Moves pages in calls of RELOCATE_MAX. Returns how many were moved; errno says why not all. */
+static uint64_t relocate_some(struct xen *x, uint64_t from, uint64_t to, uint64_t pages)
 {
-    int r = 0;
-    for (uint64_t done = 0, n; done < pages && r == 0; done += n) {
+    uint64_t done = 0;
+    for (uint64_t n; done < pages; done += n) {
         n = min_u64(pages - done, RELOCATE_MAX);
-        r = x->lib.xendevicemodel_relocate_memory(x->dm, x->domid, (uint32_t)n,
-                                                  from / XEN_PAGE + done, to / XEN_PAGE + done);
+        if (x->lib.xendevicemodel_relocate_memory(
+                x->dm, x->domid, (uint32_t)n, from / XEN_PAGE + done, to / XEN_PAGE + done) < 0) {
+            break;
+        }
     }
-    return r;
+    return done;
+}
+
+/* All of a block or nothing: what had moved when a call failed goes back. */
+static bool relocate(struct xen *x, const struct xen_block *xb, uint64_t to)
+{
+    uint64_t pages = xb->b->len / XEN_PAGE, done = relocate_some(x, xb->at, to, pages);
+    if (done == pages) {
+        return true;
+    }
+    int why = errno;
+    log_limited(&x->memory_log, "xen", "cannot move %s from 0x%llx to 0x%llx: %s", xb->b->name,
+                (unsigned long long)xb->at, (unsigned long long)to, strerror(why));
+    if (relocate_some(x, to, xb->at, done) != done) {
+        log_limited(&x->memory_log, "xen", "%s lies in pieces at 0x%llx and 0x%llx: %s",
+                    xb->b->name, (unsigned long long)xb->at, (unsigned long long)to,
+                    strerror(errno));
+    }
+    return false;
 }
 
 /* Write-back caching where the block is lent, as for RAM: Xen would guess uncached for an address
@@ -248,16 +269,12 @@ static bool move(struct xen *x, struct xen_block *xb, uint64_t to)
     }
     track_off(x, xb);
     set_caching(x, xb, XEN_DMOP_DELETE_MEM_CACHEATTR);
-    if (relocate(x, xb->at, to, len / XEN_PAGE) < 0) {
-        log_limited(&x->memory_log, "xen", "cannot move %s from 0x%llx to 0x%llx: %s", xb->b->name,
-                    (unsigned long long)xb->at, (unsigned long long)to, strerror(errno));
-        return false;
-    }
+    bool moved = relocate(x, xb, to);
     mapcache_invalidate(x->cache, xb->at, len);
     mapcache_invalidate(x->cache, to, len);
-    xb->at = to;
+    xb->at = moved ? to : xb->at;
     set_caching(x, xb, XEN_DMOP_MEM_CACHEATTR_WB);
-    return true;
+    return moved;
 }
 
 static bool lend(struct xen *x, struct xen_block *xb, uint64_t gpa)

@@ -196,12 +196,19 @@ void xen_close(struct xen *x)
         ev_timer_disarm(&x->timer);
         ev_timer_disarm(&x->untrack);
         ev_post_cancel(x->loop, &x->timeoffset_post);
+        ev_post_cancel(x->loop, &x->lost_post);
     }
     mapcache_free(x->cache);
     server_destroy(x);
     close_handles(x);
     xen_lib_close(&x->lib);
     free(x);
+}
+
+void xen_set_on_lost(struct xen *x, void (*cb)(void *opaque, const struct err *e), void *opaque)
+{
+    x->on_lost = cb;
+    x->on_lost_opaque = opaque;
 }
 
 static void timer_fired(void *opaque)
@@ -271,6 +278,7 @@ void xen_stats(const struct xen *x, struct xen_stats *out)
         .invalidate = __atomic_load_n(&x->stats.invalidate, __ATOMIC_RELAXED),
         .timeoffset = __atomic_load_n(&x->stats.timeoffset, __ATOMIC_RELAXED),
         .bad_slot = __atomic_load_n(&x->stats.bad_slot, __ATOMIC_RELAXED),
+        .lingered = __atomic_load_n(&x->stats.lingered, __ATOMIC_RELAXED),
         .map_hits = cache.hits,
         .map_misses = cache.misses,
         .map_bytes = cache.bytes,

@@ -55,7 +55,12 @@ struct xen {
     evtchn_port_t buffered_port; /* Xen's end */
     pthread_t thread;
     bool thread_runs;
-    bool thread_ended, stop; /* atomic */
+    bool thread_ended, stop;              /* atomic */
+    unsigned linger_rest, linger_penalty; /* wakes to go without lingering; how many next time */
+    void (*on_lost)(void *opaque, const struct err *e);
+    void *on_lost_opaque;
+    struct ev_post lost_post; /* the event channels' end, on its way to the loop */
+    int lost_error;
     struct xen_stats stats;
     struct log_limit bad_log;
 

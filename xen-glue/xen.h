@@ -26,6 +26,9 @@ extern const struct machine_host xen_host; /* h is a struct xen */
  * NULL with e naming the library, hypercall and cause ("domain 7 does not exist"). */
 struct xen *xen_open(unsigned domid, uint64_t ram_bytes, uint64_t below_4g_max, bool restoring,
                      struct err *e);
+/* Says whom to tell, on the loop thread, that no request will come in any more although the domain
+ * lives: its event channels broke, and e says how. Before xen_start. */
+void xen_set_on_lost(struct xen *x, void (*cb)(void *opaque, const struct err *e), void *opaque);
 /* Enables the server and starts to answer; m's board is complete. 0, or -errno with e naming the
  * call that failed. The ring thread may take the machine lock from here on. */
 int xen_start(struct xen *x, struct machine *m, struct ev_loop *loop, struct err *e);
@@ -57,6 +60,7 @@ unsigned xen_vcpus(const struct xen *x);
 struct xen_stats {
     uint64_t sync, buffered, invalidate, timeoffset, bad_slot;
     uint64_t map_hits, map_misses, map_bytes;
+    uint64_t lingered; /* times that requests were there before the thread had gone to sleep */
 };
 void xen_stats(const struct xen *x, struct xen_stats *out);
 

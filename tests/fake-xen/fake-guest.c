@@ -20,7 +20,8 @@
  *   domain                            everything else worth knowing, as KEY=VALUE
  *   claimed pio|mmio|pci ADDR SIZE    1 or 0
  *   balloon GFN                       takes a frame out of the guest
- *   bench N PORT                      N byte reads of a port: nanoseconds each
+ *   hangup                            breaks the event channels' descriptor
+ *   bench N PORT [GAP]                N byte reads of a port, GAP ns after each: nanoseconds each
  */
 #include "tests/fake-xen/guest.h"
 
@@ -291,21 +292,41 @@ static void cmd_balloon(struct fake_guest *g, char **arg, int n)
     puts("error hole");
 }
 
+static void cmd_hangup(struct fake_guest *g, char **arg, int n)
+{
+    (void)n, (void)arg;
+    fake_guest_hang_up(g);
+    ok();
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/* As a guest computes between two accesses. */
+static void busy_for(int64_t ns)
+{
+    for (int64_t end = now_ns() + ns; now_ns() < end;) {
+    }
+}
+
 static void cmd_bench(struct fake_guest *g, char **arg, int n)
 {
-    (void)n;
-    struct timespec a, b;
     uint64_t count = num(arg[1]), val;
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    int64_t gap = n > 3 ? (int64_t)num(arg[3]) : 0, start = now_ns();
     for (uint64_t i = 0; i < count; i++) {
         if (fake_guest_pio(g, false, (uint16_t)num(arg[2]), 1, &val) < 0) {
             puts("error no answer");
             return;
         }
+        if (gap) {
+            busy_for(gap);
+        }
     }
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    double ns = (double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec);
-    printf("ok %.1f\n", ns / (double)count);
+    printf("ok %.1f\n", (double)(now_ns() - start) / (double)count - (double)gap);
 }
 
 static const struct command commands[] = {
@@ -342,6 +363,7 @@ static const struct command commands[] = {
     { "domain", 1, cmd_domain },
     { "claimed", 4, cmd_claimed },
     { "balloon", 2, cmd_balloon },
+    { "hangup", 1, cmd_hangup },
     { "bench", 3, cmd_bench },
 };
 

@@ -5,7 +5,8 @@
  * finds it by LD_LIBRARY_PATH. Argument checks follow Xen 4.17 where a wrong call would fail
  * there: claims that overlap, releases of what is not claimed, event channels that do not exist,
  * memory beyond the domain's limit, and anything outside dm_op, foreign memory and event channels
- * once restricted. $FAKE_XEN_FAIL ("function=errno,function=errno") makes calls fail.
+ * once restricted. $FAKE_XEN_FAIL ("function=errno,function=errno@N") makes calls fail, always or
+ * the Nth time.
  */
 #include "tests/fake-xen/shared.h"
 
@@ -101,15 +102,29 @@ static int fail(int err)
     return -1;
 }
 
-/* Whether $FAKE_XEN_FAIL wants this function to fail; sets errno. */
+/* How often the call at this place of $FAKE_XEN_FAIL was made, this time included. */
+static unsigned calls_so_far(const char *list, const char *at)
+{
+    static unsigned made[512];
+    size_t place = (size_t)(at - list);
+    return place < 512 ? __atomic_add_fetch(&made[place], 1, __ATOMIC_RELAXED) : 0;
+}
+
+/* Whether $FAKE_XEN_FAIL wants this function to fail, always or ("=errno@N") only the Nth time;
+ * sets errno. */
 static bool told_to_fail(const char *function)
 {
     const char *list = getenv("FAKE_XEN_FAIL");
     const char *at = list ? strstr(list, function) : NULL;
+    char *end;
     if (!at || at[strlen(function)] != '=') {
         return false;
     }
-    errno = atoi(at + strlen(function) + 1);
+    int err = (int)strtol(at + strlen(function) + 1, &end, 10);
+    if (*end == '@' && calls_so_far(list, at) != strtoul(end + 1, NULL, 10)) {
+        return false;
+    }
+    errno = err;
     return true;
 }
 
@@ -430,10 +445,18 @@ xenevtchn_port_or_error_t xenevtchn_bind_interdomain(xenevtchn_handle *h, uint32
     return (int)local;
 }
 
+/* As cheap as an event is for real: no system call where the other side does not sleep. */
 int xenevtchn_notify(xenevtchn_handle *h, evtchn_port_t port)
 {
     (void)h;
-    return write(notify_fd, &port, sizeof(port)) == sizeof(port) ? 0 : -1;
+    if (port >= FAKE_LOCAL_PORTS || !dom->port_bound[port]) {
+        return fail(ENOTCONN);
+    }
+    __atomic_fetch_add(&dom->notifies, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&dom->driver_sleeps, __ATOMIC_SEQ_CST)) {
+        return write(notify_fd, "", 1) == 1 ? 0 : -1;
+    }
+    return 0;
 }
 
 /* ---- libxendevicemodel: the server ---- */

@@ -3,7 +3,7 @@
  *
  * Event channels behave as under Linux: a sent event is delivered once (the port's number can be
  * read) and the port stays masked until the number is written back; an event sent meanwhile is
- * delivered then.
+ * delivered then, and costs no system call before.
  */
 #include "tests/fake-xen/guest.h"
 
@@ -21,7 +21,8 @@
 
 #define LEGACY_GFN 0xa0u /* the VGA window is no RAM */
 #define LEGACY_END_GFN 0xc0u
-#define SPINS 2000 /* looks at a slot before sleeping for its answer */
+#define SPINS 2000          /* looks at a slot before sleeping for its answer */
+#define SPINS_PER_UNMASK 64 /* looks at the slot for each look for unmasks */
 
 static int64_t now_ms(void)
 {
@@ -145,14 +146,10 @@ static void read_unmasks(struct fake_guest *g)
     }
 }
 
-static void read_notifies(struct fake_guest *g)
+static void read_wakes(struct fake_guest *g)
 {
-    uint32_t ports[64];
-    ssize_t n;
-    while ((n = read(g->notify_fd, ports, sizeof(ports))) > 0) {
-        for (size_t i = 0; i < (size_t)n / 4; i++) {
-            g->notified[ports[i] % FAKE_LOCAL_PORTS]++;
-        }
+    char buf[64];
+    while (read(g->notify_fd, buf, sizeof(buf)) > 0) {
     }
 }
 
@@ -160,22 +157,37 @@ static void pump(struct fake_guest *g)
 {
     accept_model(g);
     read_unmasks(g);
-    read_notifies(g);
+    read_wakes(g);
 }
 
 void fake_guest_send(struct fake_guest *g, unsigned remote_port)
 {
-    read_unmasks(g);
     deliver(g, FAKE_LOCAL_PORT(remote_port) % FAKE_LOCAL_PORTS);
 }
 
-/* Sleeps until something arrives, at most ms. */
-static void sleep_for_events(struct fake_guest *g, int ms)
+void fake_guest_hang_up(struct fake_guest *g)
+{
+    pump(g);
+    if (g->evtchn_fd >= 0) {
+        close(g->evtchn_fd);
+        g->evtchn_fd = -1;
+    }
+}
+
+static uint32_t notifies(struct fake_guest *g)
+{
+    return __atomic_load_n(&g->dom->notifies, __ATOMIC_SEQ_CST);
+}
+
+/* Sleeps until something arrives, at most ms. Not at all when there was a notify since `seen`. */
+static void sleep_for_events(struct fake_guest *g, uint32_t seen, int ms)
 {
     struct pollfd p[3] = { { g->listen_fd, POLLIN, 0 },
                            { g->notify_fd, POLLIN, 0 },
                            { g->evtchn_fd, POLLIN, 0 } };
-    poll(p, 3, ms);
+    __atomic_store_n(&g->dom->driver_sleeps, 1, __ATOMIC_SEQ_CST);
+    poll(p, 3, notifies(g) == seen ? ms : 0);
+    __atomic_store_n(&g->dom->driver_sleeps, 0, __ATOMIC_SEQ_CST);
     pump(g);
 }
 
@@ -183,7 +195,7 @@ int fake_guest_wait_ready(struct fake_guest *g, int ms)
 {
     unsigned last = FAKE_LOCAL_PORT(FAKE_FIRST_VCPU_PORT + g->dom->vcpus - 1);
     pump(g);
-    for (int64_t end = now_ms() + ms; now_ms() < end; sleep_for_events(g, 1)) {
+    for (int64_t end = now_ms() + ms; now_ms() < end; sleep_for_events(g, notifies(g), 1)) {
         bool all = __atomic_load_n(&g->dom->enabled, __ATOMIC_ACQUIRE) && g->evtchn_fd >= 0;
         for (unsigned p = FAKE_LOCAL_PORT(FAKE_BUFFERED_PORT); p <= last && all; p++) {
             all = __atomic_load_n(&g->dom->port_bound[p], __ATOMIC_ACQUIRE);
@@ -207,29 +219,47 @@ static bool answered(struct ioreq *s)
     return (__atomic_load_n(state_byte(s), __ATOMIC_ACQUIRE) & 15) == STATE_IORESP_READY;
 }
 
+static bool answered_soon(struct fake_guest *g, struct ioreq *slot)
+{
+    for (int i = 1; i < SPINS; i++) {
+        if (answered(slot)) {
+            return true;
+        }
+        __builtin_ia32_pause();
+        if (i % SPINS_PER_UNMASK == 0) {
+            read_unmasks(g);
+        }
+    }
+    return false;
+}
+
+static int wait_for_answer(struct fake_guest *g, struct ioreq *slot, int ms)
+{
+    if (answered_soon(g, slot)) {
+        return 0;
+    }
+    for (int64_t end = now_ms() + ms; now_ms() < end;) {
+        uint32_t seen = notifies(g);
+        if (answered(slot)) {
+            return 0;
+        }
+        sleep_for_events(g, seen, 10);
+    }
+    return answered(slot) ? 0 : -1;
+}
+
 int fake_guest_request(struct fake_guest *g, struct ioreq *s, int ms)
 {
     struct ioreq *slot = &g->slots[g->vcpu];
-    unsigned port = FAKE_FIRST_VCPU_PORT + g->vcpu;
     s->state = STATE_IOREQ_NONE;
     s->vp_eport = slot->vp_eport;
     *slot = *s;
     __atomic_fetch_or(state_byte(slot), STATE_IOREQ_READY, __ATOMIC_RELEASE);
-    fake_guest_send(g, port);
-    for (int i = 0; i < SPINS && !answered(slot); i++) {
-        __builtin_ia32_pause();
-    }
-    for (int64_t end = now_ms() + ms; !answered(slot);) {
-        if (now_ms() >= end) {
-            *s = *slot;
-            slot->state = STATE_IOREQ_NONE;
-            return -1;
-        }
-        sleep_for_events(g, 10);
-    }
+    fake_guest_send(g, FAKE_FIRST_VCPU_PORT + g->vcpu);
+    int r = wait_for_answer(g, slot, ms);
     *s = *slot;
     slot->state = STATE_IOREQ_NONE;
-    return 0;
+    return r;
 }
 
 /* Xen's producer: wraps both indexes down once the read index has passed a whole ring. */
@@ -267,7 +297,7 @@ int fake_guest_buffered(struct fake_guest *g, uint8_t type, uint64_t addr, unsig
 
 int fake_guest_drained(struct fake_guest *g, int ms)
 {
-    for (int64_t end = now_ms() + ms; now_ms() < end; sleep_for_events(g, 1)) {
+    for (int64_t end = now_ms() + ms; now_ms() < end; sleep_for_events(g, notifies(g), 1)) {
         uint64_t both = __atomic_load_n((uint64_t *)(void *)g->buffered, __ATOMIC_ACQUIRE);
         if ((uint32_t)both == (uint32_t)(both >> 32)) {
             return 0;

@@ -20,8 +20,7 @@ struct fake_guest {
     struct buffered_iopage *buffered;
     int memory_fd, listen_fd, evtchn_fd, notify_fd; /* evtchn_fd -1: nobody connected */
     bool masked[FAKE_LOCAL_PORTS], pending[FAKE_LOCAL_PORTS];
-    unsigned notified[FAKE_LOCAL_PORTS]; /* by the device model, since last looked at */
-    unsigned vcpu;                       /* whose slot requests use */
+    unsigned vcpu; /* whose slot requests use */
 };
 
 /* Makes directory dir into a domain with ram_bytes of RAM (below 0xf0000000). 0 or -1, errno. */
@@ -35,6 +34,8 @@ int fake_guest_wait_ready(struct fake_guest *g, int ms);
 int fake_guest_request(struct fake_guest *g, struct ioreq *s, int ms);
 /* Sends the event of a port as Xen would. */
 void fake_guest_send(struct fake_guest *g, unsigned remote_port);
+/* Breaks the device model's event channel descriptor: it reads its end. */
+void fake_guest_hang_up(struct fake_guest *g);
 /* Puts one entry into the buffered ring (two for size 8), without an event. -1 when it is full. */
 int fake_guest_buffered(struct fake_guest *g, uint8_t type, uint64_t addr, unsigned size,
                         uint64_t val);

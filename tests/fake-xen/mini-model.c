@@ -284,6 +284,12 @@ static void input(void *opaque, unsigned events)
     }
 }
 
+static void lost(void *opaque, const struct err *e)
+{
+    fprintf(stderr, "mini-model: %s\n", e->msg);
+    ev_quit(opaque);
+}
+
 static bool has(int argc, char **argv, const char *word)
 {
     for (int i = 3; i < argc; i++) {
@@ -325,6 +331,7 @@ int main(int argc, char **argv)
     }
     struct machine *m = machine_new("mini", &xen_host, xen);
     struct ev_loop *loop = ev_loop_new(enter, leave, m);
+    xen_set_on_lost(xen, lost, loop);
     struct ev_fd in = { .fd = 0, .events = EV_READ, .cb = input, .opaque = loop };
     int r = start(m, loop, has(argc, argv, "restrict"), &e);
     if (r < 0) {

@@ -5,7 +5,7 @@
  *   control         struct fake_domain, mapped by both sides
  *   memory          machine pages; the p2m in control says which guest frame is which page
  *   evtchn.sock     the device model's event channel descriptor is a connection to it
- *   notify          FIFO: ports the device model notified, 32 bits each
+ *   notify          FIFO: a byte wakes a driver that sleeps
  *   xenstore/       a file a node, '/' in its path written as '!'
  *   calls           a line for every call worth checking
  * The library side changes control under its lock; the driver reads counters without.
@@ -55,6 +55,9 @@ struct fake_domain {
     uint32_t extents;
     struct fake_extent extent[FAKE_MAX_EXTENTS];
     uint64_t mapped_pages, map_calls; /* foreign mappings now, and ever */
+
+    /* events from the device model: counted first, then whoever sleeps is woken */
+    uint32_t notifies, driver_sleeps;
 
     /* the ioreq server */
     uint32_t server_exists, enabled;

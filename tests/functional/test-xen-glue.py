@@ -4,6 +4,7 @@
 The device model is tests/fake-xen/mini-model.c, whose one device reaches every host function.
 """
 import os
+import time
 
 from xen_fake import Error, Guest, expect, main, until
 
@@ -11,7 +12,7 @@ RAM = 4 << 20
 ADDR, LEN, COMMAND, RESULT = 0x110, 0x114, 0x118, 0x11c
 (FILL, SUM, PIN, UNPIN, LEND, TAKE_BACK, DIRTY, BLOCK_PUT, BLOCK_GET, ISA, INTX, LINK, MSI, POWER,
  DIRTY_LOG, MOVE_WINDOW, STAT, TIMER) = range(1, 19)
-S_SYNC, S_BUFFERED, S_INVALIDATE, S_TIMEOFFSET, S_BAD, S_HITS, S_MISSES, S_BYTES = range(8)
+S_SYNC, S_BUFFERED, S_INVALIDATE, S_TIMEOFFSET, S_BAD, S_HITS, S_MISSES, S_BYTES, S_LINGERED = range(9)
 ONES = 0xffffffffffffffff
 
 
@@ -344,6 +345,42 @@ def test_dirty_pages_are_the_guests_and_the_devices(build):
         expect("forgotten", r.do(DIRTY), 0)
         until("tracking to end", lambda: "track off" in g.calls(), 6)
         expect("everything again", r.do(DIRTY), 64)
+
+
+def cpu_ticks(m):
+    with open("/proc/%d/stat" % m.proc.pid) as f:
+        return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+
+
+def test_busy_guest_is_answered_without_a_wake(build):
+    with Rig(build, vcpus=3) as r:
+        def bench():  # on a busy machine both may share a processor for a while
+            r.g.cmd("bench", 2000, 0x100)
+            return r.stat(S_LINGERED) > 500
+        until("requests to be found before the thread slept", bench, 60)
+        r.g.cmd("vcpu", 2)  # its event is sent while other ports may still be masked
+        expect("another vCPU", r.g.inb(0x100), 0)
+        r.g.cmd("buffered", 0, 0x101, 1, 0x5a)
+        r.g.cmd("kick", 1000)
+        expect("a buffered write", r.g.inb(0x101), 0x5a)
+
+
+def test_idle_guest_costs_nothing(build):
+    with Rig(build) as r:
+        r.g.cmd("bench", 2000, 0x100)
+        time.sleep(0.1)
+        before = cpu_ticks(r.m)
+        time.sleep(0.5)
+        expect("ticks of 10 ms", cpu_ticks(r.m) - before <= 1, True)
+
+
+def test_requests_far_apart_stop_the_lingering(build):
+    """Each try in vain doubles the wait for the next: of 300 wakes at most nine linger."""
+    with Rig(build) as r:
+        r.g.cmd("bench", 300, 0x100, 300000)
+        before = cpu_ticks(r.m)
+        r.g.cmd("bench", 1000, 0x100, 300000)
+        expect("10 ms ticks for 1000 requests", cpu_ticks(r.m) - before < 15, True)
 
 
 def test_dirty_means_everything_when_xen_does_not_know(build):

@@ -291,6 +291,55 @@ def test_video_memory_is_the_guests_own_pages(build):
         expect("no tracking without a viewer", g.domain()["track_calls"], 0)
 
 
+def moves(g):
+    return [c for c in g.calls() if c.startswith("relocate")]
+
+
+def is_hole(g, gpa):
+    try:
+        g.memread(gpa, 4)
+    except Error:
+        return True
+    return False
+
+
+def test_half_done_move_of_video_memory_is_undone(build):
+    """128 MiB take two calls to move: the second fails, or the first."""
+    words = replaced(std_words(), m="48")
+    words = [w.replace("vgamem_mb=16", "vgamem_mb=128") for w in words]
+    for nth, calls in (("@2", 2), ("@1", 0)):  # calls that went well
+        with guest(build, ram=48, max_memkb=300 << 10) as g:
+            k = Keel(build, g, words, fail="xendevicemodel_relocate_memory=12" + nth)
+            std_vga_linear(g)
+            vga_on(g, 0xe0000000)
+            expect("calls", len(moves(g)), calls)
+            if calls:
+                there, back = (c.split()[1:] for c in moves(g))
+                expect("undone", (back[1], back[0], back[2]), tuple(there))
+            expect("no pages at the window", is_hole(g, 0xe0000000), True)
+            g.cmd("writel", 0xe0000000, 0x11223344)
+            expect("the device answers there", g.num("readl", 0xe0000000), 0x11223344)
+            expect("all pages are home", g.memread(48 * MIB, 4), b"\x44\x33\x22\x11")
+            expect("the last as well", g.memread(176 * MIB - 4, 4), bytes(4))
+            if "cannot move vga.vram" not in k.model.output():
+                raise Error(k.model.output())
+            vga_on(g, 0xd0000000)
+            g.memwrite(0xd0000000, b"now")  # later moves work again
+            g.memwrite(0xd8000000 - 3, b"end")
+
+
+def test_broken_event_channels_end_the_process(build):
+    with guest(build) as g:
+        k = Keel(build, g, recording("a-minimal"))
+        g.cmd("hangup")
+        expect("exit status", k.model.wait(), 1)
+        lines = k.model.output().splitlines()
+        if len(lines) != 1 or "no more event channels of domain 7" not in lines[0]:
+            raise Error("one line expected: %r" % lines)
+        note = g.store("/local/domain/0/device-model/7/keel-error") or ""
+        expect("keel-error", "no more event channels" in note, True)
+
+
 class Viewer:
     """The least RFB client: raw pixels, updates on request."""
 
