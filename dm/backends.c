@@ -200,10 +200,20 @@ static int parse_format(struct drive *d, struct keyval *kv, struct err *e)
     return err_set(e, -EINVAL, "format=%s: unknown image format", format);
 }
 
+static int open_to_look(const struct backends *b, const char *filename)
+{
+    int64_t set = fdset_parse(filename);
+    if (set < 0) {
+        return open(filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    }
+    int fd = fdset_open(b->fdsets, set, O_RDONLY);
+    return fd >= 0 ? fd : fdset_open(b->fdsets, set, O_RDWR);
+}
+
 /* Without format= QEMU goes by the image's header, and a guest can write one onto its own disk that
  * names other files of the host. Keel never follows a header: it only refuses, without format=, what
  * is not meant to be raw, since a guest on it would destroy it. */
-static int refuse_other_formats(const struct drive *d, struct err *e)
+static int refuse_other_formats(const struct backends *b, const struct drive *d, struct err *e)
 {
     static const struct {
         const char *name;
@@ -214,7 +224,7 @@ static int refuse_other_formats(const struct drive *d, struct err *e)
         { "vdi", 64, "\x7f\x10\xda\xbe" }, { "vpc", 0, "conectix" }, { "vhdx", 0, "vhdxfile" },
     };
     char head[512] = { 0 };
-    int fd = open(d->open.filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open_to_look(b, d->open.filename);
     ssize_t n = fd < 0 ? 0 : pread(fd, head, sizeof(head), 0);
     if (fd >= 0) {
         close(fd);
@@ -302,7 +312,7 @@ static int add_drive(struct backends *b, struct keyval *kv, struct err *e)
     }
     d->blk = blk_new(b->loop, d->id);
     if (d->has_medium && !b->pretend) {
-        ret = keyval_get(kv, "format") ? 0 : refuse_other_formats(d, e);
+        ret = keyval_get(kv, "format") ? 0 : refuse_other_formats(b, d, e);
         image = ret < 0 ? NULL : drive_open_image(b, d, d->open.filename, d->open.read_only, e);
         if (!image) {
             free_drive(d);

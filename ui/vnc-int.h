@@ -16,6 +16,7 @@
 #define UI_VNC_INT_H
 
 #include "dm/base/ev.h"
+#include "dm/base/log.h"
 #include "ui/con.h"
 #include "ui/vnc.h"
 
@@ -62,6 +63,8 @@ struct vnc {
     struct ev_post post;
     struct ev_fd listener[VNC_MAX_LISTEN];
     unsigned nlisteners;
+    struct ev_timer listen_again; /* armed while accept has nothing to put a connection in */
+    struct log_limit refused_log;
     char *host, *unlink;
     unsigned port;
     char keymap[16], name[64];

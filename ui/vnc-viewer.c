@@ -3,10 +3,15 @@
  *
  * The library blocks while it reads the rest of a message or writes an update; here that costs the
  * viewer its own time only. Messages that nobody needs (file transfer, chat, scaling) end the
- * connection before the library sees them. VNC authentication is the protocol's own: one 8-byte
+ * connection before the library sees them. Two of QEMU's extensions (rfbproto, "QEMU Extended Key
+ * Event" and "QEMU Pointer Motion Change") are spoken: keys by their place on the keyboard in place
+ * of by what is printed on them, and pointer motion as it is, without a screen's edges. VNC
+ * authentication is the protocol's own: one 8-byte
  * DES challenge, not more than a lock on a garden gate.
  */
 #include "ui/vnc-int.h"
+
+#include "dm/base/bytes.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,6 +26,11 @@
 #define FAILED_MS 500              /* a wrong password costs that long */
 #define MAX_HELD 32                /* keys down at one time */
 
+/* QEMU's extensions to RFB. */
+enum { QEMU_POINTER_MOTION = -257, QEMU_KEYS = -258 };
+enum { QEMU_MESSAGE = 255, QEMU_KEY_EVENT = 0 };
+#define QEMU_NO_MOTION 0x7fff /* a relative pointer event's 0 */
+
 struct session {
     struct vnc_viewer *w;
     rfbScreenInfoPtr screen;
@@ -29,27 +39,13 @@ struct session {
     unsigned width, height;
     int x, y; /* where the pointer was; meaningful once placed */
     bool placed;
-    int mask; /* RFB's buttons */
+    bool relative;                    /* pointer events are motion: x and y are meaningless */
+    bool announce_keys, announce_rel; /* the viewer knows an extension: tell it that we do */
+    int mask;                         /* RFB's buttons */
     uint16_t held[MAX_HELD];
     unsigned nheld;
     bool admitted;
 };
-
-/* Every screen is a copy of this one: rfbGetScreen initialises the library's own locks anew each
- * time, under the feet of threads that hold them. Constant once made. */
-static rfbScreenInfoPtr template;
-
-static void make_template(void)
-{
-    rfbLogEnable(0);
-    template = rfbGetScreen(NULL, NULL, 16, 16, 8, 3, 4);
-}
-
-void vnc_viewer_setup(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_template);
-}
 
 /* ---- input ---- */
 
@@ -79,13 +75,88 @@ static bool track_key(struct session *s, uint16_t code, bool down)
     return true;
 }
 
-static void on_key(rfbBool down, rfbKeySym keysym, rfbClientPtr cl)
+static void press(struct session *s, unsigned code, bool down)
 {
-    struct session *s = cl->screen->screenData;
-    unsigned code = keymap_scancode(s->w->v->keymap, keysym);
     if (code && track_key(s, (uint16_t)code, down)) {
         send_key(s, (uint16_t)code, down);
     }
+}
+
+static void on_key(rfbBool down, rfbKeySym keysym, rfbClientPtr cl)
+{
+    struct session *s = cl->screen->screenData;
+    press(s, keymap_scancode(s->w->v->keymap, keysym), down);
+}
+
+/* The extension's key codes are set 1 in one byte, bit 7 for the prefix 0xe0, and Pause as the
+ * code of Break. */
+static unsigned scancode_of(uint32_t keycode)
+{
+    if (keycode == 0xc6) {
+        return 0xe11d;
+    }
+    return keycode > 0xff ? 0 : keycode & 0x80 ? 0xe000 | (keycode & 0x7f) : keycode;
+}
+
+/* The rest of a QEMU message; its first byte has been read. */
+static rfbBool on_qemu_message(rfbClientPtr cl, void *data, const rfbClientToServerMsg *msg)
+{
+    struct session *s = cl->screen->screenData;
+    uint8_t rest[11]; /* kind, down (16 bits), keysym, key code */
+    (void)data;
+    if (msg->type != QEMU_MESSAGE) {
+        return FALSE;
+    }
+    if (rfbReadExact(cl, (char *)rest, sizeof(rest)) <= 0 || rest[0] != QEMU_KEY_EVENT) {
+        rfbCloseClient(cl);
+        return TRUE;
+    }
+    bool down = load_be16(rest + 1) != 0;
+    uint32_t keycode = load_be32(rest + 7);
+    press(s, keycode ? scancode_of(keycode) : keymap_scancode(s->w->v->keymap, load_be32(rest + 3)),
+          down);
+    return TRUE;
+}
+
+static rfbBool on_qemu_encoding(rfbClientPtr cl, void **data, int encoding)
+{
+    struct session *s = cl->screen->screenData;
+    (void)data;
+    s->announce_keys |= encoding == QEMU_KEYS;
+    s->announce_rel |= encoding == QEMU_POINTER_MOTION;
+    return encoding == QEMU_KEYS || encoding == QEMU_POINTER_MOTION;
+}
+
+static int qemu_encodings[] = { QEMU_KEYS, QEMU_POINTER_MOTION, 0 };
+static rfbProtocolExtension qemu_extension = {
+    .pseudoEncodings = qemu_encodings,
+    .enablePseudoEncoding = on_qemu_encoding,
+    .handleMessage = on_qemu_message,
+};
+
+/* A picture update of one rectangle that holds no pixels. */
+static void send_pseudo_rect(struct session *s, int32_t encoding)
+{
+    uint8_t m[16] = { rfbFramebufferUpdate, 0, 0, 1 };
+    store_be16(m + 8, (uint16_t)s->width);
+    store_be16(m + 10, (uint16_t)s->height);
+    store_be32(m + 12, (uint32_t)encoding);
+    if (rfbWriteExact(s->cl, (const char *)m, sizeof(m)) <= 0) {
+        rfbCloseClient(s->cl);
+    }
+}
+
+/* The rectangle of a motion change has x == 0 for relative motion: ours is a mouse. */
+static void announce_extensions(struct session *s)
+{
+    if (s->announce_keys && s->cl->sock >= 0) {
+        send_pseudo_rect(s, QEMU_KEYS);
+    }
+    if (s->announce_rel && s->cl->sock >= 0) {
+        send_pseudo_rect(s, QEMU_POINTER_MOTION);
+        s->relative = true;
+    }
+    s->announce_keys = s->announce_rel = false;
 }
 
 static unsigned buttons_of(int mask)
@@ -93,11 +164,16 @@ static unsigned buttons_of(int mask)
     return (mask & 1 ? 1u : 0) | (mask & 2 ? 4u : 0) | (mask & 4 ? 2u : 0);
 }
 
-/* RFB's pointer is absolute, the PS/2 mouse relative: the first event only says where it is. */
+/* RFB's pointer is absolute, the PS/2 mouse relative: the first event only says where it is. With
+ * the extension each event is a motion. */
 static void on_pointer(int mask, int x, int y, rfbClientPtr cl)
 {
     struct session *s = cl->screen->screenData;
     int pressed = mask & ~s->mask;
+    if (s->relative) {
+        s->x = s->y = QEMU_NO_MOTION;
+        s->placed = true;
+    }
     struct vnc_input in = { .dx = s->placed ? x - s->x : 0,
                             .dy = s->placed ? y - s->y : 0,
                             .dz = (pressed & 16 ? 1 : 0) - (pressed & 8 ? 1 : 0),
@@ -122,6 +198,25 @@ static void release_all(struct session *s)
     if (buttons_of(s->mask)) {
         vnc_push_input(s->w, &up);
     }
+}
+
+/* ---- the library, once ---- */
+
+/* Every screen is a copy of this one: rfbGetScreen initialises the library's own locks anew each
+ * time, under the feet of threads that hold them. Constant once made. */
+static rfbScreenInfoPtr template;
+
+static void make_template(void)
+{
+    rfbLogEnable(0);
+    rfbRegisterProtocolExtension(&qemu_extension);
+    template = rfbGetScreen(NULL, NULL, 16, 16, 8, 3, 4);
+}
+
+void vnc_viewer_setup(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_template);
 }
 
 /* ---- authentication ---- */
@@ -235,6 +330,7 @@ static bool wanted(const struct session *s)
     case rfbPointerEvent:
     case rfbClientCutText:
     case rfbXvp:
+    case QEMU_MESSAGE:
     case rfbSetDesktopSize:
         return true;
     default:
@@ -261,6 +357,7 @@ static void process(struct session *s)
         return;
     }
     rfbProcessClientMessage(s->cl);
+    announce_extensions(s);
     if (s->cl->sock >= 0 && !sane_format(&s->cl->format)) {
         rfbCloseClient(s->cl);
     }

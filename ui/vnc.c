@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* ui/vnc.c - the VNC server's half on the loop: accepting, pictures out, input in; see vnc-int.h.
  *
- * Left out: TLS, SASL and WebSocket transports, the QEMU extensions (extended keys, audio, pointer
- * type), exclusive viewers: everybody shares.
+ * Left out: TLS, SASL and WebSocket transports, audio, exclusive viewers: everybody shares.
  */
 #include "ui/vnc-int.h"
 
 #include "dm/base/err.h"
-#include "dm/base/log.h"
 #include "dm/base/util.h"
 
 #include <errno.h>
@@ -21,6 +19,7 @@
 #include <unistd.h>
 
 #define REFRESH_NS 33333333
+#define ACCEPT_AGAIN_NS 500000000ll
 
 /* ---- pictures: loop side, under the machine lock ---- */
 
@@ -219,12 +218,34 @@ static int add_viewer(struct vnc *v, int sock)
     return 0;
 }
 
+/* Out of descriptors, most likely: connections stay in the backlog, and watching on would spin. */
+static void pause_listening(struct vnc *v, int err)
+{
+    log_limited(&v->refused_log, "vnc", "accept: %s: trying again", strerror(err));
+    for (unsigned i = 0; i < v->nlisteners; i++) {
+        ev_fd_del(&v->listener[i]);
+    }
+    ev_timer_arm(v->loop, &v->listen_again, ev_now_ns() + ACCEPT_AGAIN_NS);
+}
+
+static void on_listen_again(void *opaque)
+{
+    struct vnc *v = opaque;
+    for (unsigned i = 0; i < v->nlisteners; i++) {
+        ev_fd_add(v->loop, &v->listener[i]);
+    }
+}
+
 static void on_accept(void *opaque, unsigned events)
 {
     struct vnc *v = opaque;
     (void)events;
     for (unsigned i = 0; i < v->nlisteners; i++) {
         int ret, sock = accept4(v->listener[i].fd, NULL, NULL, SOCK_CLOEXEC);
+        if (sock < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            pause_listening(v, errno);
+            return;
+        }
         if (sock < 0) {
             continue;
         }
@@ -234,7 +255,7 @@ static void on_accept(void *opaque, unsigned events)
         }
         ret = add_viewer(v, sock);
         if (ret < 0) {
-            log_msg(LOG_WARN, "vnc", "viewer refused: %s", strerror(-ret));
+            log_limited(&v->refused_log, "vnc", "viewer refused: %s", strerror(-ret));
         }
     }
 }
@@ -454,6 +475,7 @@ struct vnc *vnc_new(struct ev_loop *loop, struct con *con, const struct vnc_opti
     v->con = con;
     v->screen = (struct con_viewer){ .damage = on_damage, .resized = on_resized, .opaque = v };
     v->refresh = (struct ev_timer){ .cb = on_refresh, .opaque = v };
+    v->listen_again = (struct ev_timer){ .cb = on_listen_again, .opaque = v };
     v->post = (struct ev_post){ .cb = on_post, .opaque = v };
     v->need_password = o->password;
     snprintf(v->keymap, sizeof(v->keymap), "%s", keymap);
@@ -472,6 +494,7 @@ void vnc_free(struct vnc *v)
     if (!v) {
         return;
     }
+    ev_timer_disarm(&v->listen_again);
     for (unsigned i = 0; i < v->nlisteners; i++) {
         ev_fd_del(&v->listener[i]);
         close(v->listener[i].fd);

@@ -24,12 +24,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define ACCEPT_AGAIN_NS 500000000ll
 #define MAX_FDS 16 /* waiting to be taken; SCM_MAX_FD is far more than anybody needs */
 
 struct chr_socket {
     struct stream s;
     struct ev_fd listener; /* fd -1: a client */
-    int peer;              /* -1: nobody */
+    struct ev_timer retry; /* armed while accept has nothing to put a connection in */
+    struct log_limit retry_log;
+    int peer; /* -1: nobody */
     bool server, wait, nodelay;
     char *where;  /* "unix:/path" or "tcp:host:port", what to say while nobody is there */
     char *unlink; /* the path we bound, to be removed; NULL otherwise */
@@ -143,9 +146,10 @@ static int socket_take_fd(struct chr *c)
     return fd;
 }
 
-static void listen_again(struct chr_socket *k)
+static void listen_again(void *opaque)
 {
-    if (k->listener.fd >= 0 && !k->listener.loop) {
+    struct chr_socket *k = opaque;
+    if (k->listener.fd >= 0 && !k->listener.loop && k->peer < 0) {
         ev_fd_add(k->s.d.loop, &k->listener);
     }
 }
@@ -193,10 +197,12 @@ static void socket_accept(void *opaque, unsigned events)
     if (fd >= 0) {
         adopt_peer(k, fd);
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        /* Out of descriptors, most likely: watching on would spin. */
-        log_msg(LOG_ERROR, "chardev", "%s: accept: %s: no more connections", k->s.d.c.id,
-                strerror(errno));
+        /* Out of descriptors, most likely: the connection stays in the backlog, and watching on
+         * would spin. */
+        log_limited(&k->retry_log, "chardev", "%s: accept: %s: trying again", k->s.d.c.id,
+                    strerror(errno));
         ev_fd_del(&k->listener);
+        ev_timer_arm(k->s.d.loop, &k->retry, ev_now_ns() + ACCEPT_AGAIN_NS);
     }
 }
 
@@ -218,6 +224,7 @@ static void socket_free(struct chr *c)
     if (k->peer >= 0) {
         close(k->peer);
     }
+    ev_timer_disarm(&k->retry);
     if (k->listener.loop) {
         ev_fd_del(&k->listener);
     }
@@ -421,6 +428,7 @@ struct chr *chr_socket_new(struct ev_loop *loop, const char *id, struct keyval *
         return &k->s.d.c;
     }
     k->listener = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = socket_accept, .opaque = k };
+    k->retry = (struct ev_timer){ .cb = listen_again, .opaque = k };
     if (k->wait) {
         wait_for_peer(k);
     } else {

@@ -233,9 +233,9 @@ class Bed:
         p = self.start(*args, **kw)
         return p.wait(), p.output()
 
-    def refused(self, *args):
+    def refused(self, *args, **kw):
         """The one line that a start must end with."""
-        code, text = self.run(*args)
+        code, text = self.run(*args, **kw)
         expect("exit code of %r" % (args,), code, 1)
         lines = text.splitlines()
         expect("lines", len(lines), 1)

@@ -141,6 +141,11 @@ def test_cli_when_image_looks_like_another_format_then_its_header_is_data_or_ref
         disk = bed.file("disk." + name, header.ljust(1 << 20, b"\0"))
         expect_in(name, "looks like " + name, bed.refused(*QTEST, "-drive", "file=" + disk))
         expect_in(name, "looks like " + name, bed.refused(*QTEST, "-hda", disk))
+        for mode in ("rb", "r+b"):  # handed over as a descriptor, also one that can write
+            with open(disk, mode) as f:
+                line = bed.refused(*QTEST, "-add-fd", "fd=%d,set=1" % f.fileno(), "-drive",
+                                   "file=/dev/fdset/1,index=0", pass_fds=(f.fileno(),))
+                expect_in(name, "looks like " + name, line)
     disk = bed.path("disk.qcow2")
     q = bed.machine("-drive", "format=raw,index=0,file=" + disk).qmp()
     image = q.cmd("query-block")[0]["inserted"]["image"]

@@ -352,6 +352,34 @@ static void test_chardev_unix_server_serves_one_peer_after_another(void **state)
     free(gone);
 }
 
+/* The connection waits in the backlog until there is a descriptor for it. */
+static void test_chardev_out_of_descriptors_accepts_later(void **state)
+{
+    char *path = xasprintf("%s/sock", dir);
+    char *spec = xasprintf("socket,id=c,path=%s,server=on,wait=off", path);
+    struct dev_end *d = plug(make(NULL, spec), 1000);
+    int a = unix_connect(path), next = dup(a);
+    struct rlimit was, none;
+    (void)state;
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &was);
+    none = was;
+    none.rlim_cur = (rlim_t)next;
+    setrlimit(RLIMIT_NOFILE, &none);
+    uint64_t before = ev_wakeups(loop);
+    turns(10);
+    assert_true(ev_wakeups(loop) - before < 30); /* no spinning */
+    assert_int_equal(d->opened, 0);
+    setrlimit(RLIMIT_NOFILE, &was);
+    assert_int_equal(write(a, "late", 4), 4);
+    TURN_UNTIL(d->len == 4);
+    close(a);
+    TURN_UNTIL(d->closed == 1);
+    unplug(d);
+    free(path);
+    free(spec);
+}
+
 static void test_chardev_full_device_leaves_bytes_with_the_peer(void **state)
 {
     char *spec = xasprintf("unix:%s/s,server,nowait", dir), *path = xasprintf("%s/s", dir);
@@ -570,6 +598,7 @@ int main(void)
         TEST(test_chardev_pty_full_holds_back_a_reader_and_drops_for_nobody),
         TEST(test_chardev_pty_idle_wakes_up_at_most_twice_a_second),
         TEST(test_chardev_unix_server_serves_one_peer_after_another),
+        TEST(test_chardev_out_of_descriptors_accepts_later),
         TEST(test_chardev_full_device_leaves_bytes_with_the_peer),
         TEST(test_chardev_passed_descriptors_queue_up),
         TEST(test_chardev_fd_server_takes_a_connection_already_waiting),

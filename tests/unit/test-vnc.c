@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -315,6 +316,116 @@ static void test_vnc_sends_the_picture_and_what_changes(void **state)
     close(fd);
     TURN_UNTIL(b, b->con->looking == 0);
     free(r);
+    bed_free(b);
+}
+
+/* One update of one rectangle without pixels. */
+static void must_announce(struct bed *b, int fd, int32_t encoding)
+{
+    uint8_t m[16];
+    must_take(b, fd, m, sizeof(m));
+    assert_int_equal(m[0], 0);
+    assert_int_equal(load_be16(m + 2), 1);
+    assert_int_equal(load_be16(m + 4), 0); /* for motion: relative */
+    assert_int_equal((int32_t)load_be32(m + 12), encoding);
+}
+
+static void qemu_key(int fd, bool down, uint32_t keysym, uint32_t keycode)
+{
+    uint8_t m[12] = { 255, 0, 0, down };
+    store_be32(m + 4, keysym);
+    store_be32(m + 8, keycode);
+    give(fd, m, sizeof(m));
+}
+
+static void test_vnc_extended_keys_go_by_their_place(void **state)
+{
+    static const uint8_t encodings[] = { 2, 0, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xfe, 0xfe };
+    struct bed *b = bed_new(false);
+    int fd = join(b);
+    (void)state;
+    give(fd, encodings, sizeof(encodings));
+    must_announce(b, fd, -258);
+    qemu_key(fd, true, 'a', 0x10); /* an A on the Q of an American keyboard */
+    qemu_key(fd, false, 'a', 0x10);
+    qemu_key(fd, true, 0xffe4, 0x9d); /* the right Ctrl key */
+    qemu_key(fd, true, 0xff13, 0xc6); /* Pause */
+    qemu_key(fd, false, 0xff13, 0xc6);
+    qemu_key(fd, true, 'b', 0);       /* a viewer that does not know the place */
+    qemu_key(fd, true, 'c', 0x12345); /* no such place */
+    key(fd, 'd', true);               /* the plain message still counts */
+    TURN_UNTIL(b, strstr(b->keys, "20+"));
+    assert_string_equal(b->keys, "10+ 10- e01d+ e11d+ e11d- 30+ 20+ ");
+    close(fd);
+    TURN_UNTIL(b, b->con->looking == 0);
+    assert_non_null(strstr(b->keys, "e01d- ")); /* what was down is up */
+    bed_free(b);
+}
+
+static void test_vnc_other_qemu_messages_end_the_connection(void **state)
+{
+    static const uint8_t encodings[] = { 2, 0, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xfe, 0xfe };
+    static const uint8_t audio[12] = { 255, 1 };
+    struct bed *b = bed_new(false);
+    int fd = join(b);
+    (void)state;
+    qemu_key(fd, true, 'a', 0x1e); /* without having asked for the extension */
+    assert_true(closed(b, fd));
+    close(fd);
+    TURN_UNTIL(b, b->con->looking == 0);
+    fd = join(b);
+    give(fd, encodings, sizeof(encodings));
+    must_announce(b, fd, -258);
+    give(fd, audio, sizeof(audio));
+    assert_true(closed(b, fd));
+    close(fd);
+    TURN_UNTIL(b, b->con->looking == 0);
+    assert_string_equal(b->keys, "");
+    bed_free(b);
+}
+
+static void test_vnc_relative_pointer_has_no_edges(void **state)
+{
+    static const uint8_t encodings[] = { 2, 0, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xfe, 0xff };
+    struct bed *b = bed_new(false);
+    int fd = join(b);
+    (void)state;
+    give(fd, encodings, sizeof(encodings));
+    must_announce(b, fd, -257);
+    for (int i = 0; i < 3; i++) {
+        pointer(fd, 0, 0x7fff + 100, 0x7fff - 7);
+    }
+    pointer(fd, 1, 0x7fff, 0x7fff);
+    TURN_UNTIL(b, b->buttons == 1);
+    assert_int_equal(b->dx, 300);
+    assert_int_equal(b->dy, -21);
+    close(fd);
+    TURN_UNTIL(b, b->con->looking == 0);
+    bed_free(b);
+}
+
+/* The connection waits in the backlog until there is a descriptor for it. */
+static void test_vnc_out_of_descriptors_accepts_later(void **state)
+{
+    struct bed *b = bed_new(false);
+    struct rlimit was, none;
+    int fd = dial(b), next = dup(fd);
+    uint8_t greeting[12];
+    (void)state;
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &was);
+    none = was;
+    none.rlim_cur = (rlim_t)next;
+    setrlimit(RLIMIT_NOFILE, &none);
+    uint64_t before = ev_wakeups(b->loop);
+    for (int64_t end = ev_now_ns() + 300000000; ev_now_ns() < end;) {
+        ev_loop_turn(b->loop, 50);
+    }
+    assert_true(ev_wakeups(b->loop) - before < 30); /* no spinning */
+    setrlimit(RLIMIT_NOFILE, &was);
+    must_take(b, fd, greeting, sizeof(greeting));
+    close(fd);
+    TURN_UNTIL(b, b->con->viewers == NULL);
     bed_free(b);
 }
 
@@ -739,6 +850,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vnc_sends_the_picture_and_what_changes),
+        cmocka_unit_test(test_vnc_extended_keys_go_by_their_place),
+        cmocka_unit_test(test_vnc_other_qemu_messages_end_the_connection),
+        cmocka_unit_test(test_vnc_relative_pointer_has_no_edges),
+        cmocka_unit_test(test_vnc_out_of_descriptors_accepts_later),
         cmocka_unit_test(test_vnc_without_viewers_draws_nothing),
         cmocka_unit_test(test_vnc_knocking_costs_the_guest_nothing),
         cmocka_unit_test(test_vnc_keys_become_scan_codes),
