@@ -13,8 +13,9 @@
  * Addresses are masked to the chip's memory byte by byte, so no start, pitch, size or direction
  * can leave it. Blits between memory and memory are done at once; one with the processor keeps its
  * place between accesses. A line is read whole before it is written.
- * Left out: the time a blit takes, the colour key's mask (GR38, GR39), transparency at 24 and 32
- * bits a pixel (such a blit draws nothing).
+ * The colour key has 16 bits: with 24 and 32 bits a pixel only expansion can be transparent, and a
+ * blit that asks for more draws nothing. Left out: the time a blit takes, the colour key's mask
+ * (GR38, GR39).
  * Reference: CL-GD5446 Technical Reference Manual, "BitBLT Engine", GR20-GR39.
  */
 #include "hw/display/cirrus-int.h"

@@ -127,6 +127,7 @@ struct vga {
     uint8_t dac[768];
     uint32_t latch; /* plane p in byte p */
     uint16_t vbe_index, vbe[VBE_REGS];
+    uint64_t retrace_due; /* the retrace, counted from time 0, that raises the interrupt; 0: none */
 
     struct region ports[5], window, dispi;
 

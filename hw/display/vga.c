@@ -3,9 +3,9 @@
  *
  * A port access is one table look-up and changes registers only; what they mean is worked out when
  * somebody looks at the screen (vga-draw.c) or touches the window (vga-mem.c). Vertical retrace is
- * a function of virtual time at a fixed 60 Hz.
- * Left out: the vertical retrace interrupt (no PC routes it), light pen, sense comparator, and
- * timing derived from the programmed CRTC values.
+ * a function of virtual time at a fixed 60 Hz; so is its interrupt's status bit, which software
+ * polls. Its line is strapped off, as boards have it.
+ * Left out: light pen, sense comparator, and timing derived from the programmed CRTC values.
  * Reference: IBM VGA XGA Technical Reference (1992), chapter 2; FreeVGA register pages.
  */
 #include "hw/display/vga-int.h"
@@ -26,7 +26,8 @@ static const uint8_t ar_bits[21] = { 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f,
                                      0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f,
                                      0x3f, 0x3f, 0xef, 0xff, 0x3f, 0x0f, 0x0f };
 #define CR_COUNT 0x19
-#define CR_PROTECT 0x80 /* CR11: registers 0..7 are read-only but for CR07 bit 4 */
+#define CR_RETRACE_ARMED 0x10 /* CR11 */
+#define CR_PROTECT 0x80       /* CR11: registers 0..7 are read-only but for CR07 bit 4 */
 
 uint8_t vga_sr_read(struct vga *v, uint8_t i)
 {
@@ -57,6 +58,23 @@ uint8_t vga_cr_read(struct vga *v, uint8_t i)
     return i < CR_COUNT ? v->cr[i] : 0;
 }
 
+/* How many vertical retraces have begun so far. */
+static uint64_t retraces(const struct vga *v)
+{
+    uint64_t now = (uint64_t)vclock_now(v->d->m);
+    return now / FRAME_NS + (now % FRAME_NS >= SHOWN_LINES * (FRAME_NS / LINES));
+}
+
+/* CR11 bit 4 clear drops the interrupt; set, the next retrace raises it. */
+static void arm_retrace(struct vga *v)
+{
+    if (!(v->cr[0x11] & CR_RETRACE_ARMED)) {
+        v->retrace_due = 0;
+    } else if (v->retrace_due == 0) {
+        v->retrace_due = retraces(v) + 1;
+    }
+}
+
 void vga_cr_write(struct vga *v, uint8_t i, uint8_t val)
 {
     if (i >= CR_COUNT) {
@@ -69,6 +87,9 @@ void vga_cr_write(struct vga *v, uint8_t i, uint8_t val)
         return;
     }
     v->cr[i] = val;
+    if (i == 0x11) {
+        arm_retrace(v);
+    }
 }
 
 bool vga_dac8(const struct vga *v)
@@ -114,8 +135,8 @@ static void attr_write(struct vga *v, uint8_t val)
 
 static uint8_t status0_read(struct vga *v)
 {
-    (void)v;
-    return 0x10; /* sense comparator: a colour monitor is there */
+    bool retrace = v->retrace_due && retraces(v) >= v->retrace_due;
+    return 0x10 | (retrace ? 0x80 : 0); /* sense comparator: a colour monitor is there */
 }
 
 static uint8_t misc_read(struct vga *v)
@@ -392,6 +413,7 @@ const struct state_field vga_state[] = {
     FIELD_RANGE(struct vga, vbe_index, 0, 0xffff),
     FIELD_ARRAY(struct vga, vbe),
     FIELD_BLOCK(struct vga, vram),
+    FIELD_SINCE(struct vga, retrace_due, 2),
     FIELD_END,
 };
 
@@ -409,6 +431,7 @@ void vga_reset(struct vga *v)
     memset(v->dac_part, 0, sizeof(v->dac_part));
     memset(v->dac, 0, sizeof(v->dac));
     v->latch = 0;
+    v->retrace_due = 0;
     vbe_reset(v);
     v->redraw = true;
 }

@@ -132,6 +132,36 @@ static void test_retrace_comes_and_goes_with_virtual_time(void **state)
     assert_in_range(in_retrace, 30, 150);
 }
 
+static void test_retrace_interrupt_is_raised_dropped_and_armed_again(void **state)
+{
+    struct rig *r = *state;
+    outb(r, 0x3c2, 0x67);
+    set(r, 0x3d4, 0x11, 0x00);
+    flat_advance(r->f, r->m, 50000000);
+    assert_int_equal(inb(r, 0x3c2), 0x10); /* nobody asked */
+    while (inb(r, 0x3da) & 8) {
+        flat_advance(r->f, r->m, 100000);
+    }
+    set(r, 0x3d4, 0x11, 0x10);
+    assert_int_equal(inb(r, 0x3c2), 0x10); /* the picture is still being drawn */
+    while (!(inb(r, 0x3da) & 8)) {
+        assert_int_equal(inb(r, 0x3c2), 0x10);
+        flat_advance(r->f, r->m, 100000);
+    }
+    assert_int_equal(inb(r, 0x3c2), 0x90);
+    flat_advance(r->f, r->m, 8000000);
+    assert_int_equal(inb(r, 0x3da) & 8, 0);
+    assert_int_equal(inb(r, 0x3c2), 0x90); /* stays until it is dropped */
+    set(r, 0x3d4, 0x11, 0x30);             /* bit 5 is about the line only */
+    assert_int_equal(inb(r, 0x3c2), 0x90);
+    set(r, 0x3d4, 0x11, 0x20);
+    assert_int_equal(inb(r, 0x3c2), 0x10);
+    set(r, 0x3d4, 0x11, 0x10);
+    assert_int_equal(inb(r, 0x3c2), 0x10);
+    flat_advance(r->f, r->m, 17000000);
+    assert_int_equal(inb(r, 0x3c2), 0x90);
+}
+
 /* ---- the window ---- */
 
 /* The graphics controller as the reference describes it, a plane and a bit at a time. */
@@ -839,6 +869,7 @@ int main(void)
         T(test_attribute_flip_flop),
         T(test_dac_steps_and_turns_around),
         T(test_retrace_comes_and_goes_with_virtual_time),
+        T(test_retrace_interrupt_is_raised_dropped_and_armed_again),
         T(test_every_write_mode_follows_the_reference),
         T(test_read_modes),
         T(test_window_answers_only_where_it_is_mapped),
