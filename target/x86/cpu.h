@@ -10,6 +10,7 @@
 #ifndef TARGET_X86_CPU_H
 #define TARGET_X86_CPU_H
 
+#include "target/x86/debug.h"
 #include "tcg/tcg.h"
 
 #include <stdbool.h>
@@ -37,21 +38,58 @@ enum {
     EF_ID = 1u << 21,
 };
 enum {
-    CR0_PE = 1u << 0, CR0_MP = 1u << 1, CR0_EM = 1u << 2, CR0_TS = 1u << 3, CR0_ET = 1u << 4,
-    CR0_NE = 1u << 5, CR0_WP = 1u << 16, CR0_AM = 1u << 18, CR0_NW = 1u << 29, CR0_CD = 1u << 30,
+    CR0_PE = 1u << 0,
+    CR0_MP = 1u << 1,
+    CR0_EM = 1u << 2,
+    CR0_TS = 1u << 3,
+    CR0_ET = 1u << 4,
+    CR0_NE = 1u << 5,
+    CR0_WP = 1u << 16,
+    CR0_AM = 1u << 18,
+    CR0_NW = 1u << 29,
+    CR0_CD = 1u << 30,
     CR0_PG = 1u << 31,
 };
 enum {
-    CR4_VME = 1u << 0, CR4_PVI = 1u << 1, CR4_TSD = 1u << 2, CR4_DE = 1u << 3, CR4_PSE = 1u << 4,
-    CR4_PAE = 1u << 5, CR4_MCE = 1u << 6, CR4_PGE = 1u << 7, CR4_PCE = 1u << 8,
-    CR4_OSFXSR = 1u << 9, CR4_OSXMMEXCPT = 1u << 10, CR4_UMIP = 1u << 11, CR4_FSGSBASE = 1u << 16,
-    CR4_PCIDE = 1u << 17, CR4_OSXSAVE = 1u << 18, CR4_SMEP = 1u << 20, CR4_SMAP = 1u << 21,
+    CR4_VME = 1u << 0,
+    CR4_PVI = 1u << 1,
+    CR4_TSD = 1u << 2,
+    CR4_DE = 1u << 3,
+    CR4_PSE = 1u << 4,
+    CR4_PAE = 1u << 5,
+    CR4_MCE = 1u << 6,
+    CR4_PGE = 1u << 7,
+    CR4_PCE = 1u << 8,
+    CR4_OSFXSR = 1u << 9,
+    CR4_OSXMMEXCPT = 1u << 10,
+    CR4_UMIP = 1u << 11,
+    CR4_FSGSBASE = 1u << 16,
+    CR4_PCIDE = 1u << 17,
+    CR4_OSXSAVE = 1u << 18,
+    CR4_SMEP = 1u << 20,
+    CR4_SMAP = 1u << 21,
 };
 enum { EFER_SCE = 1u << 0, EFER_LME = 1u << 8, EFER_LMA = 1u << 10, EFER_NXE = 1u << 11 };
 
 enum x86_vector {
-    EX_DE, EX_DB, EX_NMI, EX_BP, EX_OF, EX_BR, EX_UD, EX_NM, EX_DF, EX_TS = 10, EX_NP, EX_SS,
-    EX_GP, EX_PF, EX_MF = 16, EX_AC, EX_MC, EX_XM,
+    EX_DE,
+    EX_DB,
+    EX_NMI,
+    EX_BP,
+    EX_OF,
+    EX_BR,
+    EX_UD,
+    EX_NM,
+    EX_DF,
+    EX_TS = 10,
+    EX_NP,
+    EX_SS,
+    EX_GP,
+    EX_PF,
+    EX_MF = 16,
+    EX_AC,
+    EX_MC,
+    EX_XM,
 };
 
 /* How an instruction asked for its exception; hardware's own is SOFT_NOT. */
@@ -79,21 +117,21 @@ struct x86_table { /* GDTR, IDTR */
 /* Mode bits: part of every block's key (tb_key.flags), kept up to date by x86_mode_changed. */
 enum x86_mode {
     MODE_CS64 = 1 << 0,
-    MODE_CS32 = 1 << 1,   /* CS.D, or CS64 */
-    MODE_SS32 = 1 << 2,   /* SS.B: stack pointer is ESP */
+    MODE_CS32 = 1 << 1, /* CS.D, or CS64 */
+    MODE_SS32 = 1 << 2, /* SS.B: stack pointer is ESP */
     MODE_PE = 1 << 3,
     MODE_VM86 = 1 << 4,
-    MODE_LMA = 1 << 5,    /* long mode active (compatibility mode without CS64) */
-    MODE_CPL_SHIFT = 6,   /* two bits */
+    MODE_LMA = 1 << 5,  /* long mode active (compatibility mode without CS64) */
+    MODE_CPL_SHIFT = 6, /* two bits */
     MODE_CPL = 3 << 6,
     MODE_IOPL_SHIFT = 8,
     MODE_IOPL = 3 << 8,
     MODE_ZERO_BASES = 1 << 10, /* ES, SS and DS bases are 0 (CS too): no adding */
     MODE_TF = 1 << 11,
     MODE_SMM = 1 << 12,
-    MODE_FPU = 1 << 14,   /* CR0: no EM, no TS: x87 may run */
-    MODE_SSE = 1 << 15,   /* OSFXSR, no EM, no TS */
-    MODE_AVX = 1 << 16,   /* OSXSAVE and XCR0 has SSE and AVX, no TS */
+    MODE_FPU = 1 << 14,       /* CR0: no EM, no TS: x87 may run */
+    MODE_SSE = 1 << 15,       /* OSFXSR, no EM, no TS */
+    MODE_AVX = 1 << 16,       /* OSXSAVE and XCR0 has SSE and AVX, no TS */
     MODE_SEGLIMITS = 1 << 17, /* some data/stack segment of 16/32-bit code is not flat to 4 GiB, or
                                * not writable/readable: accesses are checked by helper */
     MODE_UMIP = 1 << 18,
@@ -104,12 +142,12 @@ enum x86_mode {
     MODE_OSXSAVE = 1 << 23,
     MODE_VME = 1 << 24,
     MODE_PVI = 1 << 25,
-    MODE_AC = 1 << 26,    /* CR0.AM and EFLAGS.AC and CPL 3: alignment checks */
+    MODE_AC = 1 << 26, /* CR0.AM and EFLAGS.AC and CPL 3: alignment checks */
     MODE_TSD = 1 << 27,
     MODE_NE = 1 << 28,
 };
 
-struct x86_fpu {              /* x87 when tcg.x87_live is false */
+struct x86_fpu {                                     /* x87 when tcg.x87_live is false */
     uint8_t image[512] __attribute__((aligned(64))); /* FXSAVE64 layout: st/mm registers, control
                                                       * words; its XMM part is not used */
 };
@@ -120,6 +158,7 @@ struct x86_cpuid_leaf {
 };
 struct x86_model; /* cpuid.h */
 
+#define DB_WATCHED (1ull << 32)
 struct x86_cpu {
     struct tcg_cpu tcg; /* first: general registers, RIP, flags, vectors, MXCSR, TLBs */
 
@@ -139,23 +178,24 @@ struct x86_cpu {
     uint64_t smbase, tsc_offset, mcg_status, debugctl;
 
     /* What tcg_raise carries to the loop. */
-    int raised;           /* vector, or -1 */
-    uint8_t raised_soft;  /* enum x86_soft: return address is the next instruction */
+    int raised;          /* vector, or -1 */
+    uint8_t raised_soft; /* enum x86_soft: return address is the next instruction */
     bool raised_has_code;
     uint32_t raised_code;
     uint64_t raised_next; /* RIP behind the instruction, for soft ones */
     sigjmp_buf *outside;  /* set while the loop delivers: raising goes there, not to tcg_run */
     uint64_t retried_pc;  /* of an instruction that runs once more by itself for its debug trap */
     bool ends_block;      /* the helper that runs is its block's last operation */
-    uint64_t db_pending;  /* DR6 bits of a debug trap that is due behind this instruction */
+    /* With DB_WATCHED, of Keel's own, when a watchpoint of the gdb server was hit. */
+    uint64_t db_pending; /* DR6 bits of a debug trap that is due behind this instruction */
 
     /* Beside the soft TLBs: the guest-physical page of each entry, and how often other threads
      * emptied them. */
     uint64_t tlb_phys[TLB_MODES][TLB_SIZE];
     uint64_t large_lo[2], large_hi[2]; /* linear span of entries from larger pages, a half each */
-    uint64_t code_pages[8]; /* filter of linear pages whose blocks may be in a jump cache */
-    uint32_t tlb_gen;     /* atomic */
-    uint32_t jc_mode[JC_MODES];    /* mode and CS base that the jump caches were filled in */
+    uint64_t code_pages[8];     /* filter of linear pages whose blocks may be in a jump cache */
+    uint32_t tlb_gen;           /* atomic */
+    uint32_t jc_mode[JC_MODES]; /* mode and CS base that the jump caches were filled in */
     uint64_t jc_cs_base[JC_MODES];
 
     /* Pins; set by other threads with atomic operations, read by this one. */
@@ -163,7 +203,7 @@ struct x86_cpu {
     uint8_t sipi_vector;
     bool intr_level;
     bool halted, wait_sipi, smm, nmi_blocked;
-    bool inhibit;        /* no interrupt while RIP is inhibit_pc: behind STI, MOV SS */
+    bool inhibit; /* no interrupt while RIP is inhibit_pc: behind STI, MOV SS */
     uint64_t inhibit_pc;
     bool stopped_by_debugger;
 
@@ -178,10 +218,17 @@ struct x86_cpu {
     uint64_t a20_mask;  /* ANDed to every physical address */
     uint8_t *ram;       /* host memory of [1 MiB, 1 MiB + ram_len): page tables are mostly there */
     uint64_t ram_len;
-    void *debug;        /* breakpoints and watchpoints, target/x86/debug.c */
+    struct x86_debug *debug; /* breakpoints and watchpoints, target/x86/debug.c */
+    uint64_t watch_addr;     /* of the watchpoint that DB_WATCHED in db_pending is about */
+    enum x86_watch watch_how;
 };
 enum {
-    PEND_INTR = 1, PEND_NMI = 2, PEND_SMI = 4, PEND_INIT = 8, PEND_SIPI = 16, PEND_RESET = 32,
+    PEND_INTR = 1,
+    PEND_NMI = 2,
+    PEND_SMI = 4,
+    PEND_INIT = 8,
+    PEND_SIPI = 16,
+    PEND_RESET = 32,
     PEND_FLUSH = 64, /* drop the soft TLB before the next instruction */
     PEND_STOP = 128, /* leave the loop: pause, debugger */
     PEND_WORK = 256, /* run what other threads queued */

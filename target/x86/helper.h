@@ -132,6 +132,7 @@ H(vgather);
 /* linear, register | mask << 4 | 256 bits << 8 | 8-byte elements << 9 | store << 10 */
 H(vmaskmov);
 H(singlestep);  /* next: #DB when TF was set as the instruction began */
+H(debug_break); /* RIP: a breakpoint of the gdb server is here; ends the block */
 H(debug_check); /* RIP: instruction breakpoints in DR0..3; #DB */
 H(fpu_nm);
 #undef H

@@ -15,6 +15,7 @@
 #include "ioreq/machine.h"
 #include "ioreq/soft.h"
 #include "target/x86/vcpu-int.h"
+#include "target/x86/debug.h"
 #include "target/x86/x86-int.h"
 
 #define PAGE_MASK 0xfffull
@@ -811,6 +812,9 @@ static bool watches(const struct x86_cpu *c, unsigned n, uint64_t linear, uint64
 
 bool x86_watch_page(const struct x86_cpu *c, uint64_t linear)
 {
+    if (x86_debug_watches_page(c->debug, linear)) {
+        return true;
+    }
     if (!(c->dr[7] & 0xff)) {
         return false;
     }
@@ -824,6 +828,9 @@ bool x86_watch_page(const struct x86_cpu *c, uint64_t linear)
 
 void x86_watch_check(struct x86_cpu *c, uint64_t linear, unsigned size, bool write)
 {
+    if (x86_debug_watch_hit(c->debug, linear, size, write, &c->watch_addr, &c->watch_how)) {
+        x86_debug_trap(c, DB_WATCHED);
+    }
     if (!(c->dr[7] & 0xff)) {
         return;
     }

@@ -302,6 +302,22 @@ static void first_page(struct dc *d, const uint8_t **bytes, unsigned *avail, uin
     }
 }
 
+/* The debugger wants to stop in front of the instruction at d->pc. */
+static void break_here(struct dc *d)
+{
+    if (d->b->insns) {
+        go_to(d, d->pc);
+        return;
+    }
+    struct ir_op *o = emit(d, IR_INSN, 0, ir_none(), ir_none(), ir_none());
+    o->imm = (int64_t)d->pc;
+    o->imm2 = 1;
+    d->b->insns++;
+    call_k(d, &x86_h_debug_break, (int64_t)d->pc, 0, 0);
+    emit(d, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+    d->ended = true;
+}
+
 void x86_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_block *b, uint16_t *len,
                    uint64_t *phys2)
 {
@@ -317,6 +333,10 @@ void x86_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_bloc
     for (bool last = false; !d.ended;) {
         if (used == avail) {
             go_to(&d, d.pc);
+            break;
+        }
+        if (x86_debug_break_at(d.c->debug, linear_pc(&d, d.pc)) && !(key->cflags & TB_SINGLE)) {
+            break_here(&d);
             break;
         }
         enum fetched f = decode(&d, bytes + used, avail - used);

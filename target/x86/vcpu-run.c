@@ -207,16 +207,6 @@ static void debug_trap(struct x86_cpu *c)
     deliver_raised(c);
 }
 
-static void after_run(struct x86_cpu *c, enum tcg_exit why)
-{
-    if (why == TCG_EXIT_RAISED && c->raised >= 0) {
-        c->db_pending = 0; /* the instruction did not complete */
-        deliver_raised(c);
-    } else if (c->db_pending) {
-        debug_trap(c);
-    }
-}
-
 /* ---- the debugger ---- */
 
 void x86_report_stop(struct x86_cpu *c, unsigned why, uint64_t addr, unsigned access)
@@ -227,6 +217,30 @@ void x86_report_stop(struct x86_cpu *c, unsigned why, uint64_t addr, unsigned ac
     c->stopped_by_debugger = true;
     vcpus_request_pause(c->all);
     x86_debug_stopped(c->all->debug, &info);
+}
+
+static void after_run(struct x86_cpu *c, enum tcg_exit why)
+{
+    if (why == TCG_EXIT_RAISED && c->raised >= 0) {
+        c->db_pending = 0; /* the instruction did not complete */
+        deliver_raised(c);
+        return;
+    }
+    if (c->db_pending & DB_WATCHED) {
+        c->db_pending &= ~DB_WATCHED;
+        x86_report_stop(c, X86_STOP_WATCH, c->watch_addr, c->watch_how);
+    }
+    if (c->db_pending) {
+        debug_trap(c);
+    }
+}
+
+X86_HELPER(debug_break, IR_H_READS | IR_H_FAULTS)
+{
+    (void)b, (void)cc;
+    t->pc = a;
+    x86_report_stop(x86_of(t), X86_STOP_BREAK, 0, 0);
+    return 0;
 }
 
 static void step_once(struct x86_cpu *c)
