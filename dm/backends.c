@@ -8,6 +8,7 @@
 #include "dm/chardev/chardev.h"
 #include "dm/fdset.h"
 #include "dm/options.h"
+#include "hw/net/net-dev.h"
 #include "ui/con.h"
 
 #include <errno.h>
@@ -369,7 +370,7 @@ static bool read_rom(struct vga_rom *rom, const char *dir, const char *file)
 {
     char path[512];
     struct stat st;
-    snprintf(path, sizeof(path), "%s/%s", dir, file);
+    snprintf(path, sizeof(path), "%s%s%s", dir, *dir ? "/" : "", file);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
@@ -399,6 +400,50 @@ const struct vga_rom *backends_rom(struct backends *b, const char *device,
         read_rom(&b->rom, places[i], file);
     }
     return b->rom.bytes ? &b->rom : NULL;
+}
+
+/* ---- boot ROMs of network cards ---- */
+
+struct rom_file {
+    struct nic_rom rom;
+    struct rom_file *next;
+};
+
+struct nic_rom *backends_nic_rom(struct backends *b, const char *device, const char *file,
+                                 const struct opt_list *dirs, struct err *e)
+{
+    static const char *const places[] = { "/usr/lib/ipxe/qemu", "/usr/share/qemu",
+                                          "/usr/share/ipxe/qemu", "/usr/lib/xen/share/qemu" };
+    struct vga_rom found = { 0 };
+    char usual[64];
+    snprintf(usual, sizeof(usual), "efi-%s.rom", device);
+    const char *name = file ? file : usual;
+    if (strchr(name, '/')) {
+        read_rom(&found, "", name);
+    }
+    for (size_t i = 0; i < dirs->n && !found.bytes; i++) {
+        read_rom(&found, dirs->kv[i]->text, name);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(places) && !found.bytes; i++) {
+        read_rom(&found, places[i], name);
+    }
+    if (file && !found.bytes && !b->pretend) {
+        err_set(e, -ENOENT, "romfile=%s: no such file of 512 bytes to 1 MiB", file);
+        return NULL;
+    }
+    struct rom_file *r = xcalloc(1, sizeof(*r));
+    *r = (struct rom_file){ { found.bytes, found.len }, b->nic_roms };
+    b->nic_roms = r;
+    return &r->rom;
+}
+
+static void free_nic_roms(struct backends *b)
+{
+    for (struct rom_file *r = b->nic_roms, *next; r; r = next) {
+        next = r->next;
+        free((void *)r->rom.bytes);
+        free(r);
+    }
 }
 
 static int add_chardev(struct backends *b, struct keyval *kv, struct err *e)
@@ -435,6 +480,9 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
     if (ret == 0) {
         ret = each(b, &o->drives, "drive", add_drive, e);
     }
+    if (ret == 0) {
+        ret = networks_open(b, o, e);
+    }
     if (ret == 0 && !o->nodefaults && o->machine != MACHINE_NONE) {
         default_drive(b, "ide", "2", "cdrom");
         default_drive(b, "floppy", "0", "disk");
@@ -460,8 +508,10 @@ void backends_close(struct backends *b)
         chr_free(b->chrs[i]);
     }
     free(b->chrs);
+    networks_close(b);
     fdset_free_all(&b->fdsets);
     con_free(b->con);
     free((void *)b->rom.bytes);
+    free_nic_roms(b);
     *b = (struct backends){ 0 };
 }

@@ -10,6 +10,7 @@
 
 #include "block/blk.h"
 #include "dm/board-pc.h"
+#include "dm/net.h"
 #include "hw/display/vga.h"
 #include "hw/xen/xen-platform.h"
 
@@ -25,6 +26,7 @@ struct fdset;
 struct keyval;
 struct opt_list;
 struct options;
+struct nic_rom;
 
 enum drive_if { DRIVE_NONE, DRIVE_IDE, DRIVE_FLOPPY };
 
@@ -47,11 +49,13 @@ struct backends {
     struct drive *drives; /* in the order given */
     struct chr **chrs;    /* every stream made, in order */
     size_t nchrs;
+    struct networks net;
     struct fdset *fdsets;
     struct debug_exit_hook *exit_hook; /* for isa-debug-exit; NULL: nothing happens */
     struct xen_unplug unplug;          /* the board fills it in for xen-platform */
     struct board_pc pc;                /* the board fills it in: chips that talk to each other */
     struct vga_rom rom; /* the display's option ROM; a replay fills it in from the trace */
+    struct rom_file *nic_roms;
 };
 
 /* 0, or -errno with e naming option and file. */
@@ -75,6 +79,12 @@ struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, 
  * without VGA BIOS starts all the same. */
 const struct vga_rom *backends_rom(struct backends *b, const char *device,
                                    const struct opt_list *dirs);
+
+/* The boot ROM of network card `device`, file NULL for the usual one: from dirs (-L), or where
+ * distributions keep iPXE's. Without bytes when there is none. NULL with e when `file` is not to be
+ * had. */
+struct nic_rom *backends_nic_rom(struct backends *b, const char *device, const char *file,
+                                 const struct opt_list *dirs, struct err *e);
 
 /* Opens filename (a path or /dev/fdset/N) as d's medium would be, without inserting it. */
 struct blk_image *drive_open_image(struct backends *b, const struct drive *d, const char *filename,

@@ -17,6 +17,7 @@
 #include "dm/backends.h"
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
+#include "dm/base/util.h"
 #include "dm/board-cmos.h"
 #include "dm/firmware.h"
 #include "dm/keyval.h"
@@ -26,6 +27,7 @@
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
 #include "ioreq/soft.h"
+#include "hw/net/net-dev.h"
 #include "hw/registry.h"
 #include "ioreq/machine.h"
 #include "ui/con.h"
@@ -89,7 +91,9 @@ static struct device *make(struct build *s, const char *name, const char *id)
     if (dev_prop_find(class, "con")) {
         dev_set_ptr(d, "con", s->b->con);
     }
-    if (dev_prop_find(class, "rom")) {
+    if (dev_prop_find(class, "netdev")) {
+        dev_set_ptr(d, "rom", backends_nic_rom(s->b, name, NULL, &s->o->data_dirs, s->e));
+    } else if (dev_prop_find(class, "rom")) {
         dev_set_ptr(d, "rom", (void *)backends_rom(s->b, name, &s->o->data_dirs));
     }
     if (dev_prop_find(class, "exit")) {
@@ -165,13 +169,18 @@ static void unplug_disks(void *m, bool aux_only)
     ide_unplug_disks(m, aux_only);
 }
 
+static void unplug_cards(void *m)
+{
+    net_unplug_cards(m);
+}
+
 static int xen_platform(struct build *s)
 {
     struct device *d = make(s, "xen-platform", NULL);
     if (!d) {
         return s->e->code;
     }
-    s->b->unplug = (struct xen_unplug){ .disks = unplug_disks, .o = s->m };
+    s->b->unplug = (struct xen_unplug){ .disks = unplug_disks, .nics = unplug_cards, .o = s->m };
     dev_set_str(d, "addr", "2.0");
     dev_set_ptr(d, "unplug", &s->b->unplug);
     return finish(s, d);
@@ -337,6 +346,50 @@ static int find_chardev(struct build *s, struct device *d, const char *prop, con
     return 0;
 }
 
+static int find_nic(struct build *s, struct device *d, const char *prop, const char *id)
+{
+    struct nic *n = nic_find(s->b, id);
+    if (!n) {
+        return err_set(s->e, -ENOENT, "%s=%s: no -netdev has that id", prop, id);
+    }
+    if (n->user || n->dev_id[0]) {
+        return err_set(s->e, -EBUSY, "%s=%s: the back end is in use", prop, id);
+    }
+    dev_set_ptr(d, prop, n);
+    net_plugged(n, d);
+    return 0;
+}
+
+/* A card gets what its user left open: an address, a cable. */
+static void complete_card(struct build *s, struct device *d, struct keyval *kv)
+{
+    char mac[18];
+    if (!keyval_get(kv, "mac")) {
+        net_next_mac(s->b, mac);
+        dev_set_str(d, "mac", mac);
+    }
+    if (!keyval_get(kv, "netdev")) {
+        struct nic *n = net_nowhere(s->b, d);
+        dev_set_ptr(d, "netdev", n);
+        net_plugged(n, d);
+    }
+}
+
+static int set_romfile(struct build *s, struct device *d, const char *file)
+{
+    struct nic_rom *rom = NULL;
+    if (*file && dev_prop_find(d->class, "netdev")) {
+        rom = backends_nic_rom(s->b, d->class->name, file, &s->o->data_dirs, s->e);
+        if (!rom) {
+            return s->e->code;
+        }
+    } else if (*file) {
+        return err_set(s->e, -EINVAL, "romfile=: only \"\" (none), or -L DIR");
+    }
+    dev_set_ptr(d, "rom", rom);
+    return 0;
+}
+
 static int user_property(struct build *s, struct device *d, const struct keyval_pair *kv)
 {
     const struct dev_prop *p = dev_prop_find(d->class, kv->key);
@@ -346,6 +399,9 @@ static int user_property(struct build *s, struct device *d, const struct keyval_
     if (p && p->kind == PROP_CHR) {
         return find_chardev(s, d, kv->key, kv->value);
     }
+    if (p && p->kind == PROP_NIC) {
+        return find_nic(s, d, kv->key, kv->value);
+    }
     if (p && p->kind == PROP_PTR) {
         return err_set(s->e, -EINVAL, "%s: set by the board", kv->key);
     }
@@ -354,8 +410,7 @@ static int user_property(struct build *s, struct device *d, const struct keyval_
                        "bootindex: known, but Keel does not have it yet (-boot order= is there)");
     }
     if (strcmp(kv->key, "romfile") == 0 && dev_prop_find(d->class, "rom")) {
-        dev_set_ptr(d, "rom", NULL);
-        return kv->value[0] ? err_set(s->e, -EINVAL, "romfile=: only \"\" (none), or -L DIR") : 0;
+        return set_romfile(s, d, kv->value);
     }
     return dev_set_text(d, kv->key, kv->value, s->e);
 }
@@ -375,15 +430,28 @@ static int user_properties(struct build *s, struct device *d, struct keyval *kv)
     return 0;
 }
 
+/* The short names that QEMU also takes. */
+static const char *full_name(const char *name)
+{
+    static const struct {
+        const char *name, *full;
+    } aliases[] = { { "AC97", "ac97" },
+                    { "ahci", "ich9-ahci" },
+                    { "e1000-82540em", "e1000" },
+                    { "virtio-blk", "virtio-blk-pci" },
+                    { "virtio-net", "virtio-net-pci" } };
+    for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
+        if (strcmp(name, aliases[i].name) == 0) {
+            return aliases[i].full;
+        }
+    }
+    return name;
+}
+
 static int user_device(struct build *s, struct keyval *kv)
 {
     const char *name = keyval_get(kv, "driver"), *id = keyval_get(kv, "id");
-    if (strcmp(name, "AC97") == 0) {
-        name = "ac97";
-    }
-    if (strcmp(name, "ahci") == 0) {
-        name = "ich9-ahci";
-    }
+    name = full_name(name);
     const struct dev_class *class = hw_find(name);
     if (!class) {
         return device_missing(name, s->e);
@@ -399,6 +467,9 @@ static int user_device(struct build *s, struct keyval *kv)
     if (!d) {
         return s->e->code;
     }
+    if (dev_prop_find(class, "netdev")) {
+        complete_card(s, d, kv);
+    }
     int ret = user_properties(s, d, kv);
     if (ret < 0) {
         dev_free(d);
@@ -412,6 +483,17 @@ static int user_devices(struct build *s)
     for (size_t i = 0; i < s->o->devices.n; i++) {
         if (user_device(s, s->o->devices.kv[i]) < 0) {
             return err_prefix(s->e, "-device %s", s->o->devices.kv[i]->text);
+        }
+    }
+    return 0;
+}
+
+/* What -nic and -net ask for. */
+static int default_cards(struct build *s)
+{
+    for (size_t i = 0; i < s->b->net.ncards; i++) {
+        if (user_device(s, s->b->net.cards[i].kv) < 0) {
+            return err_prefix(s->e, "%s", s->b->net.cards[i].option);
         }
     }
     return 0;
@@ -542,6 +624,7 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
         DO(xen_platform(&s));
     }
     DO(graphics(&s));
+    DO(default_cards(&s));
     DO(isa_chips(&s));
     DO(ide_drives(&s));
     DO(user_devices(&s));
@@ -553,8 +636,8 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
 static const char *kind_name(enum prop_kind kind)
 {
     static const char *const names[] = {
-        [PROP_BOOL] = "bool", [PROP_U32] = "uint32", [PROP_SIZE] = "size",
-        [PROP_STR] = "str",   [PROP_BLK] = "drive",  [PROP_CHR] = "chardev",
+        [PROP_BOOL] = "bool", [PROP_U32] = "uint32",  [PROP_SIZE] = "size",  [PROP_STR] = "str",
+        [PROP_BLK] = "drive", [PROP_CHR] = "chardev", [PROP_NIC] = "netdev",
     };
     return names[kind];
 }

@@ -4,6 +4,7 @@
 
 #include "dm/base/chr.h"
 #include "dm/base/util.h"
+#include "dm/hmp-cpu.h"
 #include "dm/keel.h"
 #include "dm/qmp-block.h"
 #include "dm/text.h"
@@ -244,13 +245,24 @@ static const struct {
     const char *name;
     void (*tell)(struct keel *k, struct text *out);
 } topics[] = {
-    { "block", info_block },     { "blockstats", info_blockstats },
-    { "chardev", info_chardev }, { "cpus", info_cpus },
-    { "loop", info_loop },       { "mtree", info_mtree },
-    { "name", info_name },       { "pci", info_pci },
-    { "qtree", info_qtree },     { "state", info_state },
-    { "status", info_status },   { "uuid", info_uuid },
-    { "version", info_version }, { "vnc", info_vnc },
+    { "block", info_block },
+    { "blockstats", info_blockstats },
+    { "chardev", info_chardev },
+    { "cpus", info_cpus },
+    { "jit", hmp_info_jit },
+    { "loop", info_loop },
+    { "mem", hmp_info_mem },
+    { "mtree", info_mtree },
+    { "name", info_name },
+    { "pci", info_pci },
+    { "registers", hmp_info_registers },
+    { "tlb", hmp_info_tlb },
+    { "qtree", info_qtree },
+    { "state", info_state },
+    { "status", info_status },
+    { "uuid", info_uuid },
+    { "version", info_version },
+    { "vnc", info_vnc },
     { "xen", info_xen },
 };
 

@@ -9,6 +9,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/hmp-cpu.h"
 #include "dm/hmp-info.h"
 #include "dm/keel.h"
 #include "dm/keys.h"
@@ -30,6 +31,7 @@ struct hmp_call {
     char *word[MAX_WORDS + 1]; /* the command itself is word[0]; unused ones are "" */
     char format[16];           /* what followed a "/" word: "4xb" */
     bool force;                /* -f was given */
+    bool linear;               /* addresses are the processor's, not physical */
 };
 
 static void report(struct hmp_call *c, int ret, const struct err *e)
@@ -210,11 +212,12 @@ static void do_out(struct hmp_call *c)
 
 static void dump_item(struct hmp_call *c, uint64_t at, unsigned size, bool first, bool last)
 {
-    uint64_t v = 0;
+    uint64_t v = 0, gpa = at;
+    bool mapped = !c->linear || hmp_cpu_translate(c->k, at, &gpa);
     if (first) {
         text_add(c->out, "%016llx:", (unsigned long long)at);
     }
-    if (gmem_peek(c->k->m, at, &v, size) < 0) {
+    if (!mapped || gmem_peek(c->k->m, gpa, &v, size) < 0) {
         text_add(c->out, " Cannot access memory");
     } else {
         text_add(c->out, " 0x%0*llx", (int)size * 2, (unsigned long long)v);
@@ -238,6 +241,12 @@ static void do_xp(struct hmp_call *c)
     }
 }
 
+static void do_x(struct hmp_call *c)
+{
+    c->linear = true;
+    do_xp(c);
+}
+
 static void do_help(struct hmp_call *c);
 
 static const struct hmp_command {
@@ -259,6 +268,7 @@ static const struct hmp_command {
     { "stop s", 0, "stop the guest's devices", do_stop },
     { "system_powerdown", 0, "press the power button", do_powerdown },
     { "system_reset", 0, "press the reset button", do_reset },
+    { "x", 1, "/COUNTxSIZE ADDRESS, as the first processor sees it", do_x },
     { "xp", 1, "/COUNTxSIZE ADDRESS, guest-physical", do_xp },
 };
 

@@ -14,6 +14,7 @@
 #include "ioreq/machine.h"
 
 struct flat_host;
+struct gdb;
 struct monitor;
 struct qtest;
 struct taps;
@@ -35,6 +36,7 @@ struct keel {
     struct ev_timer expiry; /* tcg: the machine's next timer */
     struct xen *xen;
     struct vnc *vnc;
+    struct gdb *gdb;
     struct monitor *monitors;
     struct qtest *qtest;
     struct taps *taps; /* recording */

@@ -95,6 +95,18 @@ const char *keyval_get(struct keyval *kv, const char *key)
     return value;
 }
 
+const char *keyval_next(struct keyval *kv, const char *key, size_t *at)
+{
+    while (*at < kv->n) {
+        struct keyval_pair *p = &kv->pair[(*at)++];
+        if (strcmp(p->key, key) == 0) {
+            p->used = true;
+            return p->value;
+        }
+    }
+    return NULL;
+}
+
 int keyval_bool(struct keyval *kv, const char *key, bool *out, struct err *e)
 {
     const char *v = keyval_get(kv, key);

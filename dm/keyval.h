@@ -36,6 +36,8 @@ void keyval_add(struct keyval *kv, const char *key, const char *value);
 
 /* The last value given for key, or NULL. */
 const char *keyval_get(struct keyval *kv, const char *key);
+/* Each value given for key in turn: *at starts as 0. NULL after the last one. */
+const char *keyval_next(struct keyval *kv, const char *key, size_t *at);
 /* The rest leave *out alone when the key is absent. 0, or -EINVAL with e naming key and value. */
 int keyval_bool(struct keyval *kv, const char *key, bool *out, struct err *e);
 int keyval_u32(struct keyval *kv, const char *key, uint32_t *out, struct err *e);

@@ -44,6 +44,9 @@ static int tell(const struct options *o, struct err *e)
     case ACT_ACCEL_HELP:
         printf("Accelerators supported by Keel:\nxen\nqtest\n");
         return 0;
+    case ACT_LOG_HELP:
+        options_log_help();
+        return 0;
     case ACT_DEVICE_HELP:
         return device_help(o, e);
     default:

@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/options-tcg.h"
 #include "hw/registry.h"
 
 #include <errno.h>
@@ -52,6 +53,9 @@ FLAG(take_stopped, o->stopped = true)
 FLAG(take_domid_restrict, o->domid_restrict = true)
 FLAG(take_data_dir, opt_list_add(&o->data_dirs, kv))
 FLAG(take_chardev, opt_list_add(&o->chardevs, kv))
+FLAG(take_gdb, opt_list_add(&o->gdbs, kv))
+FLAG(take_gdb_default, opt_list_add(&o->gdbs, opt_keyval(o, "tcp::1234", NULL)))
+FLAG(take_perfmap, o->perf_map = true)
 FLAG(take_debugcon, opt_list_add(&o->debugcons, kv))
 FLAG(take_monitor, opt_list_add(&o->monitors, kv))
 FLAG(take_qmp, opt_list_add(&o->qmps, kv))
@@ -108,10 +112,9 @@ TAKER(take_accel)
         return err_set(e, -EINVAL, "thread=%s: expected single or multi", thread);
     }
     const char *engine = keyval_get(kv, "keel-engine");
-    if (engine && strcmp(engine, "jit") != 0 && strcmp(engine, "interp") != 0) {
-        return err_set(e, -EINVAL, "keel-engine=%s: expected jit or interp", engine);
+    if (engine && opt_take_engine(o, engine, e) < 0) {
+        return -EINVAL;
     }
-    o->interp = engine && strcmp(engine, "interp") == 0;
     o->single_thread = thread && strcmp(thread, "single") == 0;
     int ret = keyval_size(kv, "tb-size", 1ull << 20, &o->tb_bytes, e);
     if (ret == 0 && o->tb_bytes && (o->tb_bytes < 1ull << 20 || o->tb_bytes > 1ull << 31)) {
@@ -522,7 +525,8 @@ TAKER(take_device)
     if (strcmp(driver, "help") == 0 || strcmp(driver, "?") == 0 || keyval_get(kv, "help") ||
         keyval_get(kv, "?")) {
         o->action = ACT_DEVICE_HELP;
-    } else if (!hw_find(driver)) { /* here, so that the NIC is named before its -netdev */
+    } else if (!hw_find(driver) && strcmp(driver, "e1000-82540em") !=
+                                       0) { /* here, so that the NIC is named before its -netdev */
         return device_missing(driver, e);
     }
     return 0;
@@ -558,12 +562,20 @@ TAKER(take_vga)
     return NOT_YET(e, arg);
 }
 
-TAKER(take_net)
+/* The parameters depend on the type; dm/net.c looks at them. */
+FLAG(take_netdev, opt_list_add(&o->netdevs, kv))
+FLAG(take_nic, opt_list_add(&o->nics, kv))
+FLAG(take_net, opt_list_add(&o->nets, kv))
+
+TAKER(take_object)
 {
-    const char *type = keyval_get(kv, "type");
-    (void)o, (void)arg;
-    return type && strcmp(type, "none") == 0 ? keyval_done(kv, e)
-                                             : NOT_YET(e, type ? type : "network");
+    const char *type = keyval_get(kv, "qom-type");
+    (void)arg;
+    if (!type || strcmp(type, "filter-dump") != 0) {
+        return NOT_YET(e, type ? type : "object");
+    }
+    opt_list_add(&o->filters, kv);
+    return 0;
 }
 
 TAKER(take_audio)
@@ -642,7 +654,7 @@ const struct opt_def opt_table[] = {
       "MODEL[,+FEATURE][,-FEATURE]  what the processors are" },
     { "ctrl-grab", false, false, NULL, NULL, NULL, NULL },
     { "curses", false, false, NULL, NULL, NULL, NULL },
-    { "d", true, false, NULL, NULL, NULL, NULL },
+    { "d", true, true, NULL, NULL, opt_take_d, "ITEM,...  log to standard error or -D (-d help)" },
     { "daemonize", false, true, NULL, NULL, take_daemonize,
       " go to the background once the start succeeded" },
     { "debugcon", true, true, NULL, NULL, take_debugcon, "DEV  a debug console at port 0xe9" },
@@ -664,7 +676,7 @@ const struct opt_def opt_table[] = {
     { "full-screen", false, false, NULL, NULL, NULL, NULL },
     { "fw_cfg", true, true, fw_cfg_params, "name", take_fw_cfg,
       "[name=]NAME,file=FILE|string=TEXT  a file for the firmware to find" },
-    { "gdb", true, false, NULL, NULL, NULL, NULL },
+    { "gdb", true, true, NULL, NULL, take_gdb, "DEV  wait for gdb there: tcp::PORT, unix:PATH" },
     { "global", true, true, NULL, NULL, take_global,
       "DEVICE.PROPERTY=VALUE  a default for every device of that name" },
     { "h", false, true, NULL, NULL, take_help, " this text" },
@@ -674,7 +686,8 @@ const struct opt_def opt_table[] = {
     { "hdc", true, true, NULL, "file", take_hdc, "FILE  an IDE disk image" },
     { "hdd", true, true, NULL, "file", take_hdd, "FILE  an IDE disk image" },
     { "help", false, true, NULL, NULL, take_help, " this text" },
-    { "icount", true, false, NULL, NULL, NULL, NULL },
+    { "icount", true, true, icount_params, "shift", opt_take_icount,
+      "[shift=]N  an instruction takes 2^N ns of the guest's time" },
     { "incoming", true, true, NULL, NULL, take_incoming,
       "fd:N|file:PATH  start from saved device state" },
     { "initrd", true, true, NULL, NULL, take_initrd,
@@ -683,6 +696,10 @@ const struct opt_def opt_table[] = {
     { "jitdump", false, false, NULL, NULL, NULL, NULL },
     { "k", true, true, NULL, NULL, take_keymap,
       "NAME  keyboard layout of VNC viewers that send symbols" },
+    { "keel-pass", true, true, NULL, NULL, opt_take_pass,
+      "PASS,...  translator passes that run; -PASS takes one out of all" },
+    { "keel-perfmap", false, true, NULL, NULL, take_perfmap,
+      "tell perf of translated code: /tmp/perf-PID.map" },
     { "keel-record", true, true, NULL, NULL, take_record,
       "FILE  record everything that crosses the doors" },
     { "kernel", true, true, NULL, NULL, take_kernel,
@@ -702,9 +719,12 @@ const struct opt_def opt_table[] = {
     { "msg", true, false, NULL, NULL, NULL, NULL },
     { "mtdblock", true, false, NULL, NULL, NULL, NULL },
     { "name", true, true, name_params, "guest", take_name, "NAME  the guest's name" },
-    { "net", true, true, NULL, "type", take_net, "none  no emulated network" },
-    { "netdev", true, false, NULL, NULL, NULL, NULL },
-    { "nic", true, true, NULL, "type", take_net, "none  no emulated network" },
+    { "net", true, true, NULL, "type", take_net,
+      "nic|user|tap|...|none  a card or a back end on hub 0" },
+    { "netdev", true, true, NULL, "type", take_netdev,
+      "user|tap|bridge|socket|stream|dgram|hubport,id=ID[,...]  a network back end" },
+    { "nic", true, true, NULL, "type", take_nic,
+      "user|tap|...[,model=NAME][,mac=ADDRESS]  a card and its back end; none for none" },
     { "no-acpi", false, true, NULL, NULL, take_no_acpi, " no ACPI power management registers" },
     { "no-fd-bootchk", false, false, NULL, NULL, NULL, NULL },
     { "no-frame", false, false, NULL, NULL, NULL, NULL },
@@ -721,7 +741,8 @@ const struct opt_def opt_table[] = {
     { "nodefaults", false, true, NULL, NULL, take_nodefaults, " only the devices asked for" },
     { "nographic", false, true, NULL, NULL, take_nographic, " no local window" },
     { "numa", true, false, NULL, NULL, NULL, NULL },
-    { "object", true, false, NULL, NULL, NULL, NULL },
+    { "object", true, true, NULL, "qom-type", take_object,
+      "filter-dump,id=ID,netdev=ID,file=FILE  write what passes to a pcap file" },
     { "one-insn-per-tb", false, false, NULL, NULL, NULL, NULL },
     { "only-migratable", false, false, NULL, NULL, NULL, NULL },
     { "option-rom", true, false, NULL, NULL, NULL, NULL },
@@ -747,7 +768,7 @@ const struct opt_def opt_table[] = {
       "[chroot=DIR][,user=NAME|UID:GID]" },
     { "runas", true, true, NULL, NULL, take_runas,
       "NAME|UID:GID  become this user before the guest runs" },
-    { "s", false, false, NULL, NULL, NULL, NULL },
+    { "s", false, true, NULL, NULL, take_gdb_default, "shorthand for -gdb tcp::1234" },
     { "sandbox", true, false, NULL, NULL, NULL, NULL },
     { "sd", true, false, NULL, NULL, NULL, NULL },
     { "sdl", false, false, NULL, NULL, NULL, NULL },

@@ -8,6 +8,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "ioreq/cpu.h"
+#include "tcg/ir.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -165,6 +166,8 @@ static int check_whole(struct options *o, struct err *e)
 int options_parse(struct options *o, int argc, char **argv, struct err *e)
 {
     *o = (struct options){ .domid = -1, .acpi = true, .ram_bytes = 128ull << 20, .cpus = 1 };
+    o->icount_shift = -1;
+    o->tcg_passes = PASS_ALL;
     for (int i = 1; i < argc && o->action == ACT_RUN; i++) {
         int ret = parse_one(o, argc, argv, &i, e);
         if (ret < 0) {

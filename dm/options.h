@@ -25,7 +25,8 @@ enum opt_action {
     ACT_VERSION,
     ACT_MACHINE_HELP,
     ACT_DEVICE_HELP,
-    ACT_ACCEL_HELP
+    ACT_ACCEL_HELP,
+    ACT_LOG_HELP
 };
 
 struct opt_list {
@@ -43,8 +44,12 @@ struct options {
     uint32_t cpus, max_cpus;
     uint32_t sockets, cores, threads; /* -smp; 0: as it comes */
     const char *cpu_model;            /* -cpu */
-    bool interp;                      /* -accel tcg,keel-engine=interp */
     bool single_thread;               /* -accel tcg,thread=single */
+    unsigned tcg_dump, cpu_log;       /* -d: TCG_DUMP_*, VCPU_LOG_* */
+    unsigned tcg_passes;              /* -keel-pass: enum ir_pass */
+    bool tcg_interp;                  /* keel-engine=interp */
+    bool perf_map;                    /* -keel-perfmap */
+    int icount_shift;                 /* -icount shift=; -1: real time */
     uint64_t tb_bytes;                /* -accel tcg,tb-size=; 0: the translator's default */
     bool no_smm, no_hpet;             /* -machine smm=off, hpet=off */
     const char *bios;
@@ -68,8 +73,8 @@ struct options {
     const char *qtest, *qtest_log;
 
     /* In the order typed. */
-    struct opt_list chardevs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
-        globals, add_fds, data_dirs, fw_cfgs;
+    struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
+        globals, add_fds, data_dirs, fw_cfgs, netdevs, nics, nets, filters;
     struct opt_list all; /* owns every keyval */
 };
 
@@ -78,6 +83,7 @@ struct options {
 int options_parse(struct options *o, int argc, char **argv, struct err *e);
 void options_free(struct options *o);
 void options_help(void);
+void options_log_help(void); /* -d help */
 
 /* For `query-command-line-options`. */
 struct opt_param {

@@ -57,6 +57,7 @@ static json_t *do_wakeup(struct qmp_call *c)
         return qmp_fail(c, NULL, "Unable to wake up: guest is not in suspended state");
     }
     machine_set_run_state(c->k->m, RUN_RUNNING);
+    networks_kick(&c->k->be);
     if (c->k->xen) {
         xen_wakeup(c->k->xen);
     }

@@ -78,6 +78,9 @@ static struct taps *plug_taps(struct machine *m, struct trace_play *p, struct ba
     for (size_t i = 0; i < b->nchrs; i++) {
         taps_chr(t, b->chrs[i]);
     }
+    for (size_t i = 0; i < b->net.n; i++) {
+        taps_nic(t, b->net.nics[i]);
+    }
     taps_con(t, b->con);
     return t;
 }

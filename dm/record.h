@@ -15,6 +15,7 @@ struct backends;
 struct blk;
 struct chr;
 struct con;
+struct nic;
 struct replay;
 struct taps;
 
@@ -24,6 +25,8 @@ struct taps *taps_new(struct machine *m, struct trace_play *p);
  * stream's handlers must be there; a stream nobody attached to is left alone. */
 void taps_drive(struct taps *t, struct blk *blk);
 void taps_chr(struct taps *t, struct chr *c);
+/* One that no card is plugged into is left alone. */
+void taps_nic(struct taps *t, struct nic *n);
 void taps_con(struct taps *t, struct con *con);
 /* What the monitor is about to do to a device directly; t may be NULL. */
 enum taps_command { TAPS_POWER_BUTTON = 1, TAPS_CPU_PLUG /* arg: which */ };

@@ -60,6 +60,7 @@ int keel_cont(struct keel *k, struct err *e)
     default:
         machine_set_run_state(k->m, RUN_RUNNING);
         let_processors_run(k);
+        networks_kick(&k->be);
         monitor_event(k, "RESUME", NULL);
         return 0;
     }

@@ -12,6 +12,7 @@
 #include "dm/base/err.h"
 #include "dm/board-cmos.h"
 #include "dm/board.h"
+#include "dm/gdb.h"
 #include "dm/monitor.h"
 #include "dm/qmp-block.h"
 #include "dm/qmp.h"
@@ -150,6 +151,7 @@ static int open_soft(struct keel *k, struct err *e)
 {
     struct soft_options o = { .ram_bytes = k->o.ram_bytes,
                               .below_4g = board_below_4g(&k->o),
+                              .icount = k->o.icount_shift >= 0,
                               .wallclock = wall_seconds };
     k->soft = soft_new(&o, e);
     if (!k->soft) {
@@ -170,10 +172,16 @@ static int open_processors(struct keel *k, struct err *e)
         .threads = k->o.threads,
         .model = k->o.cpu_model,
         .single_thread = k->o.single_thread,
-        .tcg = { .engine = k->o.interp ? TCG_INTERP : TCG_JIT,
+        .tcg = { .engine = k->o.tcg_interp ? TCG_INTERP : TCG_JIT,
                  .cache_bytes = k->o.tb_bytes,
-                 .passes = PASS_ALL },
-        .icount_shift = -1,
+                 .passes = k->o.tcg_passes,
+                 .dump = k->o.tcg_dump,
+                 .dump_to = stderr,
+                 .perf_map = k->o.perf_map,
+                 .icount = k->o.icount_shift >= 0 },
+        .log = k->o.cpu_log,
+        .log_to = stderr,
+        .icount_shift = k->o.icount_shift,
         .o = k,
     };
     k->vcpus = vcpus_new(k->m, k->soft, &o, e);
@@ -250,6 +258,18 @@ static int open_monitors(struct keel *k, struct err *e)
         ret = add_mon_spec(k, "qmp", k->o.qmps.kv[i]->text, true, e);
     }
     drives_watch(k);
+    return ret;
+}
+
+static int open_debuggers(struct keel *k, struct err *e)
+{
+    int ret = 0;
+    if (k->o.gdbs.n > 1) {
+        return err_set(e, -EINVAL, "-gdb: given twice");
+    }
+    for (size_t i = 0; ret == 0 && i < k->o.gdbs.n; i++) {
+        ret = gdb_open(k, k->o.gdbs.kv[i]->text, e);
+    }
     return ret;
 }
 
@@ -361,6 +381,9 @@ static int set_up(struct keel *k, struct err *e)
         ret = open_vnc(k, e);
     }
     if (ret == 0) {
+        ret = open_debuggers(k, e);
+    }
+    if (ret == 0) {
         ret = enter_first_state(k, e);
     }
     return ret == 0 ? qtest_open(k, e) : ret;
@@ -419,6 +442,12 @@ static void close_machine(struct keel *k)
     if (!k->m) {
         return;
     }
+    if (k->vcpus) {
+        vcpus_pause(k->vcpus);
+    }
+    machine_enter(k->m);
+    gdb_close(k);
+    machine_leave(k->m);
     vcpus_free(k->vcpus);
     machine_enter(k->m);
     qtest_close(k);

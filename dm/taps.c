@@ -5,6 +5,7 @@
  *         in:  its end (number, result, bytes read unless they are guest memory), a change of
  *              medium, the operator's wish to eject and his hand on the tray
  * stream  out: bytes written, line parameters; in: bytes, events, room again
+ * cable   out: frames with what they leave undone; in: frames, link, room again (taps-net.c)
  * screen  in:  keys and pointer motion
  * machine in:  the monitor's commands to a device, what device RAM held at first (option ROMs)
  *
@@ -12,7 +13,7 @@
  * an output (a stream that has bytes the moment the device asks) carries TAG_NESTED, so that
  * replay delivers it there as well.
  */
-#include "dm/record.h"
+#include "dm/taps-int.h"
 
 #include "block/blk.h"
 #include "dm/base/bytes.h"
@@ -64,18 +65,8 @@ struct tap_chr {
     struct tap_chr *next;
 };
 
-struct taps {
-    struct machine *m;
-    struct trace_play *play; /* NULL while recording */
-    struct tap_drive *drives;
-    struct tap_chr *chrs;
-    struct con *con;
-    unsigned con_channel, machine_channel;
-};
-
-/* A channel of its own kind, so that a drive may be called like a stream. */
-static unsigned open_channel(struct taps *t, const char *kind, const char *id,
-                             void (*fn)(void *, uint32_t, const void *, size_t), void *opaque)
+unsigned taps_channel(struct taps *t, const char *kind, const char *id,
+                      void (*fn)(void *, uint32_t, const void *, size_t), void *opaque)
 {
     char *name = xasprintf("%s.%s", kind, id);
     unsigned channel = trace_channel(t->m, name);
@@ -259,7 +250,7 @@ void taps_drive(struct taps *t, struct blk *blk)
 
     d->t = t;
     d->blk = blk;
-    d->channel = open_channel(t, "drive", blk_id(blk), drive_input, d);
+    d->channel = taps_channel(t, "drive", blk_id(blk), drive_input, d);
     d->next = t->drives;
     t->drives = d;
     blk_set_watch(blk, &drive_watch, d);
@@ -464,7 +455,7 @@ void taps_chr(struct taps *t, struct chr *c)
     s->ops.write = chr_tap_write;
     s->ops.kick = chr_tap_kick;
     s->ops.set_params = chr_tap_params;
-    s->channel = open_channel(t, "stream", c->id, chr_input, s);
+    s->channel = taps_channel(t, "stream", c->id, chr_input, s);
     t->chrs = s;
     c->ops = &s->ops;
     if (!t->play) {
@@ -628,6 +619,7 @@ void taps_free(struct taps *t)
         next = s->next;
         tap_chr_free(s);
     }
+    taps_free_nics(t);
     if (t->con && !t->play) {
         t->con->tap = NULL;
     }

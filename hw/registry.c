@@ -18,6 +18,7 @@
 #include "hw/isa/piix3.h"
 #include "hw/isa/port92.h"
 #include "hw/nvram/fw-cfg.h"
+#include "hw/net/net-dev.h"
 #include "hw/pci/i440fx.h"
 #include "hw/storage/nvme.h"
 #include "hw/test/debug-exit.h"
@@ -25,6 +26,7 @@
 #include "hw/timer/hpet.h"
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
+#include "hw/virtio/virtio-blk.h"
 #include "hw/xen/xen-platform.h"
 #include "hw/xen/xen-pvdevice.h"
 
@@ -38,6 +40,7 @@ const struct dev_class *const hw_registry[] = {
     &apic_class,         /* apic */
     &cirrus_vga_class,   /* cirrus-vga */
     &cmos_ram_class,     /* cmos-ram */
+    &e1000_class,        /* e1000 */
     &fw_cfg_class,       /* fw_cfg_io */
     &hpet_class,         /* hpet */
     &i440fx_class,       /* i440FX */
@@ -59,6 +62,8 @@ const struct dev_class *const hw_registry[] = {
     &pc_testdev_class,   /* pc-testdev */
     &piix3_ide_class,    /* piix3-ide */
     &port92_class,       /* port92 */
+    &rtl8139_class,      /* rtl8139 */
+    &virtio_blk_class,   /* virtio-blk-pci */
     &xen_platform_class, /* xen-platform */
     &xen_pvdevice_class, /* xen-pvdevice */
     NULL,

@@ -65,7 +65,8 @@ void dev_set_str(struct device *d, const char *prop, const char *v)
 void dev_set_ptr(struct device *d, const char *prop, void *v)
 {
     const struct dev_prop *p = dev_prop_find(d->class, prop);
-    assert(p && (p->kind == PROP_BLK || p->kind == PROP_CHR || p->kind == PROP_PTR));
+    assert(p && (p->kind == PROP_BLK || p->kind == PROP_CHR || p->kind == PROP_NIC ||
+                 p->kind == PROP_PTR));
     *(void **)slot_of(d, p) = v;
 }
 

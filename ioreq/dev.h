@@ -21,9 +21,19 @@
 #include "dm/base/log.h"
 #include "dm/base/util.h"
 
-/* A property: what `-device NAME,prop=value` and the board may set before init. PROP_BLK, PROP_CHR
- * and PROP_PTR hold a pointer that the process looks up by name; hw/ only declares them. */
-enum prop_kind { PROP_END, PROP_BOOL, PROP_U32, PROP_SIZE, PROP_STR, PROP_BLK, PROP_CHR, PROP_PTR };
+/* A property: what `-device NAME,prop=value` and the board may set before init. PROP_BLK, PROP_CHR,
+ * PROP_NIC and PROP_PTR hold a pointer that the process looks up by name; hw/ only declares them. */
+enum prop_kind {
+    PROP_END,
+    PROP_BOOL,
+    PROP_U32,
+    PROP_SIZE,
+    PROP_STR,
+    PROP_BLK,
+    PROP_CHR,
+    PROP_NIC,
+    PROP_PTR
+};
 struct dev_prop {
     const char *name;
     enum prop_kind kind;
@@ -71,9 +81,9 @@ void dev_set_bool(struct device *d, const char *prop, bool v);
 void dev_set_u32(struct device *d, const char *prop, uint32_t v);
 void dev_set_size(struct device *d, const char *prop, uint64_t v);
 void dev_set_str(struct device *d, const char *prop, const char *v); /* copied */
-void dev_set_ptr(struct device *d, const char *prop, void *v);       /* BLK, CHR, PTR */
+void dev_set_ptr(struct device *d, const char *prop, void *v);       /* BLK, CHR, NIC, PTR */
 /* From text, for the command line: 0, or -ENOENT unknown property, -EINVAL bad value. Not for
- * BLK/CHR/PTR (-EINVAL). */
+ * BLK/CHR/NIC/PTR (-EINVAL). */
 int dev_set_text(struct device *d, const char *prop, const char *text, struct err *e);
 const struct dev_prop *dev_prop_find(const struct dev_class *c, const char *name);
 /* 0 or -errno with e; then only dev_free may follow, which calls class->fini on whatever init left:

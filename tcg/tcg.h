@@ -32,8 +32,9 @@ union tcg_vec {
  * access is plain, or TLB_NEVER of the slot. Entries are written by their own vCPU only. */
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
-/* A page that has another slot: nothing that looks here compares equal, hostile addresses neither. */
-#define TLB_NEVER(linear) (((uint64_t)(linear) & ~0xfffull) ^ 0x1000)
+/* A page that has another slot than this one and the next (an access across two pages looks in the
+ * first one's slot with the second one's address): nothing compares equal, hostile addresses neither. */
+#define TLB_NEVER(linear) (((uint64_t)(linear) & ~0xfffull) ^ 0x2000)
 struct tcg_tlb_entry {
     uint64_t read, write, exec; /* tags */
     uint8_t *host;              /* the page in our memory */

@@ -102,7 +102,7 @@ static uint64_t bar_decode(const struct pci_dev *p, unsigned n)
     uint64_t base = val & ~(b->size - 1) & UINT32_MAX;
     uint64_t top = b->io ? 0xffff : UINT32_MAX;
 
-    if (!(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY))) {
+    if (p->vanished || !(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY))) {
         return PCI_BAR_OFF;
     }
     if (n == PCI_ROM_BAR && !(val & ROM_ENABLE)) {
@@ -153,7 +153,7 @@ static bool msi_enabled(const struct pci_dev *p)
 /* The wire follows the status bit unless the guest turned it off or chose messages. */
 static void update_intx(struct pci_dev *p)
 {
-    bool off = load_le16(&p->config[PCI_COMMAND]) & PCI_COMMAND_INTX_DISABLE;
+    bool off = p->vanished || load_le16(&p->config[PCI_COMMAND]) & PCI_COMMAND_INTX_DISABLE;
 
     if (p->config[PCI_INT_PIN]) {
         bool messages = msi_enabled(p) || (p->msix && msix_enabled(p->msix));
@@ -312,8 +312,22 @@ void pci_reset(struct pci_dev *p)
         p->sealed = true;
     }
     memcpy(p->config, p->power_on, sizeof(p->config));
+    if (p->vanished) {
+        p->vanished = false;
+        region_map(&p->cfg, PCI_CFG_ADDR(p->devfn, 0));
+    }
     update_bars(p);
     update_intx(p);
+}
+
+void pci_vanish(struct pci_dev *p)
+{
+    if (!p->vanished) {
+        p->vanished = true;
+        region_unmap(&p->cfg);
+        update_bars(p);
+        update_intx(p);
+    }
 }
 
 int pci_loaded(struct pci_dev *p, struct err *e)
@@ -428,7 +442,7 @@ void pci_set_intx(struct pci_dev *p, bool level)
 
 bool pci_bus_master(const struct pci_dev *p)
 {
-    return p->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+    return !p->vanished && p->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
 }
 
 int pci_dma_read(struct pci_dev *p, uint64_t gpa, void *buf, size_t len)
@@ -444,7 +458,9 @@ int pci_dma_write(struct pci_dev *p, uint64_t gpa, const void *buf, size_t len)
 static struct pci_dev *cfg_target(struct machine *m, uint8_t bus, uint8_t devfn, unsigned reg,
                                   unsigned size)
 {
-    return m->pci && bus == 0 && reg + size <= 256 ? m->pci->fn[devfn] : NULL;
+    struct pci_dev *p = m->pci && bus == 0 && reg + size <= 256 ? m->pci->fn[devfn] : NULL;
+
+    return p && !p->vanished ? p : NULL;
 }
 
 uint32_t pci_cfg_read(struct machine *m, uint8_t bus, uint8_t devfn, unsigned reg, unsigned size)

@@ -48,6 +48,7 @@ struct pci_dev {
     uint8_t config[256], wmask[256], w1c[256];
     uint8_t power_on[256]; /* config as class->init left it; pci_reset goes back to it */
     bool sealed;           /* power_on is taken */
+    bool vanished;         /* pci_vanish, until a reset */
     struct region cfg;     /* IO_PCI */
     struct pci_bar bar[7];
     struct line intx;
@@ -84,6 +85,9 @@ void pci_fini(struct pci_dev *p);
 /* Config back to what class->init left there (the first call, by dev_init, remembers it): BARs off,
  * INTx low. */
 void pci_reset(struct pci_dev *p);
+/* Takes p off the bus until the next pci_reset: config reads all ones, no window, no interrupt, no
+ * DMA. Not in saved state: whoever asked for it asks again after a load. */
+void pci_vanish(struct pci_dev *p);
 /* After config bytes arrived: maps BARs as they say. -EINVAL when a read-only bit (neither wmask
  * nor w1c) is not what class->init left there. */
 int pci_loaded(struct pci_dev *p, struct err *e);

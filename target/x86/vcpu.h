@@ -19,12 +19,15 @@ struct vcpus;
 struct x86_cpu;
 struct x86_debug;
 
+enum { VCPU_LOG_INT = 1, VCPU_LOG_RESET = 2, VCPU_LOG_PCALL = 4 };
 struct vcpu_options {
     unsigned cpus;                    /* 1 to CPU_MAX */
     unsigned sockets, cores, threads; /* topology for CPUID; 0: one socket a CPU */
     const char *model;  /* "qemu64", "max", "Haswell,+avx2,-sse4.2"; NULL: the board's default */
     bool single_thread; /* thread=single: round robin on one thread */
     struct tcg_options tcg;
+    unsigned log; /* VCPU_LOG_*: told to log_to */
+    FILE *log_to;
     int icount_shift; /* -1: no icount; else 2^shift ns an instruction */
     /* A processor met what nobody handles (triple fault): under the machine lock. NULL: line_power
      * with POWER_RESET. */

@@ -1,0 +1,753 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/net.c - what the command line says of networks. Reference: qemu(1), -netdev, -nic, -net. */
+#include "dm/net.h"
+
+#include "dm/backends.h"
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+#include "dm/options.h"
+#include "ioreq/dev.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NOT_YET(e, what) err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", what)
+#define DEFAULT_IFUP "/etc/qemu-ifup"
+#define DEFAULT_IFDOWN "/etc/qemu-ifdown"
+
+struct nic *nic_find(const struct backends *b, const char *id)
+{
+    for (size_t i = 0; i < b->net.n; i++) {
+        if (strcmp(b->net.nics[i]->id, id) == 0) {
+            return b->net.nics[i];
+        }
+    }
+    return NULL;
+}
+
+struct nic *nic_find_any(const struct backends *b, const char *id)
+{
+    struct nic *n = nic_find(b, id);
+    for (size_t i = 0; !n && i < b->net.n; i++) {
+        n = strcmp(b->net.nics[i]->dev_id, id) == 0 ? b->net.nics[i] : NULL;
+    }
+    return n;
+}
+
+/* ---- one kind each: a back end, or NULL with e ---- */
+
+struct maker {
+    struct backends *b;
+    const char *id;
+    struct keyval *kv;
+    struct err *e;
+};
+
+static int refuse_known(struct maker *m, const char *const *keys)
+{
+    for (; *keys; keys++) {
+        if (keyval_get(m->kv, *keys)) {
+            return NOT_YET(m->e, *keys);
+        }
+    }
+    return 0;
+}
+
+static const char *script(struct maker *m, const char *key, const char *def)
+{
+    const char *s = keyval_get(m->kv, key);
+    if (!s) {
+        return access(def, X_OK) == 0 ? def : NULL;
+    }
+    return strcmp(s, "no") == 0 || !*s ? NULL : s;
+}
+
+static struct nic *make_tap(struct maker *m)
+{
+    static const char *const known[] = { "helper", "fds",     "vhostfd", "vhostfds",
+                                         "queues", "poll-us", NULL };
+    struct tap_options o = { .fd = -1, .vnet_hdr = true };
+    uint32_t fd = UINT32_MAX;
+    bool vhost = false, has_fd = keyval_get(m->kv, "fd") != NULL;
+    if (refuse_known(m, known) < 0 || keyval_bool(m->kv, "vnet_hdr", &o.vnet_hdr, m->e) < 0 ||
+        keyval_bool(m->kv, "vhost", &vhost, m->e) < 0 ||
+        keyval_bool(m->kv, "vhostforce", &vhost, m->e) < 0 ||
+        keyval_u32(m->kv, "fd", &fd, m->e) < 0 ||
+        keyval_size(m->kv, "sndbuf", 1, &o.sndbuf, m->e) < 0) {
+        return NULL;
+    }
+    if (vhost) {
+        NOT_YET(m->e, "vhost=on");
+        return NULL;
+    }
+    const char *given = keyval_get(m->kv, "script"), *br = keyval_get(m->kv, "br");
+    o.ifname = keyval_get(m->kv, "ifname");
+    o.bridge = given ? NULL : br; /* whoever names a script, or none, plugs it in himself */
+    o.script = script(m, "script", br || has_fd ? "" : DEFAULT_IFUP);
+    o.downscript = script(m, "downscript", br || has_fd ? "" : DEFAULT_IFDOWN);
+    if (has_fd) {
+        o.fd = fd > INT32_MAX ? INT32_MAX : (int)fd;
+        if (o.ifname || given || br) {
+            err_set(m->e, -EINVAL, "fd=%d: not together with ifname=, script= or br=", o.fd);
+            return NULL;
+        }
+    }
+    return net_tap_new(m->b->loop, m->id, &o, m->e);
+}
+
+static struct nic *make_bridge(struct maker *m)
+{
+    static const char *const known[] = { "helper", NULL };
+    struct tap_options o = { .fd = -1, .vnet_hdr = true };
+    if (refuse_known(m, known) < 0) {
+        return NULL;
+    }
+    o.bridge = keyval_get(m->kv, "br");
+    o.bridge = o.bridge ? o.bridge : "br0";
+    return net_tap_new(m->b->loop, m->id, &o, m->e);
+}
+
+static int ip_option(struct maker *m, const char *key, struct in_addr *out)
+{
+    const char *v = keyval_get(m->kv, key);
+    return v && !inet_aton(v, out) ? err_set(m->e, -EINVAL, "%s=%s: not an IPv4 address", key, v)
+                                   : 0;
+}
+
+static int ip6_option(struct maker *m, const char *key, struct in6_addr *out)
+{
+    const char *v = keyval_get(m->kv, key);
+    return v && inet_pton(AF_INET6, v, out) != 1
+               ? err_set(m->e, -EINVAL, "%s=%s: not an IPv6 address", key, v)
+               : 0;
+}
+
+/* The mask of a network given without one, as its class has it. */
+static uint32_t class_mask(uint32_t net)
+{
+    return !(net & 0x80000000u)                 ? 0xff000000u
+           : (net & 0xfff00000u) == 0xac100000u ? 0xfff00000u
+           : (net & 0xc0000000u) == 0x80000000u ? 0xffff0000u
+           : (net & 0xffff0000u) == 0xc0a80000u ? 0xffff0000u
+           : (net & 0xffff0000u) == 0xc6120000u ? 0xfffe0000u
+           : (net & 0xe0000000u) == 0xc0000000u ? 0xffffff00u
+                                                : 0xfffffff0u;
+}
+
+/* net=ADDRESS[/BITS|/MASK] */
+static int net_option(struct maker *m, struct user_options *o)
+{
+    const char *v = keyval_get(m->kv, "net");
+    char addr[64];
+    uint64_t bits;
+    if (!v) {
+        return 0;
+    }
+    const char *slash = strchr(v, '/');
+    snprintf(addr, sizeof(addr), "%.*s", (int)(slash ? (size_t)(slash - v) : strlen(v)), v);
+    bool ok = inet_aton(addr, &o->net) != 0;
+    if (ok && slash && parse_u64(slash + 1, 32, &bits) == 0) {
+        ok = bits >= 1 && bits <= 29;
+        o->mask.s_addr = htonl(UINT32_MAX << (32 - (ok ? bits : 1)));
+    } else if (ok && slash) {
+        ok = inet_pton(AF_INET, slash + 1, &o->mask) == 1;
+    } else {
+        o->mask.s_addr = htonl(class_mask(ntohl(o->net.s_addr)));
+    }
+    o->net.s_addr &= o->mask.s_addr;
+    return ok ? 0 : err_set(m->e, -EINVAL, "net=%s: expected ADDRESS[/BITS]", v);
+}
+
+/* ipv6-net=PREFIX[/BITS], or ipv6-prefix= and ipv6-prefixlen=. */
+static int net6_option(struct maker *m, struct user_options *o)
+{
+    const char *v = keyval_get(m->kv, "ipv6-net");
+    uint32_t len = o->prefix6_len;
+    char addr[64];
+    uint64_t bits = 64;
+    if (v) {
+        size_t n = strcspn(v, "/");
+        snprintf(addr, sizeof(addr), "%.*s", (int)n, v);
+        if (inet_pton(AF_INET6, addr, &o->prefix6) != 1 ||
+            (v[n] && parse_u64(v + n + 1, 126, &bits) < 0)) {
+            return err_set(m->e, -EINVAL, "ipv6-net=%s: expected PREFIX[/BITS]", v);
+        }
+        len = (uint32_t)bits;
+    }
+    if (ip6_option(m, "ipv6-prefix", &o->prefix6) < 0 ||
+        keyval_u32(m->kv, "ipv6-prefixlen", &len, m->e) < 0) {
+        return -EINVAL;
+    }
+    o->prefix6_len = len;
+    return len <= 126 ? 0 : err_set(m->e, -EINVAL, "ipv6-prefixlen=%u: more than 126", len);
+}
+
+static int user_names(struct maker *m, struct user_options *o)
+{
+    o->hostname = keyval_get(m->kv, "hostname");
+    o->domain = keyval_get(m->kv, "domainname");
+    o->tftp = keyval_get(m->kv, "tftp");
+    o->tftp_server = keyval_get(m->kv, "tftp-server-name");
+    o->bootfile = keyval_get(m->kv, "bootfile");
+    if (keyval_get(m->kv, "smb") || keyval_get(m->kv, "smbserver")) {
+        return NOT_YET(m->e, "smb");
+    }
+    if (o->bootfile && strlen(o->bootfile) > 127) {
+        return err_set(m->e, -EINVAL, "bootfile=%s: longer than 127 bytes", o->bootfile);
+    }
+    if (o->hostname && strlen(o->hostname) > 255) {
+        return err_set(m->e, -EINVAL, "hostname=%s: longer than 255 bytes", o->hostname);
+    }
+    if (o->domain && strlen(o->domain) > 255) {
+        return err_set(m->e, -EINVAL, "domainname=%s: longer than 255 bytes", o->domain);
+    }
+    return o->tftp && access(o->tftp, R_OK | X_OK) < 0
+               ? err_set(m->e, -errno, "tftp=%s: %s", o->tftp, strerror(errno))
+               : 0;
+}
+
+static int user_addresses(struct maker *m, struct user_options *o)
+{
+    struct keyval *kv = m->kv;
+    if (net_option(m, o) < 0 || net6_option(m, o) < 0 ||
+        keyval_bool(kv, "restrict", &o->restricted, m->e) < 0 ||
+        keyval_bool(kv, "ipv4", &o->ipv4, m->e) < 0 ||
+        keyval_bool(kv, "ipv6", &o->ipv6, m->e) < 0 || ip_option(m, "host", &o->host) < 0 ||
+        ip_option(m, "dns", &o->dns) < 0 || ip_option(m, "dhcpstart", &o->dhcp_start) < 0) {
+        return -EINVAL;
+    }
+    return ip6_option(m, "ipv6-host", &o->host6) < 0 ? -EINVAL
+                                                     : ip6_option(m, "ipv6-dns", &o->dns6);
+}
+
+static int forwards(struct maker *m, struct nic *n)
+{
+    const char *v;
+    for (size_t at = 0; (v = keyval_next(m->kv, "hostfwd", &at));) {
+        if (net_user_hostfwd(n, v, m->e) < 0) {
+            return -EINVAL;
+        }
+    }
+    for (size_t at = 0; (v = keyval_next(m->kv, "guestfwd", &at));) {
+        if (net_user_guestfwd(n, v, m->e) < 0) {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static struct nic *make_user(struct maker *m)
+{
+    struct user_options o;
+    const char *search[17] = { NULL };
+    size_t at = 0, nsearch = 0;
+    net_user_defaults(&o);
+    if (user_addresses(m, &o) < 0 || user_names(m, &o) < 0) {
+        return NULL;
+    }
+    while (nsearch < 16 && (search[nsearch] = keyval_next(m->kv, "dnssearch", &at))) {
+        nsearch++;
+    }
+    o.search = nsearch ? search : NULL;
+    struct nic *n = net_user_new(m->b->loop, m->id, &o, m->e);
+    if (n && forwards(m, n) < 0) {
+        nic_free(n);
+        n = NULL;
+    }
+    return n;
+}
+
+/* "[HOST]:PORT" into a (text in buf, size bytes). */
+static int host_port(struct maker *m, const char *key, const char *v, char *buf, size_t size,
+                     struct net_address *a)
+{
+    const char *colon = strrchr(v, ':');
+    size_t host = colon ? (size_t)(colon - v) : 0;
+    uint64_t port;
+    if (!colon || strlen(v) >= size || parse_u64(colon + 1, 65535, &port) < 0) {
+        return err_set(m->e, -EINVAL, "%s=%s: expected [HOST]:PORT", key, v);
+    }
+    snprintf(buf, size, "%s", v);
+    buf[host] = '\0';
+    bool bracketed = host >= 2 && buf[0] == '[' && buf[host - 1] == ']';
+    if (bracketed) {
+        buf[host - 1] = '\0';
+    }
+    *a = (struct net_address){ .kind = NET_INET, .host = buf + bracketed, .port = buf + host + 1 };
+    return 0;
+}
+
+static struct nic *make_socket_dgram(struct maker *m, const char *key, const char *where)
+{
+    char remote[300], local[300];
+    struct dgram_options o = { .have_remote = true };
+    const char *localaddr = keyval_get(m->kv, "localaddr");
+    if (host_port(m, key, where, remote, sizeof(remote), &o.remote) < 0) {
+        return NULL;
+    }
+    if (strcmp(key, "mcast") == 0 && localaddr) {
+        o.have_local = true;
+        o.local = (struct net_address){ .kind = NET_INET, .host = localaddr };
+    } else if (strcmp(key, "udp") == 0) {
+        if (!localaddr) {
+            err_set(m->e, -EINVAL, "localaddr: missing, udp= needs it");
+            return NULL;
+        }
+        if (host_port(m, "localaddr", localaddr, local, sizeof(local), &o.local) < 0) {
+            return NULL;
+        }
+        o.have_local = true;
+    }
+    return net_dgram_new(m->b->loop, m->id, "socket", &o, m->e);
+}
+
+static struct nic *make_socket(struct maker *m)
+{
+    static const char *const ways[] = { "listen", "connect", "mcast", "udp", "fd" };
+    const char *way = NULL, *where = NULL;
+    char buf[300];
+    struct stream_options o = { 0 };
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+        const char *v = keyval_get(m->kv, ways[i]);
+        if (v && way) {
+            err_set(m->e, -EINVAL, "%s: not together with %s", ways[i], way);
+            return NULL;
+        }
+        way = v ? ways[i] : way;
+        where = v ? v : where;
+    }
+    if (!way) {
+        err_set(m->e, -EINVAL, "expected one of listen=, connect=, mcast=, udp= or fd=");
+        return NULL;
+    }
+    if (strcmp(way, "mcast") == 0 || strcmp(way, "udp") == 0) {
+        return make_socket_dgram(m, way, where);
+    }
+    if (strcmp(way, "fd") == 0) {
+        uint32_t fd;
+        if (keyval_u32(m->kv, "fd", &fd, m->e) < 0) {
+            return NULL;
+        }
+        o.addr = (struct net_address){ .kind = NET_FD, .fd = (int)(fd & INT32_MAX) };
+    } else if (host_port(m, way, where, buf, sizeof(buf), &o.addr) < 0) {
+        return NULL;
+    }
+    o.server = strcmp(way, "listen") == 0;
+    return net_stream_new(m->b->loop, m->id, "socket", &o, m->e);
+}
+
+/* PREFIX.type=inet|unix|fd and what belongs to it. 1 when given, 0 when not, -EINVAL with e. */
+static int address(struct maker *m, const char *prefix, struct net_address *a)
+{
+    char key[32];
+    bool ipv4 = true, ipv6 = true;
+    uint64_t fd;
+#define KEY(name) (snprintf(key, sizeof(key), "%s.%s", prefix, name), key)
+    const char *type = keyval_get(m->kv, KEY("type"));
+    if (!type) {
+        return 0;
+    }
+    *a = (struct net_address){ .kind = NET_INET };
+    if (strcmp(type, "inet") == 0) {
+        a->host = keyval_get(m->kv, KEY("host"));
+        a->port = keyval_get(m->kv, KEY("port"));
+        if (keyval_bool(m->kv, KEY("ipv4"), &ipv4, m->e) < 0 ||
+            keyval_bool(m->kv, KEY("ipv6"), &ipv6, m->e) < 0) {
+            return -EINVAL;
+        }
+        a->ipv4_only = !ipv6;
+        a->ipv6_only = !ipv4;
+        return a->port ? 1 : err_set(m->e, -EINVAL, "%s.port: missing", prefix);
+    }
+    if (strcmp(type, "unix") == 0) {
+        a->kind = NET_UNIX;
+        a->path = keyval_get(m->kv, KEY("path"));
+        if (keyval_bool(m->kv, KEY("abstract"), &a->abstract, m->e) < 0) {
+            return -EINVAL;
+        }
+        return a->path ? 1 : err_set(m->e, -EINVAL, "%s.path: missing", prefix);
+    }
+    if (strcmp(type, "fd") == 0) {
+        const char *s = keyval_get(m->kv, KEY("str"));
+        a->kind = NET_FD;
+        if (!s || parse_u64(s, INT32_MAX, &fd) < 0) {
+            return err_set(m->e, -EINVAL, "%s.str: expected a descriptor's number", prefix);
+        }
+        a->fd = (int)fd;
+        return 1;
+    }
+#undef KEY
+    return err_set(m->e, -EINVAL, "%s.type=%s: expected inet, unix or fd", prefix, type);
+}
+
+static struct nic *make_stream(struct maker *m)
+{
+    struct stream_options o = { 0 };
+    uint32_t s = 0, ms = 0;
+    int ret = address(m, "addr", &o.addr);
+    if (ret == 0) {
+        err_set(m->e, -EINVAL, "addr.type: missing");
+    }
+    if (ret <= 0 || keyval_bool(m->kv, "server", &o.server, m->e) < 0 ||
+        keyval_u32(m->kv, "reconnect", &s, m->e) < 0 ||
+        keyval_u32(m->kv, "reconnect-ms", &ms, m->e) < 0) {
+        return NULL;
+    }
+    if (o.server && (s || ms)) {
+        err_set(m->e, -EINVAL, "reconnect: for a client, not with server=on");
+        return NULL;
+    }
+    o.reconnect_ms = ms ? ms : s > 1000000 ? 1000000000u : s * 1000;
+    return net_stream_new(m->b->loop, m->id, "stream", &o, m->e);
+}
+
+static struct nic *make_dgram(struct maker *m)
+{
+    struct dgram_options o = { 0 };
+    int local = address(m, "local", &o.local),
+        remote = local < 0 ? -1 : address(m, "remote", &o.remote);
+    if (local < 0 || remote < 0) {
+        return NULL;
+    }
+    o.have_local = local;
+    o.have_remote = remote;
+    if (!local && !remote) {
+        err_set(m->e, -EINVAL, "expected local.type= or remote.type=");
+        return NULL;
+    }
+    return net_dgram_new(m->b->loop, m->id, "dgram", &o, m->e);
+}
+
+static struct net_hub **hub_of(struct backends *b, unsigned id)
+{
+    struct net_hub **unused = NULL;
+    for (size_t i = 0; i < NET_HUBS; i++) {
+        if (b->net.hubs[i].hub && b->net.hubs[i].id == id) {
+            return &b->net.hubs[i].hub;
+        }
+        if (!b->net.hubs[i].hub && !unused) {
+            unused = &b->net.hubs[i].hub;
+            b->net.hubs[i].id = id;
+        }
+    }
+    return unused;
+}
+
+static struct nic *make_hubport(struct maker *m)
+{
+    uint32_t id = UINT32_MAX;
+    const char *other = keyval_get(m->kv, "netdev");
+    if (keyval_u32(m->kv, "hubid", &id, m->e) < 0) {
+        return NULL;
+    }
+    struct net_hub **hub = id == UINT32_MAX ? NULL : hub_of(m->b, id);
+    struct nic *n = other ? nic_find(m->b, other) : NULL;
+    if (!hub) {
+        err_set(m->e, -EINVAL, id == UINT32_MAX ? "hubid: missing" : "hubid: more than %d hubs",
+                NET_HUBS);
+    } else if (other && !n) {
+        err_set(m->e, -ENOENT, "netdev=%s: no -netdev before this one has that id", other);
+    } else if (n && n->user) {
+        err_set(m->e, -EBUSY, "netdev=%s: in use", other);
+    } else if (n) {
+        net_hub_attach(hub, n);
+        return net_none_new(m->b->loop, m->id, "hubport"); /* holds the id */
+    } else {
+        return net_hubport_new(m->b->loop, m->id, hub, id);
+    }
+    return NULL;
+}
+
+static const struct {
+    const char *type;
+    struct nic *(*make)(struct maker *m);
+} kinds[] = {
+    { "bridge", make_bridge }, { "dgram", make_dgram },   { "hubport", make_hubport },
+    { "socket", make_socket }, { "stream", make_stream }, { "tap", make_tap },
+    { "user", make_user },
+};
+
+/* A replay's: the options count, what they name does not. */
+static struct nic *pretend(struct maker *m, const char *type)
+{
+    for (size_t i = 0; i < m->kv->n; i++) {
+        m->kv->pair[i].used = true;
+    }
+    return net_none_new(m->b->loop, m->id, type);
+}
+
+static struct nic *make_nic(struct maker *m, const char *type)
+{
+    static const char *const known[] = { "l2tpv3",     "vde",    "netmap", "vhost-user",
+                                         "vhost-vdpa", "af-xdp", "passt" };
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        if (strcmp(type, kinds[i].type) == 0) {
+            return m->b->pretend ? pretend(m, type) : kinds[i].make(m);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (strcmp(type, known[i]) == 0) {
+            NOT_YET(m->e, type);
+            return NULL;
+        }
+    }
+    err_set(m->e, -EINVAL, "type=%s: expected user, tap, bridge, socket, stream, dgram or hubport",
+            type);
+    return NULL;
+}
+
+static struct nic *list(struct backends *b, struct nic *n)
+{
+    b->net.nics = xrealloc(b->net.nics, (b->net.n + 1) * sizeof(struct nic *));
+    b->net.nics[b->net.n++] = n;
+    return n;
+}
+
+/* A back end called id of kv's type and parameters; in b's list on success. */
+static struct nic *add(struct backends *b, const char *id, struct keyval *kv, struct err *e)
+{
+    struct maker m = { b, id, kv, e };
+    const char *type = keyval_get(kv, "type");
+    if (!type || !*type) {
+        err_set(e, -EINVAL, "type: missing");
+        return NULL;
+    }
+    if (nic_find_any(b, id)) {
+        err_set(e, -EEXIST, "id=%s: used twice", id);
+        return NULL;
+    }
+    struct nic *n = make_nic(&m, type);
+    if (n && keyval_done(kv, e) < 0) {
+        nic_free(n);
+        n = NULL;
+    }
+    return n ? list(b, n) : NULL;
+}
+
+int netdev_add(struct backends *b, struct keyval *kv, struct err *e)
+{
+    const char *id = keyval_get(kv, "id");
+    if (!id || !*id) {
+        return err_set(e, -EINVAL, "id: missing");
+    }
+    return add(b, id, kv, e) ? 0 : e->code;
+}
+
+int netdev_del(struct backends *b, const char *id, struct err *e)
+{
+    for (size_t i = 0; i < b->net.n; i++) {
+        struct nic *n = b->net.nics[i];
+        if (strcmp(n->id, id) != 0) {
+            continue;
+        }
+        if (n->user) {
+            return err_set(e, -EBUSY, "Device '%s' is in use", id);
+        }
+        nic_free(n);
+        b->net.n--;
+        memmove(&b->net.nics[i], &b->net.nics[i + 1], (b->net.n - i) * sizeof(n));
+        return 0;
+    }
+    return err_set(e, -ENOENT, "Device '%s' not found", id);
+}
+
+/* ---- -nic and -net: a back end and a card in one ---- */
+
+static struct keyval *add_card(struct backends *b, const char *option, const char *text)
+{
+    b->net.cards = xrealloc(b->net.cards, (b->net.ncards + 1) * sizeof(*b->net.cards));
+    struct net_card *c = &b->net.cards[b->net.ncards++];
+    c->kv = keyval_parse("", NULL);
+    c->option = xasprintf("-%s %s", option, text);
+    return c->kv;
+}
+
+/* Moves what describes the card from kv to the card's own list; model "virtio" and none are as in
+ * QEMU. -net nic calls the address macaddr. */
+static void describe_card(struct keyval *kv, struct keyval *card)
+{
+    static const char *const keys[][2] = {
+        { "mac", "mac" }, { "macaddr", "mac" }, { "addr", "addr" }, { "romfile", "romfile" }
+    };
+    const char *model = keyval_get(kv, "model");
+    keyval_add(card, "driver",
+               !model                         ? "e1000"
+               : strcmp(model, "virtio") == 0 ? "virtio-net-pci"
+                                              : model);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        const char *v = keyval_get(kv, keys[i][0]);
+        if (v) {
+            keyval_add(card, keys[i][1], v);
+        }
+    }
+}
+
+static char *made_up_id(struct backends *b, const char *what)
+{
+    return xasprintf("%s%u", what, b->net.next_id++);
+}
+
+static bool takes_none(struct keyval *kv)
+{
+    const char *type = keyval_get(kv, "type");
+    return type && strcmp(type, "none") == 0;
+}
+
+static int add_nic_option(struct backends *b, struct keyval *kv, struct err *e)
+{
+    const char *given = keyval_get(kv, "id");
+    char *id = made_up_id(b, "#net");
+    if (takes_none(kv)) {
+        free(id);
+        return keyval_done(kv, e);
+    }
+    struct keyval *card = add_card(b, "nic", kv->text);
+    describe_card(kv, card);
+    keyval_add(card, "netdev", id);
+    if (given) {
+        keyval_add(card, "id", given);
+    }
+    struct nic *n = add(b, id, kv, e);
+    free(id);
+    return n ? 0 : e->code;
+}
+
+static int add_net_card(struct backends *b, struct keyval *kv, struct err *e)
+{
+    struct net_hub **hub = hub_of(b, 0);
+    const char *netdev = keyval_get(kv, "netdev"), *name = keyval_get(kv, "name");
+    struct keyval *card = add_card(b, "net", kv->text);
+    describe_card(kv, card);
+    if (name) {
+        keyval_add(card, "id", name);
+    }
+    if (netdev) {
+        keyval_add(card, "netdev", netdev);
+        return keyval_done(kv, e);
+    }
+    char *id = made_up_id(b, "#hub0port");
+    list(b,
+         b->pretend ? net_none_new(b->loop, id, "hubport") : net_hubport_new(b->loop, id, hub, 0));
+    keyval_add(card, "netdev", id);
+    free(id);
+    return keyval_done(kv, e);
+}
+
+static int add_net_option(struct backends *b, struct keyval *kv, struct err *e)
+{
+    const char *type = keyval_get(kv, "type"), *name = keyval_get(kv, "name");
+    if (takes_none(kv)) {
+        return keyval_done(kv, e);
+    }
+    if (type && strcmp(type, "nic") == 0) {
+        return add_net_card(b, kv, e);
+    }
+    char *id = name ? xstrdup(name) : made_up_id(b, "#net");
+    struct nic *n = add(b, id, kv, e);
+    free(id);
+    if (n && !b->pretend) {
+        net_hub_attach(hub_of(b, 0), n);
+    }
+    return n ? 0 : e->code;
+}
+
+static int each(struct backends *b, const struct opt_list *l, const char *option,
+                int (*fn)(struct backends *, struct keyval *, struct err *), struct err *e)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (fn(b, l->kv[i], e) < 0) {
+            return err_prefix(e, "-%s %s", option, l->kv[i]->text);
+        }
+    }
+    return 0;
+}
+
+int networks_open(struct backends *b, const struct options *o, struct err *e)
+{
+    int ret = each(b, &o->netdevs, "netdev", netdev_add, e);
+    if (ret == 0) {
+        ret = each(b, &o->nics, "nic", add_nic_option, e);
+    }
+    if (ret == 0) {
+        ret = each(b, &o->nets, "net", add_net_option, e);
+    }
+    return ret == 0 ? each(b, &o->filters, "object", net_filter_add, e) : ret;
+}
+
+void networks_close(struct backends *b)
+{
+    for (size_t i = 0; i < b->net.n; i++) {
+        for (size_t h = 0; h < NET_HUBS; h++) {
+            net_hub_detach(&b->net.hubs[h].hub, b->net.nics[i]);
+        }
+        nic_free(b->net.nics[i]);
+    }
+    for (size_t i = 0; i < b->net.ncards; i++) {
+        keyval_free(b->net.cards[i].kv);
+        free(b->net.cards[i].option);
+    }
+    free(b->net.nics);
+    free(b->net.cards);
+    b->net = (struct networks){ 0 };
+}
+
+/* ---- filters ---- */
+
+int net_filter_add(struct backends *b, struct keyval *kv, struct err *e)
+{
+    static const char *const status[] = { "on", NULL };
+    static const char *const queue[] = { "all", NULL };
+    const char *netdev = keyval_get(kv, "netdev"), *file = keyval_get(kv, "file");
+    uint32_t maxlen = 65536;
+    struct nic *n = netdev ? nic_find(b, netdev) : NULL;
+    keyval_get(kv, "qom-type");
+    keyval_get(kv, "id");
+    if (keyval_u32(kv, "maxlen", &maxlen, e) < 0 || keyval_only(kv, "status", status, e) < 0 ||
+        keyval_only(kv, "queue", queue, e) < 0 || keyval_done(kv, e) < 0) {
+        return -EINVAL;
+    }
+    if (!n) {
+        return err_set(e, -ENOENT, netdev ? "netdev=%s: no -netdev has that id" : "netdev: missing",
+                       netdev);
+    }
+    if (!file) {
+        return err_set(e, -EINVAL, "file: missing");
+    }
+    struct nic_filter *f = b->pretend ? NULL : net_dump_new(file, maxlen, e);
+    if (f) {
+        nic_add_filter(n, f);
+    }
+    return f || b->pretend ? 0 : e->code;
+}
+
+/* ---- cards ---- */
+
+void net_next_mac(struct backends *b, char *mac)
+{
+    snprintf(mac, 18, "52:54:00:12:34:%02x", (0x56 + b->net.next_mac++) & 0xff);
+}
+
+void net_plugged(struct nic *n, const struct device *d)
+{
+    snprintf(n->dev_id, sizeof(n->dev_id), "%s", d->id);
+    snprintf(n->model, sizeof(n->model), "%s", d->class->name);
+}
+
+struct nic *net_nowhere(struct backends *b, const struct device *d)
+{
+    char *id = xasprintf("#none.%s", d->id);
+    struct nic *n = list(b, net_none_new(b->loop, id, "none"));
+    free(id);
+    return n;
+}
+
+void networks_kick(struct backends *b)
+{
+    for (size_t i = 0; i < b->net.n; i++) {
+        nic_kick(b->net.nics[i]);
+    }
+}

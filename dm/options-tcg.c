@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/options-tcg.c - -d, -icount, -keel-pass and keel-engine=: how the translator works and what it
+ * tells. Reference: qemu(1), docs/translator.md.
+ */
+#include "dm/options-tcg.h"
+
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+#include "dm/options.h"
+#include "target/x86/vcpu.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One word of a list "a,b,c"; *list moves behind it. */
+static const char *word(const char **list, char *buf, size_t size)
+{
+    size_t len = strcspn(*list, ",");
+    snprintf(buf, size, "%.*s", (int)len, *list);
+    *list += len + ((*list)[len] == ',');
+    return buf;
+}
+
+/* Neither dump nor log: what Keel writes anyhow. */
+static const struct {
+    const char *name;
+    unsigned dump, log;
+    const char *help;
+} items[] = {
+    { "in_asm", TCG_DUMP_IN, 0, "guest instructions of each block translated" },
+    { "op", TCG_DUMP_OP, 0, "its IR" },
+    { "op_opt", TCG_DUMP_OP_OPT, 0, "its IR behind the passes" },
+    { "out_asm", TCG_DUMP_OUT, 0, "its host code" },
+    { "exec", TCG_DUMP_EXEC, 0, "each block entered" },
+    { "int", 0, VCPU_LOG_INT, "interrupts and exceptions" },
+    { "cpu_reset", 0, VCPU_LOG_RESET, "registers before a processor is reset" },
+    { "pcall", 0, VCPU_LOG_PCALL, "protected mode far calls and returns" },
+    { "guest_errors", 0, 0, "odd accesses of the guest (always on)" },
+    { "unimp", 0, 0, "what a device leaves out (always on)" },
+};
+static const char *const missing_items[] = { "op_ind", "cpu",    "fpu", "mmu", "page",  "nochain",
+                                             "plugin", "strace", "vpu", "tid", "trace:" };
+
+static int debug_item(struct options *o, const char *name, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+        if (strcmp(name, items[i].name) == 0) {
+            o->tcg_dump |= items[i].dump;
+            o->cpu_log |= items[i].log;
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(missing_items); i++) {
+        if (strncmp(name, missing_items[i], strlen(missing_items[i])) == 0) {
+            return err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", name);
+        }
+    }
+    return err_set(e, -EINVAL, "%s: unknown item (-d help lists them)", name);
+}
+
+int opt_take_d(struct options *o, const char *arg, struct keyval *kv, struct err *e)
+{
+    char name[64];
+    (void)kv;
+    if (strcmp(arg, "help") == 0 || strcmp(arg, "?") == 0) {
+        o->action = ACT_LOG_HELP;
+        return 0;
+    }
+    while (*arg) {
+        int ret = debug_item(o, word(&arg, name, sizeof(name)), e);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+void options_log_help(void)
+{
+    printf("Log items (comma separated):\n");
+    for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+        printf("%-15s %s\n", items[i].name, items[i].help);
+    }
+}
+
+const struct opt_param icount_params[] = {
+    { "shift", "string", false },
+    { "align", "boolean", true },
+    { "sleep", "boolean", true },
+    { "rr", "string", true },
+    { "rrfile", "string", true },
+    { "rrsnapshot", "string", true },
+    { 0 },
+};
+
+int opt_take_icount(struct options *o, const char *arg, struct keyval *kv, struct err *e)
+{
+    uint32_t shift = 0;
+    (void)arg;
+    const char *text = keyval_get(kv, "shift");
+    if (text && strcmp(text, "auto") == 0) {
+        return err_set(e, -EINVAL, "shift=auto: known, but Keel does not have it yet");
+    }
+    int ret = keyval_u32(kv, "shift", &shift, e);
+    if (ret == 0 && shift > 10) {
+        ret = err_set(e, -EINVAL, "shift: expected 0 to 10");
+    }
+    o->icount_shift = (int)shift;
+    return ret;
+}
+
+/* -keel-pass all,-deadflags or const,copy: which passes run. */
+int opt_take_pass(struct options *o, const char *arg, struct keyval *kv, struct err *e)
+{
+    char name[64];
+    unsigned chosen = arg[0] == '-' ? PASS_ALL : 0;
+    (void)kv;
+    while (*arg) {
+        const char *w = word(&arg, name, sizeof(name));
+        bool off = w[0] == '-';
+        unsigned bit = strcmp(w + off, "all") == 0    ? PASS_ALL
+                       : strcmp(w + off, "none") == 0 ? 0
+                                                      : (unsigned)ir_pass_by_name(w + off);
+        if (bit == 0 && strcmp(w, "none") != 0) {
+            return err_set(e, -EINVAL, "%s: unknown pass (const copy deadflags dead state addr)",
+                           w);
+        }
+        chosen = off ? chosen & ~bit : chosen | bit;
+    }
+    o->tcg_passes = chosen;
+    return 0;
+}
+
+int opt_take_engine(struct options *o, const char *name, struct err *e)
+{
+    if (strcmp(name, "jit") != 0 && strcmp(name, "interp") != 0) {
+        return err_set(e, -EINVAL, "keel-engine=%s: expected jit or interp", name);
+    }
+    o->tcg_interp = strcmp(name, "interp") == 0;
+    return 0;
+}

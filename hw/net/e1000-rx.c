@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/* hw/net/e1000-rx.c - the 82540EM receives: filters, tags, checksums, the descriptor ring.
+ *
+ * A frame that finds no room in an enabled ring waits at the cable (net/nic.h) instead of being lost;
+ * one that the filters refuse, or that comes while the receiver is off, is gone. The four bytes that
+ * the part leaves behind a frame for its CRC are zero.
+ * Reference: 317453, 3.2 (reception), 9 (VLAN), 13.4.22 (RCTL), 13.5 (filters).
+ */
+#include "hw/net/e1000-int.h"
+
+#include "dm/base/bytes.h"
+
+#define DELAY_NS 1024 /* unit of RDTR and RADV */
+
+enum { /* 3.2.3 */
+       STA_DD = 0x01,
+       STA_EOP = 0x02,
+       STA_IXSM = 0x04,
+       STA_VP = 0x08,
+       STA_TCPCS = 0x20,
+       STA_IPCS = 0x40,
+       STA_PIF = 0x80,
+       ERR_TCPE = 0x20,
+       ERR_IPE = 0x40,
+       FCS = 4,
+       MAX_STANDARD = 1522, /* with a tag and FCS */
+       MIN_FRAME = 60,
+};
+
+/* ---- filters ---- */
+
+static bool vlan_passes(const struct e1000 *s, const struct nic_frame *f)
+{
+    if (!(s->reg[R_RCTL] & RCTL_VFE) || f->len < 18 || load_be16(f->data + 12) != s->reg[R_VET]) {
+        return true;
+    }
+    unsigned vid = load_be16(f->data + 14) & 0xfff;
+    return s->vfta[vid >> 5] >> (vid & 31) & 1;
+}
+
+static unsigned multicast_hash(const struct e1000 *s, const uint8_t *mac)
+{
+    static const uint8_t shift[4] = { 4, 3, 2, 0 };
+    return load_le16(mac + 4) >> shift[s->reg[R_RCTL] >> RCTL_MO_SHIFT & 3] & 0xfff;
+}
+
+static bool exact(const struct e1000 *s, const uint8_t *mac)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (s->ra[2 * i + 1] & RAH_AV && s->ra[2 * i] == load_le32(mac) &&
+            (s->ra[2 * i + 1] & 0xffff) == load_le16(mac + 4)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the address is ours; *pif when only the hash said so. 3.2.2 */
+static bool address_passes(struct e1000 *s, const uint8_t *mac, bool *pif)
+{
+    uint32_t rctl = s->reg[R_RCTL];
+    bool multicast = mac_is_multicast(mac);
+    *pif = false;
+    if (mac_is_broadcast(mac)) {
+        return rctl & (RCTL_BAM | RCTL_MPE | RCTL_UPE);
+    }
+    if (exact(s, mac) || (multicast ? rctl & RCTL_MPE : rctl & RCTL_UPE)) {
+        return true;
+    }
+    unsigned hash = multicast_hash(s, mac);
+    *pif = multicast && s->mta[hash >> 5] >> (hash & 31) & 1;
+    return *pif;
+}
+
+static void count_received(struct e1000 *s, const uint8_t *mac, uint32_t len)
+{
+    e1000_count(s, S_TPR, 1);
+    e1000_count(s, S_GPRC, 1);
+    e1000_count64(s, S_TOR, len + FCS);
+    e1000_count64(s, S_GORC, len + FCS);
+    e1000_count_size(s, S_PRC64, len);
+    if (mac_is_broadcast(mac)) {
+        e1000_count(s, S_BPRC, 1);
+    } else if (mac_is_multicast(mac)) {
+        e1000_count(s, S_MPRC, 1);
+    }
+}
+
+/* ---- what the descriptor says ---- */
+
+static void report_sums(const struct e1000 *s, const struct nic_frame *f, uint8_t *status,
+                        uint8_t *errors)
+{
+    uint32_t on = s->reg[R_RXCSUM] & (RXCSUM_IPOFL | RXCSUM_TUOFL);
+    unsigned sums = on ? nic_check_sums(f) : 0;
+    if (!sums) {
+        *status |= STA_IXSM;
+        return;
+    }
+    if (on & RXCSUM_IPOFL && sums & NIC_SUM_IP) {
+        *status |= STA_IPCS;
+        *errors |= sums & NIC_SUM_IP_BAD ? ERR_IPE : 0;
+    }
+    if (on & RXCSUM_TUOFL && sums & (NIC_SUM_TCP | NIC_SUM_UDP)) {
+        *status |= STA_TCPCS;
+        *errors |= sums & NIC_SUM_L4_BAD ? ERR_TCPE : 0;
+    }
+}
+
+/* ---- the ring ---- */
+
+static uint32_t buffer_bytes(const struct e1000 *s)
+{
+    uint32_t rctl = s->reg[R_RCTL], n = 2048u >> (rctl >> RCTL_BSIZE_SHIFT & 3);
+    return rctl & RCTL_BSEX && n < 2048 ? n * 16 : n;
+}
+
+static uint32_t ring_count(const struct e1000 *s)
+{
+    return s->reg[R_RDLEN] / 16;
+}
+
+/* Descriptors the part owns; 0 when the pointers make no sense. */
+static uint32_t ring_free(const struct e1000 *s)
+{
+    uint32_t n = ring_count(s), head = s->reg[R_RDH], tail = s->reg[R_RDT];
+    if (head >= n || tail >= n) {
+        return 0;
+    }
+    return tail >= head ? tail - head : n - head + tail;
+}
+
+struct rx_out {
+    const uint8_t *data; /* tag taken out, padded */
+    uint32_t len;        /* without FCS */
+    uint32_t total;      /* bytes of guest memory */
+    uint8_t status, errors;
+    uint16_t tag;
+};
+
+/* Bytes [at, at + n) of the frame and the zeroes behind it. All or nothing. */
+static int put_bytes(struct e1000 *s, const struct rx_out *o, uint64_t gpa, uint32_t at, uint32_t n)
+{
+    static const uint8_t zeroes[FCS] = { 0 };
+    uint32_t data = at < o->len ? o->len - at : 0;
+    data = data < n ? data : n;
+    int ret = data ? pci_dma_write(&s->pci, gpa, o->data + at, data) : 0;
+    return ret == 0 && n > data ? pci_dma_write(&s->pci, gpa + data, zeroes, n - data) : ret;
+}
+
+/* Fills one descriptor's buffer from `at` on. Bytes used, 0 when the ring is not memory. */
+static uint32_t put_part(struct e1000 *s, const struct rx_out *o, uint32_t at)
+{
+    uint64_t base = s->reg[R_RDBAL] | (uint64_t)s->reg[R_RDBAH] << 32;
+    uint64_t desc = base + s->reg[R_RDH] * 16ull;
+    uint32_t n = o->total - at < buffer_bytes(s) ? o->total - at : buffer_bytes(s);
+    bool last = at + n == o->total;
+    uint8_t raw[16];
+    if (pci_dma_read(&s->pci, desc, raw, sizeof(raw)) < 0) {
+        guest_odd(&s->pci.dev, "receive ring outside memory, or no bus master");
+        return 0;
+    }
+    uint64_t gpa = load_le64(raw);
+    if (gpa && put_bytes(s, o, gpa, at, n) < 0) { /* 3.2.3: a null buffer is passed over */
+        guest_odd(&s->pci.dev, "receive buffer outside memory");
+    }
+    store_le(raw + 8, 2, n);
+    store_le(raw + 10, 2, 0);
+    raw[12] = (uint8_t)(o->status | STA_DD | (last ? STA_EOP : 0));
+    raw[13] = last ? o->errors : 0;
+    store_le(raw + 14, 2, o->tag);
+    pci_dma_write(&s->pci, desc + 8, raw + 8, 8);
+    s->reg[R_RDH] = s->reg[R_RDH] + 1 == ring_count(s) ? 0 : s->reg[R_RDH] + 1;
+    return n;
+}
+
+/* 3.2.7: RXT0 now, or RDTR after the last frame and RADV after the first. */
+static void report(struct e1000 *s)
+{
+    int64_t now = vclock_now(s->pci.dev.m);
+    uint32_t causes = 0;
+    if (ring_free(s) <= ring_count(s) >> (1 + (s->reg[R_RCTL] >> RCTL_RDMTS_SHIFT & 3))) {
+        causes |= ICR_RXDMT0;
+    }
+    if (s->reg[R_RDTR] == 0) {
+        causes |= ICR_RXT0;
+    } else {
+        s->rx_last = now;
+        if (!vtimer_armed(&s->rx_delay)) {
+            s->rx_first = now;
+            vtimer_arm(&s->rx_delay, (int64_t)s->reg[R_RDTR] * DELAY_NS);
+        }
+    }
+    if (causes) {
+        e1000_cause(s, causes);
+    }
+}
+
+void e1000_rx_delay_done(void *opaque)
+{
+    struct e1000 *s = opaque;
+    int64_t due = s->rx_last + (int64_t)s->reg[R_RDTR] * DELAY_NS;
+    int64_t limit = s->rx_first + (int64_t)s->reg[R_RADV] * DELAY_NS;
+    if (s->reg[R_RADV] && limit < due) {
+        due = limit;
+    }
+    if (due > vclock_now(s->pci.dev.m) && s->reg[R_RDTR]) {
+        vtimer_arm_at(&s->rx_delay, due);
+        return;
+    }
+    vtimer_disarm(&s->rx_delay);
+    e1000_cause(s, ICR_RXT0);
+}
+
+/* True when it is done with, into the ring or not. */
+static bool into_ring(struct e1000 *s, const struct rx_out *o)
+{
+    uint32_t size = buffer_bytes(s), need = (o->total + size - 1) / size, n;
+    if (need >= ring_count(s)) {
+        e1000_count(s, S_MPC, 1); /* never fits */
+        return true;
+    }
+    if (need > ring_free(s)) {
+        return false;
+    }
+    for (uint32_t at = 0; at < o->total; at += n) {
+        n = put_part(s, o, at);
+        if (n == 0) {
+            e1000_count(s, S_MPC, 1);
+            return true;
+        }
+    }
+    report(s);
+    return true;
+}
+
+/* Takes f's tag out if that is wanted, and pads it, into buf. */
+static void prepare(const struct e1000 *s, const struct nic_frame *f, uint8_t *buf,
+                    struct rx_out *o)
+{
+    bool tagged =
+        s->reg[R_CTRL] & CTRL_VME && f->len >= 18 && load_be16(f->data + 12) == s->reg[R_VET];
+    o->data = f->data;
+    o->len = f->len;
+    if (tagged) {
+        o->status |= STA_VP;
+        o->tag = load_be16(f->data + 14);
+        memcpy(buf, f->data, 12);
+        memcpy(buf + 12, f->data + 16, f->len - 16);
+        o->len -= 4;
+        o->data = buf;
+    } else if (f->len < MIN_FRAME) {
+        memcpy(buf, f->data, f->len);
+        o->data = buf;
+    }
+    if (o->len < MIN_FRAME) {
+        memset(buf + o->len, 0, MIN_FRAME - o->len);
+        o->len = MIN_FRAME;
+    }
+    o->total = o->len + (s->reg[R_RCTL] & RCTL_SECRC ? 0 : FCS);
+}
+
+static bool take_frame(struct e1000 *s, const struct nic_frame *f)
+{
+    uint8_t buf[E1000_RX_MAX];
+    struct rx_out o = { 0 };
+    bool pif;
+    if (!address_passes(s, f->data, &pif) || !vlan_passes(s, f)) {
+        return true;
+    }
+    if (f->len + FCS > E1000_RX_MAX ||
+        (f->len + FCS > MAX_STANDARD && !(s->reg[R_RCTL] & RCTL_LPE))) {
+        e1000_count(s, S_ROC, 1);
+        return true;
+    }
+    if (s->reg[R_RCTL] & RCTL_DPF && load_be16(f->data + 12) == 0x8808) {
+        return true; /* a pause frame */
+    }
+    o.status = pif ? STA_PIF : 0;
+    prepare(s, f, buf, &o);
+    report_sums(s, f, &o.status, &o.errors);
+    if (!into_ring(s, &o)) {
+        return false;
+    }
+    count_received(s, f->data, f->len < MIN_FRAME ? MIN_FRAME : f->len);
+    return true;
+}
+
+bool e1000_receive(void *opaque, const struct nic_frame *f)
+{
+    struct e1000 *s = opaque;
+    if (!machine_running(s->pci.dev.m)) {
+        return false;
+    }
+    if (!(s->reg[R_RCTL] & RCTL_EN) || s->reg[R_RCTL] & RCTL_LBM || !e1000_link_up(s) ||
+        !pci_bus_master(&s->pci)) {
+        return true;
+    }
+    return take_frame(s, f);
+}
+
+/* The receiver never sends, so this does not come back. */
+void e1000_loop_back(struct e1000 *s, const uint8_t *data, uint32_t len)
+{
+    struct nic_frame f = { data, len, { 0 } };
+    if (s->reg[R_RCTL] & RCTL_EN && !take_frame(s, &f)) {
+        e1000_count(s, S_MPC, 1);
+        e1000_count(s, S_RNBC, 1);
+        e1000_cause(s, ICR_RXO);
+    }
+}
+
+void e1000_rx_filter(void *opaque, struct nic_rx_filter *f)
+{
+    const struct e1000 *s = opaque;
+    uint32_t rctl = s->reg[R_RCTL];
+    bool hashes = false;
+    for (unsigned i = 0; i < 128; i++) {
+        hashes |= s->mta[i] != 0;
+        for (unsigned bit = 0; bit < 32 && s->vfta[i]; bit++) {
+            if (s->vfta[i] >> bit & 1 && f->nvlans < ARRAY_SIZE(f->vlans)) {
+                f->vlans[f->nvlans++] = (uint16_t)(i * 32 + bit);
+            }
+        }
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        uint8_t *mac = i ? f->table[f->ntable] : f->mac;
+        if (s->ra[2 * i + 1] & RAH_AV) {
+            store_le(mac, 4, s->ra[2 * i]);
+            store_le(mac + 4, 2, s->ra[2 * i + 1]);
+            f->ntable += i > 0;
+        }
+    }
+    f->promiscuous = rctl & RCTL_UPE;
+    f->broadcast_allowed = rctl & RCTL_BAM;
+    f->unicast = rctl & RCTL_UPE ? NIC_RX_ALL : NIC_RX_NORMAL;
+    f->multicast = rctl & RCTL_MPE ? NIC_RX_ALL : hashes ? NIC_RX_NORMAL : NIC_RX_NONE;
+    f->multicast_overflow = hashes;
+    f->vlan = rctl & RCTL_VFE ? NIC_RX_NORMAL : NIC_RX_ALL;
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/* hw/net/e1000-tx.c - the 82540EM sends: descriptors, checksums, TCP segmentation, VLAN tags.
+ *
+ *   TDT written -> e1000_transmit -> descriptors one by one -> bytes gathered in s->frame
+ *   end of packet -> checksums or segments -> tag -> nic_send, or our own receiver in loopback
+ *
+ * One call works through at most BUDGET descriptors and BUDGET_BYTES, then goes on by a timer that is
+ * due at once: a ring can be long, and other vCPUs wait for the lock. Each descriptor is read once
+ * into a local and consumed once, whatever it says.
+ * Reference: 317453, 3.3 (descriptors), 3.5 (segmentation), 3.4 (transmission), 9 (VLAN).
+ */
+#include "hw/net/e1000-int.h"
+
+#include "dm/base/bytes.h"
+
+#define BUDGET 512u
+#define BUDGET_BYTES (1u << 20)
+#define DELAY_NS 1024 /* unit of TIDV and TADV */
+
+enum { /* command bits, legacy byte 11 and data byte 11; 3.3.3.1, 3.3.7.1 */
+       CMD_EOP = 0x01,
+       CMD_IFCS = 0x02,
+       CMD_IC = 0x04,  /* legacy */
+       CMD_TSE = 0x04, /* data */
+       CMD_RS = 0x08,
+       CMD_RPS = 0x10,
+       CMD_DEXT = 0x20,
+       CMD_VLE = 0x40,
+       CMD_IDE = 0x80,
+       STA_DD = 0x01,
+       POPTS_IXSM = 0x01,
+       POPTS_TXSM = 0x02,
+       TUCMD_TCP = 0x01,
+       TUCMD_IP = 0x02, /* IPv4 */
+       TUCMD_TSE = 0x04,
+       DTYP_CONTEXT = 0,
+       DTYP_DATA = 1,
+       TCP_FIN_PSH = 0x09,
+       TCP_FLAGS = 13,
+       PHY_LOOPBACK = 0x4000, /* PHY register 0 */
+};
+
+/* A descriptor, read once. */
+struct tx_desc {
+    uint64_t addr; /* or the context's fields */
+    uint32_t lower, upper;
+};
+
+const struct state_field e1000_context_state[] = {
+    FIELD(struct e1000_context, ipcss),
+    FIELD(struct e1000_context, ipcso),
+    FIELD(struct e1000_context, tucss),
+    FIELD(struct e1000_context, tucso),
+    FIELD(struct e1000_context, ipcse),
+    FIELD(struct e1000_context, tucse),
+    FIELD(struct e1000_context, paylen),
+    FIELD(struct e1000_context, mss),
+    FIELD(struct e1000_context, hdrlen),
+    FIELD(struct e1000_context, tucmd),
+    FIELD_END,
+};
+
+static uint8_t command(const struct tx_desc *d)
+{
+    return (uint8_t)(d->lower >> 24);
+}
+
+static void take_context(struct e1000 *s, const struct tx_desc *d)
+{
+    struct e1000_context c = {
+        .ipcss = (uint8_t)d->addr,
+        .ipcso = (uint8_t)(d->addr >> 8),
+        .ipcse = (uint16_t)(d->addr >> 16),
+        .tucss = (uint8_t)(d->addr >> 32),
+        .tucso = (uint8_t)(d->addr >> 40),
+        .tucse = (uint16_t)(d->addr >> 48),
+        .paylen = d->lower & 0xfffff,
+        .tucmd = command(d),
+        .hdrlen = (uint8_t)(d->upper >> 8),
+        .mss = (uint16_t)(d->upper >> 16),
+    };
+    *(c.tucmd & TUCMD_TSE ? &s->tso : &s->context) = c;
+}
+
+/* ---- out of the chip ---- */
+
+static bool loops_back(const struct e1000 *s)
+{
+    return s->reg[R_RCTL] & RCTL_LBM || s->phy[0] & PHY_LOOPBACK;
+}
+
+static void count_sent(struct e1000 *s, const uint8_t *data, uint32_t len)
+{
+    e1000_count(s, S_TPT, 1);
+    e1000_count(s, S_GPTC, 1);
+    e1000_count64(s, S_TOT, len + 4);
+    e1000_count64(s, S_GOTC, len + 4);
+    e1000_count_size(s, S_PTC64, len);
+    if (mac_is_broadcast(data)) {
+        e1000_count(s, S_BPTC, 1);
+    } else if (mac_is_multicast(data)) {
+        e1000_count(s, S_MPTC, 1);
+    }
+}
+
+/* len is at least NIC_FRAME_MIN. */
+static void put_frame(struct e1000 *s, uint8_t *data, uint32_t len, const struct nic_offload *off)
+{
+    struct nic_frame f = { data, len, *off };
+    if (len < 60 && s->reg[R_TCTL] & TCTL_PSP) {
+        memset(data + len, 0, 60 - len);
+        f.len = 60;
+    }
+    count_sent(s, data, f.len);
+    if (loops_back(s)) {
+        e1000_loop_back(s, data, f.len);
+    } else if (e1000_link_up(s) && !nic_send(s->net.nic, &f)) {
+        s->tx_full = true;
+    }
+}
+
+/* ---- checksums ---- */
+
+/* 3.3.6.1: sums css..cse (0: to the end) and stores the complement at cso. */
+static void put_sum(uint8_t *data, uint32_t len, uint32_t cso, uint32_t css, uint32_t cse)
+{
+    uint32_t end = cse && cse < len ? cse + 1 : len;
+    if (css < end && cso + 2 <= len) {
+        store_le(data + cso, 2, (uint16_t)~net_fold(net_sum(0, data + css, end - css)));
+    }
+}
+
+static void put_sums(const struct e1000_context *c, uint8_t popts, uint8_t *data, uint32_t len)
+{
+    if (popts & POPTS_TXSM) {
+        put_sum(data, len, c->tucso, c->tucss, c->tucse);
+    }
+    if (popts & POPTS_IXSM) {
+        put_sum(data, len, c->ipcso, c->ipcss, c->ipcse);
+    }
+}
+
+/* ---- tags ---- */
+
+/* Opens a gap of four bytes behind the addresses of *len bytes; there must be room. */
+static void put_tag(const struct e1000 *s, uint8_t *data, uint32_t *len, uint16_t tag)
+{
+    memmove(data + 16, data + 12, *len - 12);
+    store_be16(data + 12, (uint16_t)s->reg[R_VET]);
+    store_be16(data + 14, tag);
+    *len += 4;
+}
+
+/* ---- segmentation, as 3.5 describes it, for what is not plain TCP over IP ---- */
+
+static void fix_segment(const struct e1000 *s, uint8_t *data, uint32_t len, uint32_t n, bool last)
+{
+    const struct e1000_context *c = &s->tso;
+    uint32_t l4_len = c->tucss < len ? len - c->tucss : 0;
+    if (c->ipcss + 6u <= len && c->tucmd & TUCMD_IP) {
+        store_be16(data + c->ipcss + 2, (uint16_t)(len - c->ipcss));
+        store_be16(data + c->ipcss + 4, (uint16_t)(load_be16(data + c->ipcss + 4) + n));
+    } else if (c->ipcss + 40u <= len) {
+        store_be16(data + c->ipcss + 4, (uint16_t)(len - c->ipcss - 40));
+    }
+    if (c->tucmd & TUCMD_TCP && c->tucss + 14u <= len) {
+        store_be32(data + c->tucss + 4, load_be32(data + c->tucss + 4) + n * c->mss);
+        data[c->tucss + TCP_FLAGS] &= (uint8_t) ~(last ? 0 : TCP_FIN_PSH);
+    } else if (!(c->tucmd & TUCMD_TCP) && c->tucss + 6u <= len) {
+        store_be16(data + c->tucss + 4, (uint16_t)l4_len);
+    }
+    if (s->popts & POPTS_TXSM && c->tucso + 2u <= len) { /* the driver left the length out */
+        store_be16(data + c->tucso, net_fold((uint64_t)load_be16(data + c->tucso) + l4_len));
+    }
+    put_sums(c, s->popts, data, len);
+}
+
+static void send_segments(struct e1000 *s, bool tagged, uint16_t tag)
+{
+    static const struct nic_offload none = { 0 };
+    uint8_t out[256 + 65536 + 4];
+    uint32_t head = s->tso.hdrlen, total = s->frame_len - head, n, count = 0;
+    for (uint32_t at = 0; at < total; at += n, count++) {
+        n = total - at < s->tso.mss ? total - at : s->tso.mss;
+        uint32_t len = head + n;
+        memcpy(out, s->frame, head);
+        memcpy(out + head, s->frame + head + at, n);
+        fix_segment(s, out, len, count, at + n == total);
+        if (len >= NIC_FRAME_MIN) {
+            if (tagged) {
+                put_tag(s, out, &len, tag);
+            }
+            put_frame(s, out, len, &none);
+        }
+    }
+}
+
+/* The whole at once, for whoever can cut it: the back end, or the cable. */
+static bool send_uncut(struct e1000 *s, bool tagged, uint16_t tag)
+{
+    struct nic_offload off;
+    uint8_t copy[E1000_FRAME_MAX + 4];
+    uint32_t len = s->frame_len;
+    if (loops_back(s) || !(s->tso.tucmd & TUCMD_TCP) || (s->popts & POPTS_TXSM) == 0 ||
+        (tagged && s->reg[R_VET] != 0x8100)) {
+        return false;
+    }
+    if (!tagged) {
+        if (!nic_prepare_tso(s->frame, len, s->tso.mss, &off)) {
+            return false;
+        }
+        put_frame(s, s->frame, len, &off);
+        return true;
+    }
+    memcpy(copy, s->frame, len);
+    put_tag(s, copy, &len, tag);
+    if (!nic_prepare_tso(copy, len, s->tso.mss, &off)) {
+        return false;
+    }
+    put_frame(s, copy, len, &off);
+    return true;
+}
+
+static void send_segmented(struct e1000 *s, bool tagged, uint16_t tag)
+{
+    if (s->tso.mss == 0 || s->tso.hdrlen == 0 || s->tso.hdrlen >= s->frame_len) {
+        guest_odd(&s->pci.dev, "segmentation with MSS %u, header %u of %u bytes", s->tso.mss,
+                  s->tso.hdrlen, s->frame_len);
+        return;
+    }
+    e1000_count(s, S_TSCTC, 1);
+    if (!send_uncut(s, tagged, tag)) {
+        send_segments(s, tagged, tag);
+    }
+}
+
+/* ---- one packet ---- */
+
+static void send_plain(struct e1000 *s, const struct tx_desc *last, bool tagged, uint16_t tag)
+{
+    static const struct nic_offload none = { 0 };
+    uint8_t cmd = command(last);
+    if (s->frame_len < NIC_FRAME_MIN) {
+        return;
+    }
+    if (cmd & CMD_DEXT) {
+        put_sums(&s->context, s->popts, s->frame, s->frame_len);
+    } else if (cmd & CMD_IC) {
+        put_sum(s->frame, s->frame_len, last->lower >> 16 & 0xff, last->upper >> 8 & 0xff, 0);
+    }
+    if (tagged && s->frame_len + 4 <= sizeof(s->frame)) {
+        put_tag(s, s->frame, &s->frame_len, tag);
+    }
+    put_frame(s, s->frame, s->frame_len, &none);
+}
+
+static void end_packet(struct e1000 *s, const struct tx_desc *last)
+{
+    bool tagged = command(last) & CMD_VLE && s->reg[R_CTRL] & CTRL_VME;
+    uint16_t tag = (uint16_t)(last->upper >> 16);
+    if (s->too_long) {
+        guest_odd(&s->pci.dev, "a packet of more than %u bytes", E1000_FRAME_MAX);
+    } else if (s->segmented) {
+        send_segmented(s, tagged, tag);
+    } else {
+        send_plain(s, last, tagged, tag);
+    }
+    s->frame_len = 0;
+    s->too_long = s->segmented = false;
+    s->popts = 0;
+}
+
+/* All or nothing, like any DMA: what cannot be read counts as zeroes. */
+static void gather(struct e1000 *s, uint64_t addr, uint32_t len)
+{
+    uint32_t room = E1000_FRAME_MAX - s->frame_len;
+    if (len > room) {
+        s->too_long = true;
+        len = room;
+    }
+    if (len && pci_dma_read(&s->pci, addr, s->frame + s->frame_len, len) < 0) {
+        guest_odd(&s->pci.dev, "packet data outside memory");
+        memset(s->frame + s->frame_len, 0, len);
+    }
+    s->frame_len += len;
+}
+
+/* Bytes that it named. */
+static uint32_t take_desc(struct e1000 *s, const struct tx_desc *d)
+{
+    uint8_t cmd = command(d);
+    unsigned type = d->lower >> 20 & 15;
+    uint32_t len;
+    if (cmd & CMD_DEXT && type == DTYP_CONTEXT) {
+        take_context(s, d);
+        return 0;
+    }
+    if (cmd & CMD_DEXT && type != DTYP_DATA) {
+        guest_odd(&s->pci.dev, "transmit descriptor type %u", type);
+        return 0;
+    }
+    if (cmd & CMD_DEXT) {
+        len = d->lower & 0xfffff;
+        if (s->frame_len == 0) { /* 3.3.7.3: from the first one only */
+            s->popts = (uint8_t)(d->upper >> 8);
+            s->segmented = cmd & CMD_TSE;
+        }
+    } else {
+        len = d->lower & 0xffff;
+    }
+    gather(s, d->addr, len);
+    if (cmd & CMD_EOP) {
+        end_packet(s, d);
+    }
+    return len;
+}
+
+/* ---- the ring ---- */
+
+static uint64_t ring_slot(const struct e1000 *s)
+{
+    uint64_t base = s->reg[R_TDBAL] | (uint64_t)s->reg[R_TDBAH] << 32;
+    return base + s->reg[R_TDH] * 16ull;
+}
+
+/* 3.4.3.1: a delay of TIDV after the last, TADV after the first at the latest. */
+static void delay_interrupt(struct e1000 *s)
+{
+    int64_t now = vclock_now(s->pci.dev.m);
+    s->tx_last = now;
+    if (!vtimer_armed(&s->tx_delay)) {
+        s->tx_first = now;
+        vtimer_arm(&s->tx_delay, (int64_t)s->reg[R_TIDV] * DELAY_NS);
+    }
+}
+
+void e1000_tx_delay_done(void *opaque)
+{
+    struct e1000 *s = opaque;
+    int64_t due = s->tx_last + (int64_t)s->reg[R_TIDV] * DELAY_NS;
+    int64_t limit = s->tx_first + (int64_t)s->reg[R_TADV] * DELAY_NS;
+    if (s->reg[R_TADV] && limit < due) {
+        due = limit;
+    }
+    if (due > vclock_now(s->pci.dev.m) && s->reg[R_TIDV]) {
+        vtimer_arm_at(&s->tx_delay, due);
+        return;
+    }
+    vtimer_disarm(&s->tx_delay);
+    e1000_cause(s, ICR_TXDW);
+}
+
+/* Status back, if it is asked for. The causes to report. */
+static uint32_t finish_desc(struct e1000 *s, const struct tx_desc *d, uint64_t at)
+{
+    uint8_t cmd = command(d), status = (uint8_t)(d->upper | STA_DD);
+    if (!(cmd & (CMD_RS | CMD_RPS))) {
+        return 0;
+    }
+    pci_dma_write(&s->pci, at + 12, &status, 1);
+    if (cmd & CMD_IDE && s->reg[R_TIDV]) {
+        delay_interrupt(s);
+        return 0;
+    }
+    return ICR_TXDW;
+}
+
+static bool read_desc(struct e1000 *s, uint64_t at, struct tx_desc *d)
+{
+    uint8_t raw[16];
+    if (pci_dma_read(&s->pci, at, raw, sizeof(raw)) < 0) {
+        guest_odd(&s->pci.dev, "transmit ring outside memory, or no bus master");
+        return false;
+    }
+    *d = (struct tx_desc){ load_le64(raw), load_le32(raw + 8), load_le32(raw + 12) };
+    return true;
+}
+
+void e1000_transmit(struct e1000 *s)
+{
+    uint32_t count = s->reg[R_TDLEN] / 16, causes = 0, bytes = 0;
+    struct tx_desc d;
+    if (!(s->reg[R_TCTL] & TCTL_EN) || s->reg[R_TDH] == s->reg[R_TDT] || s->tx_full ||
+        vtimer_armed(&s->tx_more)) {
+        return;
+    }
+    if (s->reg[R_TDH] >= count || s->reg[R_TDT] >= count) {
+        guest_odd(&s->pci.dev, "TDH %u or TDT %u outside a ring of %u", s->reg[R_TDH],
+                  s->reg[R_TDT], count);
+        return;
+    }
+    for (unsigned n = 0; s->reg[R_TDH] != s->reg[R_TDT] && !s->tx_full; n++) {
+        uint64_t at = ring_slot(s);
+        if (n == BUDGET || bytes > BUDGET_BYTES) {
+            vtimer_arm(&s->tx_more, 0);
+            break;
+        }
+        if (!read_desc(s, at, &d)) {
+            break;
+        }
+        bytes += take_desc(s, &d);
+        causes |= finish_desc(s, &d, at);
+        s->reg[R_TDH] = s->reg[R_TDH] + 1 == count ? 0 : s->reg[R_TDH] + 1;
+    }
+    if (s->reg[R_TDH] == s->reg[R_TDT]) {
+        causes |= ICR_TXQE;
+    }
+    if (causes) {
+        e1000_cause(s, causes);
+    }
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* hw/net/net-dev.c - what the network cards have in common. */
+#include "hw/net/net-dev.h"
+
+#include "dm/base/bytes.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static uint64_t rom_read(struct device *d, uint64_t off, unsigned size)
+{
+    const struct gmem_block *b = ((struct pci_dev *)d)->bar[PCI_ROM_BAR].block;
+    return load_le(b->host + off, size);
+}
+
+static void rom_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
+{
+    (void)d, (void)off, (void)size, (void)val;
+}
+
+static const struct region_ops rom_ops = { rom_read, rom_write, 8, NULL };
+
+static int add_rom(struct pci_dev *p, struct net_dev *n, struct err *e)
+{
+    if (!n->rom_image) {
+        return 0;
+    }
+    if (n->rom_image->len > NIC_ROM_BYTES) {
+        return err_set(e, -EINVAL, "%s: a boot ROM of %u bytes does not fit %u", p->dev.id,
+                       n->rom_image->len, NIC_ROM_BYTES);
+    }
+    snprintf(n->rom_name, sizeof(n->rom_name), "%s.rom", p->dev.id);
+    n->rom.name = n->rom_name;
+    n->rom.len = NIC_ROM_BYTES;
+    int ret = gmem_block_new(p->dev.m, &n->rom, e);
+    if (ret < 0) {
+        return ret;
+    }
+    if (n->rom_image->len) {
+        memcpy(n->rom.host, n->rom_image->bytes, n->rom_image->len);
+        gmem_block_wrote(p->dev.m, &n->rom, 0, n->rom_image->len);
+    }
+    pci_add_block_bar(p, PCI_ROM_BAR, &n->rom, false, &rom_ops, "BOOT ROM");
+    return 0;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
+}
+
+/* Six pairs of digits with ':' or '-' between. */
+static bool parse_mac(const char *s, uint8_t *mac)
+{
+    for (unsigned i = 0; i < 6; i++, s += 3) {
+        int high = hex_digit(s[0]), low = high < 0 ? -1 : hex_digit(s[1]);
+        if (low < 0 || (i < 5 ? s[2] != ':' && s[2] != '-' : s[2] != '\0')) {
+            return false;
+        }
+        mac[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+int net_dev_init(struct pci_dev *p, struct net_dev *n, struct err *e)
+{
+    const char *text = n->mac_text ? n->mac_text : "52:54:00:12:34:56";
+    if (!parse_mac(text, n->mac)) {
+        return err_set(e, -EINVAL, "mac=%s: expected six pairs of hexadecimal digits", text);
+    }
+    if (mac_is_multicast(n->mac)) {
+        return err_set(e, -EINVAL, "mac=%s: a multicast address", text);
+    }
+    if (n->nic) {
+        memcpy(n->nic->mac, n->mac, sizeof(n->mac));
+    }
+    return add_rom(p, n, e);
+}
+
+void net_dev_fini(struct pci_dev *p, struct net_dev *n)
+{
+    nic_attach(n->nic, NULL, NULL);
+    if (n->rom.host) {
+        gmem_block_free(p->dev.m, &n->rom);
+    }
+}
+
+bool mac_is_multicast(const uint8_t *mac)
+{
+    return mac[0] & 1;
+}
+
+bool mac_is_broadcast(const uint8_t *mac)
+{
+    return load_le16(mac) == 0xffff && load_le32(mac + 2) == UINT32_MAX;
+}
+
+void net_unplug_cards(struct machine *m)
+{
+    for (struct device *d = m->devices; d; d = d->next) {
+        if (dev_prop_find(d->class, "netdev")) {
+            pci_vanish((struct pci_dev *)d);
+        }
+    }
+}
