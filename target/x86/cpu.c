@@ -6,6 +6,8 @@
  * Reference: SDM vol. 3 chapter 10 (initial state).
  */
 #include "target/x86/cpuid.h"
+#include "target/x86/dump.h"
+#include "target/x86/vcpu-int.h"
 #include "target/x86/x86-int.h"
 
 static uint32_t segment_bits(const struct x86_cpu *c, bool cs64, unsigned cpl)
@@ -169,6 +171,10 @@ static void reset_cold(struct x86_cpu *c)
 
 void x86_reset(struct x86_cpu *c, bool power_on)
 {
+    if (c->all->log & VCPU_LOG_RESET) {
+        fprintf(c->all->log_to, "CPU Reset (CPU %u)\n", c->index);
+        x86_dump_registers(c, false, c->all->log_to);
+    }
     memset(c->tcg.gpr, 0, sizeof(c->tcg.gpr));
     c->tcg.gpr[RDX] = cpuid_signature(c->model);
     c->tcg.pc = 0xfff0;

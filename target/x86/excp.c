@@ -8,6 +8,8 @@
  * Delivery runs outside tcg_run. It pushes first and changes registers last, so that what raises on
  * the way finds the processor as the first event left it. Reference: SDM vol. 3 chapter 6.
  */
+#include "target/x86/dump.h"
+#include "target/x86/vcpu-int.h"
 #include "target/x86/x86-int.h"
 
 #include <setjmp.h>
@@ -404,8 +406,27 @@ static void deliver_long(struct x86_cpu *c, const struct event *e)
 
 /* ---- which way ---- */
 
+/* -d int, in QEMU's words. */
+static void tell(struct x86_cpu *c, const struct event *e)
+{
+    static const char *const how[] = { "", " int", " int3", " int1" };
+    FILE *f = c->all->log_to;
+    fprintf(f, "cpu %u: v=%02x e=%04x%s cpl=%u IP=%04x:%016llx SP=%04x:%016llx", c->index,
+            e->vector, e->has_code ? e->code : 0, e->external ? " hw" : how[e->soft], x86_cpl(c),
+            c->seg[CS].sel, (unsigned long long)e->rip, c->seg[SS].sel,
+            (unsigned long long)c->tcg.gpr[RSP]);
+    if (e->vector == EX_PF) {
+        fprintf(f, " CR2=%016llx", (unsigned long long)c->cr2);
+    }
+    fputc('\n', f);
+    x86_dump_registers(c, false, f);
+}
+
 static void deliver(struct x86_cpu *c, const struct event *e)
 {
+    if (c->all->log & VCPU_LOG_INT) {
+        tell(c, e);
+    }
     if (e->vector == EX_DB) {
         c->dr[7] &= ~(1ull << 13); /* GD */
     }

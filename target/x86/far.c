@@ -5,7 +5,17 @@
  * Everything is checked and pushed before registers change, so that a fault leaves the processor
  * as it was. Reference: SDM vol. 2 (each instruction), vol. 3 chapter 5.8.
  */
+#include "target/x86/vcpu-int.h"
 #include "target/x86/x86-int.h"
+
+/* -d pcall */
+static void tell(const struct x86_cpu *c, const char *what, uint64_t sel, uint64_t off)
+{
+    if (c->all->log & VCPU_LOG_PCALL) {
+        fprintf(c->all->log_to, "%s: %04x:%08llx from %04x:%016llx\n", what, (unsigned)sel,
+                (unsigned long long)off, c->seg[CS].sel, (unsigned long long)c->tcg.pc);
+    }
+}
 
 static uint64_t cut(uint64_t rip, unsigned size)
 {
@@ -269,6 +279,7 @@ X86_HELPER(jmp_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_
         return x86_go(c, rip);
     }
     struct x86_desc d;
+    tell(c, "ljmp", sel, rip);
     read_code_target(c, sel, &d);
     if (!desc_is_code(&d)) {
         if (desc_s(&d)) {
@@ -302,6 +313,7 @@ X86_HELPER(call_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F
         return x86_go(c, rip);
     }
     struct x86_desc d;
+    tell(c, "lcall", sel, rip);
     read_code_target(c, sel, &d);
     if (!desc_is_code(&d)) {
         if (desc_s(&d)) {
@@ -413,6 +425,7 @@ X86_HELPER(ret_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS)
         x86_mode_changed(c);
         return x86_go(c, r.rip);
     }
+    tell(c, "lret", r.cs, r.rip);
     check_ret_cs(c, &r);
     if ((r.cs & 3u) == x86_cpl(c)) {
         check_target(c, &r.d_cs, r.rip);

@@ -41,6 +41,8 @@ struct vcpus {
     bool single;
     int icount_shift; /* -1: real time */
     int64_t icount;   /* instructions so far */
+    unsigned log;     /* VCPU_LOG_* */
+    FILE *log_to;
     void (*triple_fault)(void *o, unsigned cpu);
     void *o;
 

@@ -409,6 +409,8 @@ struct vcpus *vcpus_new(struct machine *m, struct soft_host *s, const struct vcp
     v->soft = s;
     v->single = o->single_thread || o->icount_shift >= 0;
     v->icount_shift = o->icount_shift;
+    v->log = o->log;
+    v->log_to = o->log_to;
     v->triple_fault = o->triple_fault;
     v->o = o->o;
     pthread_mutex_init(&v->lock, NULL);
