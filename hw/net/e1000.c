@@ -513,12 +513,14 @@ static uint32_t read_word(struct e1000 *s, uint32_t off)
     }
 }
 
-static void delay_write(struct e1000 *s, unsigned reg, uint32_t val, void (*now)(void *),
-                        const struct vtimer *t)
+/* FPD: what waits is reported now; 13.4.30, 13.4.44. */
+static void delay_write(struct e1000 *s, unsigned reg, uint32_t val, uint32_t cause,
+                        struct vtimer *t)
 {
     s->reg[reg] = val & 0xffff;
     if (val & DELAY_FPD && vtimer_armed(t)) {
-        now(s);
+        vtimer_disarm(t);
+        e1000_cause(s, cause);
     }
 }
 
@@ -559,10 +561,10 @@ static void special_write(struct e1000 *s, const struct e1000_register *r, uint3
         nic_kick(s->net.nic);
         break;
     case 0x2820:
-        delay_write(s, R_RDTR, val, e1000_rx_delay_done, &s->rx_delay);
+        delay_write(s, R_RDTR, val, ICR_RXT0, &s->rx_delay);
         break;
     case 0x3820:
-        delay_write(s, R_TIDV, val, e1000_tx_delay_done, &s->tx_delay);
+        delay_write(s, R_TIDV, val, ICR_TXDW, &s->tx_delay);
         break;
     default: /* TCTL, TDT */
         s->reg[r->index] = val & r->wmask;

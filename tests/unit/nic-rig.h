@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/unit/nic-rig.h - a bare PC with one network card whose cable ends in the test. */
+#ifndef TESTS_UNIT_NIC_RIG_H
+#define TESTS_UNIT_NIC_RIG_H
+
+#include "flat-pc.h"
+
+#include "dm/base/bytes.h"
+#include "dm/base/ev.h"
+#include "hw/net/net-dev.h"
+#include "net/nic.h"
+
+#include <errno.h>
+
+enum { CARD = PCI_DEVFN(3, 0), RAM = 1 << 20 };
+
+struct nic_rig {
+    struct flat_pc pc;
+    struct ev_loop *loop;
+    struct nic *nic;
+    struct device *d;
+    /* what the card sent */
+    uint8_t sent[256][NIC_FRAME_MAX];
+    uint32_t sent_len[256];
+    unsigned nsent;
+    unsigned room; /* sends that are taken before the back end is full; 0: any number */
+    bool taking;
+    unsigned resumed;
+};
+
+static const uint8_t rig_mac[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
+
+static inline bool rig_send(struct nic *n, const struct nic_frame *f)
+{
+    struct nic_rig *r = n->priv;
+    unsigned at = r->nsent++ % 256;
+    memcpy(r->sent[at], f->data, f->len);
+    r->sent_len[at] = f->len;
+    return r->room == 0 || --r->room > 0;
+}
+
+static inline void rig_resume(struct nic *n)
+{
+    ((struct nic_rig *)n->priv)->resumed++;
+}
+
+static inline void rig_lock(void *m)
+{
+    machine_enter(m);
+}
+
+static inline void rig_unlock(void *m)
+{
+    machine_leave(m);
+}
+
+static inline struct nic_rig *rig_new(const struct dev_class *class)
+{
+    static const struct nic_ops ops = { .kind = "rig", .send = rig_send, .resume = rig_resume };
+    struct nic_rig *r = calloc(1, sizeof(*r));
+    pc_make(&r->pc, true);
+    r->loop = ev_loop_new(rig_lock, rig_unlock, r->pc.m);
+    r->nic = nic_new(r->loop, "net0", &ops);
+    r->nic->priv = r;
+    r->d = dev_new(r->pc.m, class, "card");
+    dev_set_str(r->d, "addr", "3");
+    dev_set_ptr(r->d, "netdev", r->nic);
+    machine_enter(r->pc.m);
+    pc_start(r->d);
+    machine_leave(r->pc.m);
+    return r;
+}
+
+static inline void rig_free(struct nic_rig *r)
+{
+    machine_free(r->pc.m);
+    nic_free(r->nic);
+    ev_loop_free(r->loop);
+    flat_free(r->pc.f);
+    free(r);
+}
+
+static inline void rig_turn(struct nic_rig *r)
+{
+    while (ev_loop_turn(r->loop, 0) > 0) {
+    }
+}
+
+/* A frame from the cable. */
+static inline bool rig_deliver(struct nic_rig *r, const void *data, uint32_t len)
+{
+    struct nic_frame f = { data, len, { 0 } };
+    machine_enter(r->pc.m);
+    bool more = nic_deliver(r->nic, &f);
+    machine_leave(r->pc.m);
+    return more;
+}
+
+static inline uint8_t *ram(struct nic_rig *r, uint32_t at)
+{
+    return r->pc.f->ram + at;
+}
+
+/* len bytes to dst: a header of made-up type, then a pattern. */
+static inline void rig_frame(uint8_t *p, uint32_t len, const uint8_t *dst)
+{
+    static const uint8_t src[6] = { 2, 0, 0, 0, 0, 9 };
+    for (uint32_t i = 14; i < len; i++) {
+        p[i] = (uint8_t)(i * 7 + len);
+    }
+    memcpy(p, dst, 6);
+    memcpy(p + 6, src, 6);
+    p[12] = 0x88;
+    p[13] = 0xb5;
+}
+
+/* Ethernet, IPv4, TCP with n bytes of payload; no sums, IP length 0. Returns the length. */
+static inline uint32_t rig_tcp(uint8_t *p, uint32_t n)
+{
+    rig_frame(p, 54 + n, rig_mac);
+    p[12] = 0x08;
+    p[13] = 0x00;
+    memset(p + 14, 0, 40);
+    p[14] = 0x45;
+    store_be16(p + 18, 0x1000); /* id */
+    p[22] = 64;
+    p[23] = 6;
+    memcpy(p + 26, "\x0a\x00\x02\x0f\x0a\x00\x02\x02", 8);
+    store_be16(p + 34, 1234);
+    store_be16(p + 36, 80);
+    store_be32(p + 38, 0x01000000); /* sequence */
+    p[46] = 0x50;
+    p[47] = 0x19; /* FIN, PSH, ACK */
+    return 54 + n;
+}
+
+static inline unsigned rig_sums(const uint8_t *p, uint32_t len)
+{
+    struct nic_frame f = { p, len, { 0 } };
+    return nic_check_sums(&f);
+}
+
+#endif
