@@ -5,6 +5,7 @@
 #include "dm/base/chr.h"
 #include "dm/base/util.h"
 #include "dm/hmp-cpu.h"
+#include "dm/hmp-net.h"
 #include "dm/keel.h"
 #include "dm/qmp-block.h"
 #include "dm/text.h"
@@ -254,12 +255,14 @@ static const struct {
     { "mem", hmp_info_mem },
     { "mtree", info_mtree },
     { "name", info_name },
+    { "network", hmp_info_network },
     { "pci", info_pci },
     { "registers", hmp_info_registers },
     { "tlb", hmp_info_tlb },
     { "qtree", info_qtree },
     { "state", info_state },
     { "status", info_status },
+    { "usernet", hmp_info_usernet },
     { "uuid", info_uuid },
     { "version", info_version },
     { "vnc", info_vnc },

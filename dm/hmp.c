@@ -11,6 +11,7 @@
 #include "dm/base/util.h"
 #include "dm/hmp-cpu.h"
 #include "dm/hmp-info.h"
+#include "dm/hmp-net.h"
 #include "dm/keel.h"
 #include "dm/keys.h"
 #include "dm/qmp-block.h"
@@ -247,6 +248,17 @@ static void do_x(struct hmp_call *c)
     do_xp(c);
 }
 
+#define NET_COMMAND(name)                                                                          \
+    static void do_##name(struct hmp_call *c)                                                      \
+    {                                                                                              \
+        hmp_##name(c->k, c->word, c->out);                                                         \
+    }
+NET_COMMAND(set_link)
+NET_COMMAND(netdev_add)
+NET_COMMAND(netdev_del)
+NET_COMMAND(hostfwd_add)
+NET_COMMAND(hostfwd_remove)
+
 static void do_help(struct hmp_call *c);
 
 static const struct hmp_command {
@@ -259,12 +271,17 @@ static const struct hmp_command {
     { "cont c", 0, "let the guest run", do_cont },
     { "eject", 1, "[-f] DRIVE", do_eject },
     { "help ?", 0, "this list", do_help },
+    { "hostfwd_add", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT-[GUESTADDR]:PORT", do_hostfwd_add },
+    { "hostfwd_remove", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT", do_hostfwd_remove },
     { "i", 1, "/b|w|l PORT", do_in },
     { "info", 1, "WHAT", do_info },
+    { "netdev_add", 1, "TYPE,id=ID[,...]", do_netdev_add },
+    { "netdev_del", 1, "ID", do_netdev_del },
     { "o", 2, "/b|w|l PORT VALUE", do_out },
     { "quit q", 0, "end Keel", do_quit },
     { "screendump", 1, "FILE, PPM or .png", do_screendump },
     { "sendkey", 1, "KEY-KEY-...", do_sendkey },
+    { "set_link", 2, "NAME on|off", do_set_link },
     { "stop s", 0, "stop the guest's devices", do_stop },
     { "system_powerdown", 0, "press the power button", do_powerdown },
     { "system_reset", 0, "press the reset button", do_reset },

@@ -25,6 +25,7 @@ struct net_dgram {
     struct ev_fd fd;
     struct net_sockaddr remote, self; /* self: multicast, to know our own frames */
     bool multicast;
+    int sender; /* multicast; -1: none */
     char *unlink;
     uint8_t in[NIC_FRAME_MAX];
 };
@@ -66,8 +67,10 @@ static void dgram_resume(struct nic *n)
 static bool dgram_send(struct nic *n, const struct nic_frame *f)
 {
     struct net_dgram *d = n->priv;
-    const struct sockaddr *to = d->remote.len ? (struct sockaddr *)&d->remote.ss : NULL;
-    if (sendto(d->fd.fd, f->data, f->len, MSG_DONTWAIT | MSG_NOSIGNAL, to, d->remote.len) < 0) {
+    bool connected = d->multicast || !d->remote.len;
+    const struct sockaddr *to = connected ? NULL : (struct sockaddr *)&d->remote.ss;
+    if (sendto(d->multicast ? d->sender : d->fd.fd, f->data, f->len, MSG_DONTWAIT | MSG_NOSIGNAL,
+               to, connected ? 0 : d->remote.len) < 0) {
         n->tx.dropped++;
     }
     return true;
@@ -82,6 +85,9 @@ static void dgram_free(struct nic *n)
     if (d->fd.fd >= 0) {
         close(d->fd.fd);
     }
+    if (d->sender >= 0) {
+        close(d->sender);
+    }
     if (d->unlink) {
         unlink(d->unlink);
     }
@@ -89,24 +95,26 @@ static void dgram_free(struct nic *n)
     free(d);
 }
 
-/* The address our frames to the group come from. */
-static void learn_self(struct net_dgram *d)
+/* A socket of its own to send to the group from: the group's port is shared by all, so only the
+ * source tells our own frames. */
+static int open_sender(struct net_dgram *d, const struct in_addr *interface)
 {
-    int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in *self = (struct sockaddr_in *)&d->self.ss;
+    int one = 1;
     socklen_t len = sizeof(d->self.ss);
-    struct in_addr out = { 0 };
-    socklen_t outlen = sizeof(out);
-    getsockopt(d->fd.fd, IPPROTO_IP, IP_MULTICAST_IF, &out, &outlen);
-    if (out.s_addr) {
-        self->sin_addr = out;
-    } else if (probe >= 0 && connect(probe, (struct sockaddr *)&d->remote.ss, d->remote.len) == 0) {
-        getsockname(probe, (struct sockaddr *)&d->self.ss, &len);
+    d->sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (d->sender < 0 ||
+        setsockopt(d->sender, IPPROTO_IP, IP_MULTICAST_LOOP, &one, sizeof(one)) < 0) {
+        return -errno;
     }
-    self->sin_port = ((struct sockaddr_in *)&d->remote.ss)->sin_port; /* we are bound to it */
-    if (probe >= 0) {
-        close(probe);
+    if (interface->s_addr &&
+        setsockopt(d->sender, IPPROTO_IP, IP_MULTICAST_IF, interface, sizeof(*interface)) < 0) {
+        return -errno;
     }
+    if (connect(d->sender, (struct sockaddr *)&d->remote.ss, d->remote.len) < 0 ||
+        getsockname(d->sender, (struct sockaddr *)&d->self.ss, &len) < 0) {
+        return -errno;
+    }
+    return 0;
 }
 
 static int join_group(struct net_dgram *d, const struct dgram_options *o, struct err *e)
@@ -118,16 +126,13 @@ static int join_group(struct net_dgram *d, const struct dgram_options *o, struct
         return err_set(e, -EINVAL, "local.host=%s: not an address of this host", o->local.host);
     }
     setsockopt(d->fd.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(d->fd.fd, (struct sockaddr *)&d->remote.ss, d->remote.len) < 0 ||
-        setsockopt(d->fd.fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &req, sizeof(req)) < 0 ||
-        setsockopt(d->fd.fd, IPPROTO_IP, IP_MULTICAST_LOOP, &one, sizeof(one)) < 0) {
-        return err_set(e, -errno, "%s: %s", inet_ntoa(group->sin_addr), strerror(errno));
+    int ret = bind(d->fd.fd, (struct sockaddr *)&d->remote.ss, d->remote.len) < 0 ||
+                      setsockopt(d->fd.fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &req, sizeof(req)) < 0
+                  ? -errno
+                  : open_sender(d, &req.imr_interface);
+    if (ret < 0) {
+        return err_set(e, ret, "%s: %s", inet_ntoa(group->sin_addr), strerror(-ret));
     }
-    if (req.imr_interface.s_addr) {
-        setsockopt(d->fd.fd, IPPROTO_IP, IP_MULTICAST_IF, &req.imr_interface,
-                   sizeof(req.imr_interface));
-    }
-    learn_self(d);
     return 0;
 }
 
@@ -193,6 +198,7 @@ struct nic *net_dgram_new(struct ev_loop *loop, const char *id, const char *kind
     struct net_dgram *d = xcalloc(1, sizeof(*d));
     n->priv = d;
     d->n = n;
+    d->sender = -1;
     d->fd = (struct ev_fd){ .fd = -1, .events = EV_READ, .cb = dgram_event, .opaque = d };
     int ret = start(d, o, e);
     if (ret == 0) {

@@ -15,7 +15,7 @@ static int resolve_unix(const struct net_address *a, struct net_sockaddr *out, s
     struct sockaddr_un *un = (struct sockaddr_un *)&out->ss;
     size_t len = strlen(a->path);
     if (len + a->abstract >= sizeof(un->sun_path)) {
-        return err_set(e, -EINVAL, "path=%s: too long for a unix socket", a->path);
+        return err_set(e, -EINVAL, "path=: too long for a unix socket (%zu bytes)", len);
     }
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path + a->abstract, a->path, len);

@@ -19,12 +19,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BATCH = 64, OUT_MAX = 512 << 10, RETRY = 1000 * 1000 };
+enum { BATCH = 64, OUT_MAX = 512 << 10, RETRY = 1000 * 1000, CONNECT_MS = 10000 };
 
 struct net_stream {
     struct nic *n;
@@ -309,6 +310,18 @@ static int start_server(struct net_stream *s, const struct net_address *a, struc
     return 0;
 }
 
+/* The only try: whoever starts us wants to know. */
+static int wait_connected(struct net_stream *s)
+{
+    struct pollfd p = { s->peer.fd, POLLOUT, 0 };
+    int err = 0, n = poll(&p, 1, CONNECT_MS);
+    socklen_t len = sizeof(err);
+    getsockopt(s->peer.fd, SOL_SOCKET, SO_ERROR, &err, &len);
+    s->connecting = n <= 0 || err;
+    watch(s);
+    return n == 0 ? -ETIMEDOUT : n < 0 ? -errno : -err;
+}
+
 static int start(struct net_stream *s, const struct stream_options *o, struct err *e)
 {
     const char *what = "tcp";
@@ -326,6 +339,9 @@ static int start(struct net_stream *s, const struct stream_options *o, struct er
         return start_server(s, &o->addr, e);
     }
     int ret = o->addr.kind == NET_FD ? add_peer(s, o->addr.fd, false) : try_connect(s);
+    if (ret == 0 && s->connecting && !s->reconnect_ns) {
+        ret = wait_connected(s);
+    }
     if (ret < 0 && s->reconnect_ns) {
         try_later(s);
         return 0;

@@ -95,7 +95,14 @@ static void tx_desc(struct nic_rig *r, unsigned i, uint64_t addr, uint32_t lower
     store_le(ram(r, TX + 16 * i + 12), 4, upper);
 }
 
-enum { EOP = 1u << 24, IC = 1u << 26, TSE = 1u << 26, RS = 1u << 27, DEXT = 1u << 29, VLE = 1u << 30 };
+enum {
+    EOP = 1u << 24,
+    IC = 1u << 26,
+    TSE = 1u << 26,
+    RS = 1u << 27,
+    DEXT = 1u << 29,
+    VLE = 1u << 30
+};
 #define IDE (1u << 31)
 enum { DATA_DESC = DEXT | 1u << 20 };
 
@@ -566,7 +573,8 @@ static void test_e1000_splits_a_jumbo_frame(void **state)
     rig_deliver(r, frame, sizeof(frame));
     assert_int_equal(rd(r, RDH), 5);
     for (unsigned i = 0; i < 5; i++) {
-        uint32_t n = load_le16(ram(r, RX + 16 * i + 8)), data = n > 9000 - i * 2048 ? 9000 - i * 2048 : n;
+        uint32_t n = load_le16(ram(r, RX + 16 * i + 8)),
+                 data = n > 9000 - i * 2048 ? 9000 - i * 2048 : n;
         assert_int_equal(n, i < 4 ? 2048 : 9004 - 4 * 2048);
         assert_int_equal(ram(r, RX + 16 * i + 12)[0] & 3, i < 4 ? 1 : 3);
         assert_memory_equal(ram(r, BUF + 0x1000 * i), frame + 2048 * i, data);
@@ -833,8 +841,12 @@ static void test_e1000_rx_filter_is_told(void **state)
 
 static void test_e1000_refuses_wrong_addresses(void **state)
 {
-    static const char *const wrong[] = { "", "52:54:00:12:34", "52:54:00:12:34:5g", "01:00:00:00:00:00",
-                                         "52:54:00:12:34:56:78", "525400123456" };
+    static const char *const wrong[] = { "",
+                                         "52:54:00:12:34",
+                                         "52:54:00:12:34:5g",
+                                         "01:00:00:00:00:00",
+                                         "52:54:00:12:34:56:78",
+                                         "525400123456" };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
         struct flat_pc pc;

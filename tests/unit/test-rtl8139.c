@@ -390,8 +390,8 @@ static void test_rtl8139_cplus_sends_over_the_ring_end(void **state)
     memcpy(ram(r, DATA), frame, 900);
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 4; i++) {
-            tx_desc(r, i, OWN | (i == 3 ? EOR | LS : 0) | (i == 0 ? FS : 0) | (i == 3 ? 300 : 200), 0,
-                    DATA + 200 * i);
+            tx_desc(r, i, OWN | (i == 3 ? EOR | LS : 0) | (i == 0 ? FS : 0) | (i == 3 ? 300 : 200),
+                    0, DATA + 200 * i);
         }
         wr(r, TPPOLL, 1, 0x40);
         assert_int_equal(r->nsent, round + 1);

@@ -1,0 +1,577 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Network back ends with real peers: a card driven over the device test protocol on one side, the
+host's stack in a network namespace, a server on the host or another Keel on the other.
+"""
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+from card import BROADCAST, Card, Host, tftp_read
+from keel import Failure, expect, expect_in, main
+
+E1000 = "e1000,netdev=n0,id=c0,addr=4,mac=52:54:00:00:00:01"
+
+
+def host(bed, *args, **kw):
+    p = bed.machine(*args, "-device", E1000)
+    return p, Host(p.qtest(), 4, **kw)
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    s = socket.socket(socket.AF_INET, kind)
+    s.bind(("127.0.0.1", 0))
+    return s.getsockname()[1]
+
+
+def sh(*words, check=True):
+    r = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if check and r.returncode:
+        raise Failure("%s: %s" % (" ".join(words), r.stdout))
+    return r.stdout
+
+
+class Namespace:
+    """A network namespace that lives as long as the with statement."""
+
+    def __init__(self, name):
+        self.name = "keel-%s-%d" % (name, os.getpid())
+
+    def __enter__(self):
+        sh("ip", "netns", "add", self.name)
+        self("ip", "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_):
+        sh("ip", "netns", "del", self.name, check=False)
+
+    def __call__(self, *words, check=True):
+        return sh("ip", "netns", "exec", self.name, *words, check=check)
+
+    def start(self, *words):
+        return subprocess.Popen(["ip", "netns", "exec", self.name, *words], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    def adopt(self, ifname, address):
+        """Takes an interface from outside, gives it an address."""
+        sh("ip", "link", "set", ifname, "netns", self.name)
+        self("ip", "addr", "add", address, "dev", ifname)
+        self("ip", "link", "set", ifname, "up")
+
+
+def can_have_namespaces():
+    return os.geteuid() == 0 and shutil.which("ip") and shutil.which("busybox") and \
+        os.path.exists("/dev/net/tun")
+
+
+# ---- user ----
+
+def test_net_user_when_guest_asks_then_dhcp_arp_and_echo_answer(bed):
+    _, h = host(bed, "-netdev", "user,id=n0")
+    lease = h.configure()
+    expect("address", h.ip, "10.0.2.15")
+    expect("mask", lease[1], b"\xff\xff\xff\0")
+    expect("router", socket.inet_ntoa(lease[3]), "10.0.2.2")
+    expect("name server", socket.inet_ntoa(lease[6]), "10.0.2.3")
+    mac = h.resolve("10.0.2.2")
+    expect("echo", h.ping(mac, "10.0.2.2"), True)
+    expect("echo of 1400 bytes", h.ping(mac, "10.0.2.2", b"y" * 1400), True)
+
+
+def test_net_user_when_options_are_given_then_dhcp_says_them(bed):
+    _, h = host(bed, "-netdev", "user,id=n0,net=192.168.76.0/24,host=192.168.76.9,"
+                "dhcpstart=192.168.76.50,dns=192.168.76.4,hostname=fred,domainname=example.org,"
+                "dnssearch=a.example,dnssearch=b.example,bootfile=boot/me,tftp=%s" % bed.dir)
+    lease = h.configure()
+    expect("address", h.ip, "192.168.76.50")
+    expect("router", socket.inet_ntoa(lease[3]), "192.168.76.9")
+    expect("dns", socket.inet_ntoa(lease[6]), "192.168.76.4")
+    expect("hostname", lease[12], b"fred")
+    expect("domain", lease[15], b"example.org")
+    expect("search", b"\1a\7example\0" in lease[119], True)
+    expect("bootfile", lease["file"], b"boot/me")
+
+
+def test_net_user_when_file_is_fetched_by_tftp_then_it_is_the_same(bed):
+    data = os.urandom(5000)
+    os.mkdir(bed.path("tftp"))
+    bed.file("tftp/kernel", data)
+    bed.file("secret", b"not for the guest")
+    _, h = host(bed, "-netdev", "user,id=n0,tftp=" + bed.path("tftp"))
+    h.configure()
+    mac = h.resolve("10.0.2.2")
+    expect("file", tftp_read(h, mac, "10.0.2.2", "kernel") == data, True)
+    expect("absent", tftp_read(h, mac, "10.0.2.2", "none"), None)
+    expect("outside", tftp_read(h, mac, "10.0.2.2", "../secret"), None)
+
+
+def ask(port, data, out):
+    s = socket.create_connection(("127.0.0.1", port), 10)
+    s.settimeout(10)
+    s.sendall(data)
+    got = b""
+    while True:
+        more = s.recv(4096)
+        if not more:
+            break
+        got += more
+    out.append(got)
+
+
+def forwarded(h, port, guest_port):
+    out = []
+    t = threading.Thread(target=ask, args=(port, b"hello guest", out))
+    t.start()
+    expect("at the guest", h.tcp_echo_once(guest_port), b"hello guest")
+    for _ in range(100):
+        h.seen = h.poll()
+        for f in h.seen:
+            h.answer(f)
+        h.seen = []
+        if out:
+            break
+        time.sleep(0.01)
+    t.join(10)
+    expect("back at the host", out, [b"hello guest"])
+
+
+def test_net_user_when_port_is_forwarded_then_host_reaches_the_guest(bed):
+    port, later = free_port(), free_port()
+    p, h = host(bed, "-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:%d-:7" % port)
+    h.configure()
+    forwarded(h, port, 7)
+    q = p.qmp()
+    q.hmp("hostfwd_add tcp:127.0.0.1:%d-:8" % later)
+    forwarded(h, later, 8)
+    expect_in("shown", "TCP[HOST_FORWARD]",
+              q.hmp("info usernet"))
+    expect_in("removed", "removed", q.hmp("hostfwd_remove n0 tcp:127.0.0.1:%d" % later))
+    try:
+        socket.create_connection(("127.0.0.1", later), 1)
+        raise Failure("still forwarded")
+    except ConnectionRefusedError:
+        pass
+
+
+def serve_once(listener, seen):
+    s, _ = listener.accept()
+    seen.append(s.recv(4096))
+    s.sendall(b"from the host")
+    s.close()
+
+
+def host_server():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(4)
+    seen = []
+    threading.Thread(target=serve_once, args=(listener, seen), daemon=True).start()
+    return listener.getsockname()[1], seen
+
+
+def test_net_user_when_guest_connects_then_it_reaches_the_host(bed):
+    port, seen = host_server()
+    _, h = host(bed, "-netdev", "user,id=n0")
+    h.configure()
+    mac = h.resolve("10.0.2.2")
+    expect("answer", h.tcp_fetch(mac, "10.0.2.2", port, b"GET"), b"from the host")
+    expect("request", seen, [b"GET"])
+
+
+def test_net_user_when_restricted_then_it_does_not(bed):
+    port, seen = host_server()
+    _, h = host(bed, "-netdev", "user,id=n0,restrict=on")
+    h.configure()
+    mac = h.resolve("10.0.2.2")
+    try:
+        h.tcp_fetch(mac, "10.0.2.2", port, b"GET")
+    except Failure:
+        expect("nothing came", seen, [])
+        return
+    raise Failure("the host was reached")
+
+
+def test_net_user_when_guest_forward_is_given_then_it_leads_there(bed):
+    port, seen = host_server()
+    path = bed.path("unix")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(1)
+    seen_unix = []
+    threading.Thread(target=serve_once, args=(listener, seen_unix), daemon=True).start()
+    _, h = host(bed, "-netdev", "user,id=n0,restrict=on,guestfwd=tcp:10.0.2.100:80-tcp:127.0.0.1:%d,"
+                "guestfwd=tcp:10.0.2.101:81-unix:%s,guestfwd=tcp:10.0.2.102:82-cmd:echo hi" %
+                (port, path))
+    h.configure()
+    for n, want, took in ((100, b"from the host", seen), (101, b"from the host", seen_unix),
+                          (102, b"hi\n", None)):
+        mac = h.resolve("10.0.2.%d" % n)
+        out = b""
+        h.tcp(mac, "10.0.2.%d" % n, 5000 + n, n - 20, 100, 0, 2)
+        _, seq, _, flags, _ = h.tcp_frame(5000 + n)
+        expect("accepted", flags & 0x12, 0x12)
+        h.tcp(mac, "10.0.2.%d" % n, 5000 + n, n - 20, 101, seq + 1, 0x18, b"GET")
+        while not out:
+            out = h.tcp_frame(5000 + n)[4]
+        expect("answer", out, want)
+        if took is not None:
+            expect("request", took, [b"GET"])
+
+
+def test_net_user_when_port_is_taken_then_it_is_named(bed):
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    s.listen(1)
+    port = s.getsockname()[1]
+    line = bed.refused("-machine", "pc", "-accel", "qtest", "-display", "none", "-nodefaults",
+                       "-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:%d-:22" % port)
+    expect_in("port", "port %d: Address already in use" % port, line)
+
+
+def test_net_when_options_are_wrong_then_one_line_names_them(bed):
+    base = ("-machine", "pc", "-accel", "qtest", "-display", "none", "-nodefaults")
+    for spec, what in (
+            ("user", "id: missing"), ("user,id=n,frob=1", "'frob'"), ("type=frob,id=n", "frob"),
+            ("user,id=n,net=1.2.3.4/33", "net=1.2.3.4/33"), ("user,id=n,net=x", "net=x"),
+            ("user,id=n,host=1.2.3.4", "host=1.2.3.4"), ("user,id=n,dns=frob", "dns=frob"),
+            ("user,id=n,dhcpstart=9.9.9.9", "dhcpstart=9.9.9.9"), ("user,id=n,smb=/", "smb"),
+            ("user,id=n,tftp=/none", "tftp=/none"), ("user,id=n,hostfwd=tcp::x-:1", "hostfwd"),
+            ("user,id=n,hostfwd=sctp::1-:1", "hostfwd"), ("user,id=n,guestfwd=x", "guestfwd"),
+            ("user,id=n,guestfwd=tcp:10.0.2.9:80-frob:x", "behind the dash"),
+            ("user,id=n,ipv4=off,ipv6=off", "ipv4"), ("user,id=n,ipv6-net=zz", "ipv6-net=zz"),
+            ("tap,id=n,ifname=%s" % ("x" * 20), "longer than 15"), ("tap,id=n,fd=77", "fd=77"),
+            ("tap,id=n,vhost=on", "vhost"), ("tap,id=n,queues=2", "queues"),
+            ("tap,id=n,fd=0,ifname=x", "not together"),
+            ("socket,id=n", "one of"), ("socket,id=n,listen=x", "listen=x"),
+            ("socket,id=n,connect=127.0.0.1:1", "refused"),
+            ("socket,id=n,listen=:1,connect=:2", "not together"), ("socket,id=n,udp=:1", "localaddr"),
+            ("stream,id=n", "addr.type"), ("stream,id=n,addr.type=inet", "addr.port"),
+            ("stream,id=n,addr.type=unix,addr.path=/none/x", "/none/x"),
+            ("stream,id=n,addr.type=unix,addr.path=%s" % ("x" * 200), "too long"),
+            ("stream,id=n,server=on,reconnect=1,addr.type=inet,addr.port=0", "reconnect"),
+            ("dgram,id=n", "local.type"), ("dgram,id=n,local.type=x", "local.type=x"),
+            ("hubport,id=n", "hubid"), ("hubport,id=n,hubid=0,netdev=x", "netdev=x"),
+            ("vhost-user,id=n", "does not have it yet"), ("l2tpv3,id=n", "does not have it yet")):
+        expect_in(spec, what, bed.refused(*base, "-netdev", spec))
+    expect_in("twice", "used twice", bed.refused(*base, "-netdev", "user,id=n", "-netdev", "user,id=n"))
+    expect_in("mac", "mac=1:2", bed.refused(*base, "-device", "e1000,mac=1:2"))
+    expect_in("netdev", "no -netdev", bed.refused(*base, "-device", "e1000,netdev=x"))
+    expect_in("in use", "in use", bed.refused(*base, "-netdev", "user,id=n", "-device",
+                                              "e1000,netdev=n", "-device", "rtl8139,netdev=n"))
+    expect_in("model", "unknown device", bed.refused(*base, "-nic", "user,model=frob"))
+    expect_in("rom", "romfile=/none", bed.refused(*base, "-device", "e1000,romfile=/none"))
+    expect_in("object", "file: missing", bed.refused(*base, "-netdev", "user,id=n", "-object",
+                                                     "filter-dump,id=f,netdev=n"))
+    expect_in("object", "no -netdev", bed.refused(*base, "-object", "filter-dump,id=f,netdev=x,file=y"))
+
+
+# ---- the monitor ----
+
+def test_net_monitor_when_asked_then_it_tells_and_changes(bed):
+    p = bed.machine("-netdev", "user,id=n0", "-device", E1000, "-device",
+                    "rtl8139,id=c1,addr=5,mac=52:54:00:00:00:02")
+    q, h = p.qmp(), Host(p.qtest(), 4)
+
+    hmp = q.hmp
+    text = hmp("info network")
+    expect_in("card", "c0: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:01", text)
+    expect_in("back end", "n0: index=0,type=user,net=10.0.2.0,restrict=off", text)
+    expect_in("without", "c1: index=0,type=nic,model=rtl8139", text)
+    rx = q.cmd("query-rx-filter", name="c0")[0]
+    expect("filter", (rx["main-mac"], rx["promiscuous"], rx["broadcast-allowed"]),
+           ("52:54:00:00:00:01", True, True))
+    expect("both", len(q.cmd("query-rx-filter")), 2)
+    q.cmd("set_link", name="c0", up=False)
+    expect("down", h.rd(8) & 2, 0)
+    expect_in("told", "link=down", hmp("info network"))
+    expect("up", hmp("set_link n0 on"), "")
+    expect_in("unknown", "not found", hmp("set_link zz on"))
+    expect("add", q.cmd("netdev_add", type="stream", id="n1", server=True,
+                        addr={"type": "unix", "path": bed.path("net")}), {})
+    expect("there", os.path.exists(bed.path("net")), True)
+    expect("add", q.cmd("netdev_add", type="user", id="n2", hostfwd=[
+        {"str": "tcp:127.0.0.1:%d-:1" % free_port()}]), {})
+    expect_in("listed", "n1: index=0,type=stream", hmp("info network"))
+    q.cmd("netdev_del", id="n1")
+    expect("gone", os.path.exists(bed.path("net")), False)
+    expect("in use", q.error("netdev_del", id="n0")[1], "Device 'n0' is in use")
+    expect("class", q.error("netdev_del", id="zz")[0], "DeviceNotFound")
+    expect_in("bad", "frob", q.error("netdev_add", type="frob", id="n3")[1])
+    expect_in("twice", "used twice", hmp("netdev_add user,id=n0"))
+
+
+# ---- tap ----
+
+def test_net_tap_when_host_pings_then_the_guest_answers(bed):
+    if not can_have_namespaces():
+        return
+    for model in ("vnet_hdr=on", "vnet_hdr=off"):
+        with Namespace("tap") as ns:
+            name = "kt%d" % os.getpid()
+            bed2 = type(bed)(bed.keel)
+            p = bed2.machine("-netdev", "tap,id=n0,ifname=%s,script=no,downscript=no,%s" %
+                             (name, model), "-device", E1000)
+            h = Host(p.qtest(), 4, ip="10.9.0.2")
+            ns.adopt(name, "10.9.0.1/24")
+            ping = ns.start("busybox", "ping", "-c", "3", "-i", "0.1", "-s", "1400", "10.9.0.2")
+            while ping.poll() is None:
+                for f in h.poll():
+                    h.answer(f)
+                time.sleep(0.005)
+            expect_in("ping", "3 packets received", ping.stdout.read())
+            mac = h.resolve("10.9.0.1")
+            expect("other way", h.ping(mac, "10.9.0.1"), True)
+            bed2.close()
+
+
+def test_net_tap_when_descriptor_is_passed_then_it_is_used(bed):
+    if not can_have_namespaces():
+        return
+    import fcntl
+    with Namespace("fd") as ns:
+        fd = os.open("/dev/net/tun", os.O_RDWR)
+        name = "kf%d" % os.getpid()
+        fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", name.encode(), 0x1002 | 0x4000))
+        p = bed.machine("-netdev", "tap,id=n0,fd=%d" % fd, "-device", E1000, pass_fds=(fd,))
+        h = Host(p.qtest(), 4, ip="10.9.0.2")
+        ns.adopt(name, "10.9.0.1/24")
+        expect("ping", h.ping(h.resolve("10.9.0.1"), "10.9.0.1"), True)
+        os.close(fd)
+
+
+def test_net_tap_when_scripts_are_given_then_they_run(bed):
+    if not can_have_namespaces():
+        return
+    for which in ("up", "down"):
+        bed.file(which, b"#!/bin/sh\necho $1 > %s\n" % bed.path("said-" + which).encode())
+        os.chmod(bed.path(which), 0o755)
+    name = "ks%d" % os.getpid()
+    p = bed.machine("-netdev", "tap,id=n0,ifname=%s,script=%s,downscript=%s" %
+                    (name, bed.path("up"), bed.path("down")), "-device", E1000)
+    p.qmp().cmd("quit")
+    p.wait()
+    for which in ("up", "down"):
+        with open(bed.path("said-" + which)) as f:
+            expect(which, f.read(), name + "\n")
+    bed.file("bad", b"#!/bin/sh\nexit 3\n")
+    os.chmod(bed.path("bad"), 0o755)
+    expect_in("failing", "failed with status 3",
+              bed.refused("-machine", "pc", "-accel", "qtest", "-display", "none", "-netdev",
+                          "tap,id=n0,script=%s,downscript=no" % bed.path("bad")))
+
+
+def test_net_tap_when_libxl_writes_it_then_the_card_is_there(bed):
+    if not can_have_namespaces():
+        return
+    name = "vif%d.0-emu" % (os.getpid() % 100000)
+    p = bed.machine("-device", "rtl8139,id=nic0,netdev=net0,mac=00:16:3e:49:82:5a", "-netdev",
+                    "type=tap,id=net0,ifname=%s,br=nobridge0,script=no,downscript=no" % name)
+    expect_in("card", "nic0: index=0,type=nic,model=rtl8139,macaddr=00:16:3e:49:82:5a",
+              p.qmp().hmp("info network"))
+    expect_in("interface", name, sh("ip", "link", "show", name))
+
+
+# ---- guest to guest ----
+
+def second(bed, *args):
+    """Another Keel, in a place of its own."""
+    other = type(bed)(bed.keel)
+    p = other.machine(*args, "-device", E1000.replace("00:01", "00:02"))
+    return other, p
+
+
+def frame(card, text):
+    return card.eth(BROADCAST, 0x88b5, text.ljust(50, b"."))
+
+
+def talk(a, b):
+    for n in range(3):
+        for one, two in ((a, b), (b, a)):
+            f = frame(one, b"%d from %s" % (n, one.mac.hex().encode()))
+            one.send(f)
+            two.wait(lambda got, f=f: got == f)
+    big = a.eth(BROADCAST, 0x88b5, os.urandom(1500))
+    a.send(big)
+    b.wait(lambda got: got == big)
+
+
+def pair(bed, one, two):
+    a = Card(bed.machine("-netdev", one, "-device", E1000).qtest(), 4)
+    other, p = second(bed, "-netdev", two)
+    try:
+        b = Card(p.qtest(), 4)
+        end = time.time() + 10  # until both ends are connected
+        while time.time() < end:
+            b.send(frame(b, b"anybody"))
+            time.sleep(0.02)
+            if a.poll():
+                break
+        talk(a, b)
+    finally:
+        other.close()
+
+
+def test_net_socket_when_tcp_connects_then_guests_talk(bed):
+    port = free_port()
+    pair(bed, "socket,id=n0,listen=127.0.0.1:%d" % port, "socket,id=n0,connect=127.0.0.1:%d" % port)
+
+
+def test_net_socket_when_udp_then_guests_talk(bed):
+    a, b = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    pair(bed, "socket,id=n0,udp=127.0.0.1:%d,localaddr=127.0.0.1:%d" % (a, b),
+         "socket,id=n0,udp=127.0.0.1:%d,localaddr=127.0.0.1:%d" % (b, a))
+
+
+def test_net_socket_when_multicast_then_guests_talk(bed):
+    spec = "socket,id=n0,mcast=230.0.0.1:%d,localaddr=127.0.0.1" % free_port(socket.SOCK_DGRAM)
+    pair(bed, spec, spec)
+
+
+def test_net_stream_when_unix_then_guests_talk(bed):
+    spec = "stream,id=n0,addr.type=unix,addr.path=" + bed.path("wire")
+    pair(bed, spec + ",server=on", spec)
+
+
+def test_net_stream_when_abstract_then_guests_talk(bed):
+    spec = "stream,id=n0,addr.type=unix,addr.abstract=on,addr.path=keel%d" % os.getpid()
+    pair(bed, spec + ",server=on", spec)
+
+
+def test_net_stream_when_server_comes_later_then_client_finds_it(bed):
+    port = free_port()
+    client = "stream,id=n0,addr.type=inet,addr.host=127.0.0.1,addr.port=%d,reconnect-ms=50" % port
+    pair(bed, client, client.replace(",reconnect-ms=50", ",server=on"))
+
+
+def test_net_dgram_when_unix_then_guests_talk(bed):
+    a, b = bed.path("a"), bed.path("b")
+    spec = "dgram,id=n0,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s"
+    pair(bed, spec % (a, b), spec % (b, a))
+
+
+def test_net_dgram_when_udp_then_guests_talk(bed):
+    a, b = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    spec = "dgram,id=n0,local.type=inet,local.host=127.0.0.1,local.port=%d,remote.type=inet," \
+           "remote.host=127.0.0.1,remote.port=%d"
+    pair(bed, spec % (a, b), spec % (b, a))
+
+
+def test_net_hub_when_two_cards_are_on_it_then_they_talk(bed):
+    p = bed.machine("-netdev", "hubport,hubid=1,id=h0", "-netdev", "hubport,hubid=1,id=h1",
+                    "-device", "e1000,netdev=h0,addr=4", "-device", "e1000,netdev=h1,addr=5")
+    t = p.qtest()
+    a, b = Card(t, 4), Card(t, 5, at=1)
+    expect("addresses", (a.mac.hex(), b.mac.hex()), ("525400123456", "525400123457"))
+    talk(a, b)
+
+
+def test_net_nic_and_net_when_given_then_card_and_back_end_are_there(bed):
+    p = bed.machine("-nic", "user,model=e1000,mac=52:54:00:00:00:07")
+    h = Host(p.qtest(), 2)
+    expect("mac", h.mac.hex(), "525400000007")
+    h.configure()
+    other = type(bed)(bed.keel)
+    h = Host(other.machine("-net", "nic,model=e1000", "-net", "user").qtest(), 2)
+    h.configure()
+    expect("address", h.ip, "10.0.2.15")
+    other.close()
+
+
+# ---- hostile peers ----
+
+def test_net_stream_when_peer_is_hostile_then_it_is_cut_off_and_the_next_one_served(bed):
+    path = bed.path("wire")
+    a = Card(bed.machine("-netdev", "stream,id=n0,server=on,addr.type=unix,addr.path=" + path,
+                         "-device", E1000).qtest(), 4)
+    for bad in (b"\xff\xff\xff\xff", b"\0\1\0\x20" + bytes(70000), b"\0\0\0\0" * 1000,
+                b"\0\0\0\x05abcde" * 10, os.urandom(200000)):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(path)
+        s.settimeout(5)
+        try:
+            s.sendall(bad)
+        except OSError:
+            pass
+        s.close()
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    s.settimeout(5)
+    f = BROADCAST + bytes(6) + b"\x88\xb5" + b"q" * 50
+    for piece in (b"\0\0", b"\0" + bytes([len(f)]) + f[:10], f[10:], struct.pack("!I", 64) + f):
+        s.sendall(piece)  # in pieces, as streams come
+        time.sleep(0.02)
+    a.wait(lambda got: got == f)
+    a.wait(lambda got: got == f)
+    a.send(f)
+    expect("back", s.recv(68), struct.pack("!I", 64) + f)
+
+
+def test_net_stream_when_peer_does_not_read_then_memory_is_bounded(bed):
+    path = bed.path("wire")
+    p = bed.machine("-netdev", "stream,id=n0,server=on,addr.type=unix,addr.path=" + path,
+                    "-device", E1000)
+    a = Card(p.qtest(), 4)
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    time.sleep(0.1)
+
+    def rss():
+        with open("/proc/%d/statm" % p.proc.pid) as f:
+            return int(f.read().split()[1]) * 4096
+    f = a.eth(BROADCAST, 0x88b5, b"z" * 1500)
+    before = rss()
+    for _ in range(1500):
+        a.send(f)
+    expect("bounded", rss() - before < 4 << 20, True)
+    expect("stopped", a.rd(0x3810) != a.rd(0x3818), True)
+    s.settimeout(5)
+    got = 0
+    while a.rd(0x3810) != a.rd(0x3818):  # the card goes on as it is drained
+        got += len(s.recv(1 << 20))
+    expect("came", got > 100000, True)
+
+
+# ---- capture, recording ----
+
+def test_net_dump_when_frames_pass_then_they_are_in_the_file(bed):
+    path = bed.path("x.pcap")
+    p = bed.machine("-netdev", "user,id=n0", "-object", "filter-dump,id=f0,netdev=n0,file=%s,maxlen=100"
+                    % path, "-device", E1000)
+    h = Host(p.qtest(), 4)
+    h.configure()
+    with open(path, "rb") as f:
+        data = f.read()
+    expect("header", struct.unpack("<IHHIIII", data[:24]), (0xa1b2c3d4, 2, 4, 0, 0, 100, 1))
+    at, n = 24, 0
+    while at < len(data):
+        sec, usec, kept, size = struct.unpack("<IIII", data[at:at + 16])
+        expect("time", abs(sec - time.time()) < 60 and usec < 1000000, True)
+        expect("kept", kept, min(size, 100))
+        at, n = at + 16 + kept, n + 1
+    expect("frames", n >= 4, True)
+
+
+def test_net_record_when_replayed_then_every_frame_is_the_same(bed):
+    trace = bed.path("t.ktr")
+    p = bed.machine("-netdev", "user,id=n0", "-keel-record", trace, "-device", E1000)
+    h = Host(p.qtest(), 4)
+    h.configure()
+    h.ping(h.resolve("10.0.2.2"), "10.0.2.2", b"r" * 1000)
+    q = p.qmp()
+    q.cmd("set_link", name="c0", up=False)
+    h.send(frame(h, b"into nothing"))
+    q.cmd("set_link", name="c0", up=True)
+    q.cmd("quit")
+    p.wait()
+    tool = os.path.join(os.path.dirname(os.path.dirname(bed.keel)), "tools", "keel-trace")
+    r = subprocess.run([tool, "replay", trace], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       text=True)
+    expect("replay: " + r.stdout[-300:], r.returncode, 0)
+
+
+if __name__ == "__main__":
+    main(globals())
