@@ -233,9 +233,8 @@ static void probe(struct tcg_cpu *cpu, const struct tci_mem *m, unsigned size)
     }
 }
 
-static void run_native(struct tcg_cpu *cpu, const struct tci_op *o)
+void native_by_c(struct tcg_cpu *cpu, const struct ir_native *n, uint64_t linear, bool align)
 {
-    const struct ir_native *n = o->native;
     const struct tcg_target *t = cpu->tcg->target;
     if (n->x87 && cpu->x87_live) {
         t->x87_sync(cpu, false);
@@ -244,8 +243,9 @@ static void run_native(struct tcg_cpu *cpu, const struct tci_op *o)
         n->sem(cpu, n, NULL);
         return;
     }
-    uint64_t linear = linear_of(cpu, &o->m);
-    check_align(cpu, &o->m, linear, n->mem_size);
+    if (align && linear & (n->mem_size - 1u)) {
+        t->unaligned(cpu, linear);
+    }
     void *p = plain(cpu, linear, n->mem_size, n->mem_write);
     if (p) {
         n->sem(cpu, n, p);
@@ -315,8 +315,9 @@ static struct block *follow_pc(struct tcg_cpu *cpu, struct block *b, uint64_t pc
 #define PURE_OPS(X)                                                                                \
     X(MOV)                                                                                         \
     X(ADD)                                                                                         \
-    X(ADC) X(SUB) X(SBB) X(AND) X(OR) X(XOR) X(ANDN) X(NOT) X(NEG) X(INC) X(DEC) X(SHL) X(SHR)     \
-        X(SAR) X(ROL) X(ROR) X(RCL) X(RCR) X(SHLX) X(SHRX) X(SARX) X(RORX) X(SHLD) X(SHRD) X(IMUL) \
+    X(ADC)                                                                                         \
+    X(SUB) X(SBB) X(AND) X(OR) X(XOR) X(ANDN) X(NOT) X(NEG) X(INC) X(DEC) X(SHL) X(SHR) X(SAR)     \
+        X(ROL) X(ROR) X(RCL) X(RCR) X(SHLX) X(SHRX) X(SARX) X(RORX) X(SHLD) X(SHRD) X(IMUL)        \
             X(MULU2) X(MULS2) X(MULX) X(ADCX) X(ADOX) X(ZX8) X(ZX16) X(ZX32) X(SX8) X(SX16)        \
                 X(SX32) X(BSWAP) X(BT) X(BTS) X(BTR) X(BTC) X(BSF) X(BSR) X(LZCNT) X(TZCNT)        \
                     X(POPCNT) X(BLSR) X(BLSMSK) X(BLSI) X(BZHI) X(BEXTR) X(PDEP) X(PEXT) X(CRC32)  \
@@ -324,7 +325,8 @@ static struct block *follow_pc(struct tcg_cpu *cpu, struct block *b, uint64_t pc
 #define OTHER_OPS(X)                                                                               \
     X(INSN)                                                                                        \
     X(SETCC)                                                                                       \
-    X(CMOV) X(F_GET) X(F_SET) X(LEA) X(LINEAR) X(LD) X(LDZX) X(LDSX) X(ST) X(LDST_PROBE) X(A_RMW)  \
+    X(CMOV)                                                                                        \
+    X(F_GET) X(F_SET) X(LEA) X(LINEAR) X(LD) X(LDZX) X(LDSX) X(ST) X(LDST_PROBE) X(A_RMW)          \
         X(A_XCHG) X(A_CMPXCHG) X(FENCE) X(LD_STATE) X(ST_STATE) X(CALL) X(NATIVE) X(GOTO) X(BRCC)  \
             X(BRNZ) X(JMP) X(EXIT)
 
@@ -348,7 +350,7 @@ static struct block *follow_pc(struct tcg_cpu *cpu, struct block *b, uint64_t pc
         if (flagged) {                                                                             \
             cpu->flags = r.flags;                                                                  \
         }                                                                                          \
-        write_reg(cpu, o->dst, size, r.lo);                \
+        write_reg(cpu, o->dst, size, r.lo);                                                        \
         if (IR_##name == IR_MULU2 || IR_##name == IR_MULS2 || IR_##name == IR_MULX) {              \
             write_reg(cpu, o->dst2, size, r.hi);                                                   \
         }                                                                                          \
@@ -474,7 +476,7 @@ L_CALL:
     write_reg(cpu, o->dst, o->wsize, v);
     NEXT();
 L_NATIVE:
-    run_native(cpu, o);
+    native_by_c(cpu, o->native, o->native->mem_size ? linear_of(cpu, &o->m) : 0, o->m.align);
     NEXT();
 L_GOTO:
     next = follow(cpu, &b->exit[0], &why);

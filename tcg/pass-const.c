@@ -111,8 +111,7 @@ static void fold(struct ir_op *o)
         return;
     }
     uint64_t c = o->op == IR_CRC32 ? (uint64_t)o->imm : (uint64_t)o->c.value;
-    struct ir_val v =
-        ir_eval(o->op, o->size, (uint64_t)o->a.value, (uint64_t)o->b.value, c, 0);
+    struct ir_val v = ir_eval(o->op, o->size, (uint64_t)o->a.value, (uint64_t)o->b.value, c, 0);
     become_mov(o, ir_const(ev_sx(v.lo, o->size)));
 }
 

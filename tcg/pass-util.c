@@ -33,9 +33,18 @@ static uint16_t bit_of(const struct ir_arg *a)
     return a->kind == IR_GPR ? (uint16_t)(1u << a->num) : 0;
 }
 
+/* PCMPESTRM, PCMPESTRI, PCMPISTRM, PCMPISTRI: lengths in RAX and RDX, the index to RCX. */
+static uint16_t implied_gprs(const struct ir_native *n, bool written)
+{
+    if (n->map != 3 || n->opcode < 0x60 || n->opcode > 0x63 || n->encoding == ENC_X87) {
+        return 0;
+    }
+    return written ? 1 << 1 : 1 << 0 | 1 << 2;
+}
+
 static uint16_t native_gprs(const struct ir_native *n, bool written)
 {
-    uint16_t m = 0;
+    uint16_t m = implied_gprs(n, written);
     if (n->reg_class == RC_GPR && (written ? n->reg_write : n->reg_read)) {
         m |= (uint16_t)(1u << n->reg);
     }

@@ -117,7 +117,7 @@ struct tcg_cpu *tcg_cpu_new(struct tcg *t)
     cpu->tcg = t;
     cpu->tlb = &cpu->tlbs[TLB_KERNEL];
     cpu->jc = cpu->jcs[0];
-    cpu->mxcsr = 0x1f80;
+    cpu->mxcsr = cpu->mxcsr_host = 0x1f80;
     tcg_tlb_flush(cpu);
     memset(cpu->jcs, 0xff, sizeof(cpu->jcs));
     pthread_mutex_lock(&t->lock);

@@ -96,7 +96,8 @@ static void span_on_page(const struct block *b, unsigned which, unsigned *from, 
 static void set_peek(struct block *b, const struct ir_block *ir)
 {
     uint64_t page = b->tb.key.pc + b->tb.key.cs_base - (b->tb.key.phys & 0xfff);
-    uint64_t lo = ir->peek_lo + b->tb.key.cs_base - page, hi = ir->peek_hi + b->tb.key.cs_base - page;
+    uint64_t lo = ir->peek_lo + b->tb.key.cs_base - page,
+             hi = ir->peek_hi + b->tb.key.cs_base - page;
     if (ir->peek_hi > ir->peek_lo && lo < 4096 && hi <= 4096) {
         b->peek_from = (uint16_t)lo;
         b->peek_to = (uint16_t)hi;
@@ -318,6 +319,7 @@ static struct block *make(struct tcg_cpu *cpu, const struct tb_key *key)
     struct tcg *t = cpu->tcg;
     struct block *b = xcalloc(1, sizeof(*b));
     b->tb.key = *key;
+    b->tcg = t;
     engine_of(cpu)->making = b; /* freed if the target raises */
     make_ir(cpu, b);
     bool ok = key->cflags & TB_SINGLE ? tci_compile(t, b, t->ir) : compile(t, b);

@@ -27,13 +27,15 @@ struct tcg_link {
 
 /* Host code position to guest RIP, for signals: ascending. */
 struct tcg_site {
-    uint32_t host;       /* offset in the block's code */
-    uint32_t flags_live; /* F is in the processor's EFLAGS there */
+    uint32_t host;   /* offset in the block's code */
+    bool flags_live; /* F is in the processor's EFLAGS there */
+    bool x87;
     uint64_t pc;
 };
 
 struct block {
     struct tb tb; /* first */
+    struct tcg *tcg;
     struct block *next_hash, *next_stale, *next_all;
     struct block *next_on_page[2];
     struct tcg_link exit[2], *in;
@@ -138,6 +140,8 @@ static inline unsigned jc_slot(uint64_t pc)
 uint64_t slow_rmw(struct tcg_cpu *cpu, uint64_t linear, unsigned op, unsigned size, uint64_t val,
                   uint32_t *flags);
 uint64_t slow_xchg(struct tcg_cpu *cpu, uint64_t linear, unsigned size, uint64_t val);
+/* NATIVE by its C meaning; linear and align: of its memory operand, if there is one. */
+void native_by_c(struct tcg_cpu *cpu, const struct ir_native *n, uint64_t linear, bool align);
 uint64_t slow_cmpxchg(struct tcg_cpu *cpu, uint64_t linear, unsigned size, uint64_t expect,
                       uint64_t val);
 

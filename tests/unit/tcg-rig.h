@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { RIG_BASE = 0x10000, RIG_BYTES = 0x10000, RIG_CODE = 0x18000 };
+enum { RIG_BASE = 0x10000, RIG_BYTES = 0x10000, RIG_CODE = 0x1e000 };
 
 typedef void (*rig_build_fn)(struct ir_block *b, const struct tb_key *key);
 

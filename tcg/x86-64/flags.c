@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/x86-64/flags.c - where F is: in the processor's EFLAGS, in cpu->flags, or both.
+ *
+ * LAHF and SETO move it to memory without touching it; SAHF and an addition that overflows or not
+ * bring it back. A condition on flags in memory needs no bringing back, only a TEST of the right bit.
+ * In memory bit 1 may be set, as LAHF leaves it: thunks and F_GET mask it.
+ */
+#include "tcg/x86-64/gen.h"
+
+#define FLAGS offsetof(struct tcg_cpu, flags)
+
+/* Without the pass, flags are exact wherever the block may stop. */
+static bool all_live(const struct gen *g, const struct ir_op *o)
+{
+    return !(g->t->opt.passes & PASS_DEADFLAGS) && ir_may_fault(o);
+}
+
+void flags_liveness(struct gen *g)
+{
+    uint16_t live = ir_live_at_end(g->ir);
+    for (unsigned i = g->ir->n; i-- > 0;) {
+        const struct ir_op *o = &g->ir->op[i];
+        g->live[i] = live;
+        live = (uint16_t)((live & ~ir_flags_written(o)) | ir_flags_read(o));
+        live |= all_live(g, o) ? F_ALL : 0;
+    }
+}
+
+uint16_t flags_live_before(const struct gen *g, const struct ir_op *o)
+{
+    if (all_live(g, o)) {
+        return F_ALL;
+    }
+    return (uint16_t)((g->live[g->at] & ~ir_flags_written(o)) | ir_flags_read(o));
+}
+
+/* EFLAGS to cpu->flags; neither EFLAGS nor any register changes. */
+static void save_code(struct gen *g, uint16_t live)
+{
+    struct as *a = &g->a;
+    unsigned s = scratch(g);
+    as_mov(a, 8, s, rm_reg(AX));
+    if (live & ~F_OF) {
+        as_byte(a, 0x9f); /* lahf */
+        as_mov_to(a, 1, rm_cpu(FLAGS), AX | HIGH);
+    }
+    if (live & F_OF) {
+        as_full(a, M_0F | 0x90 | CC_O, 4, 0, false, &(struct rm){ .reg = AX, .index = NO_REG },
+                true);
+        as_full(a, M_0F | 0xb6, 4, AX, false, &(struct rm){ .reg = AX, .index = NO_REG }, true);
+        as_lea(a, 4, AX, rm_sum(NO_REG, AX, 8, 0));
+        as_mov_to(a, 1, rm_cpu(FLAGS + 1), AX);
+    }
+    as_mov(a, 8, AX, rm_reg(s));
+    let_go(g, s);
+}
+
+void flags_to_mem(struct gen *g, uint16_t live)
+{
+    if (g->f_host && !g->f_mem && live) {
+        save_code(g, live);
+    }
+    g->f_mem = true;
+}
+
+void flags_clobber(struct gen *g, uint16_t live)
+{
+    flags_to_mem(g, live);
+    g->f_host = false;
+}
+
+void flags_restore_code(struct as *a)
+{
+    size_t save = spill_off(SAVE_SLOT);
+    as_mov_to(a, 8, rm_cpu(save), AX);
+    as_full(
+        a, M_0F | 0xb7, 4, AX, false,
+        &(struct rm){ .mem = true, .reg = SP, .index = NO_REG, .scale = 1, .disp = (int32_t)FLAGS },
+        false);
+    as_byte(a, 0x86); /* xchg al, ah: AH the low byte of EFLAGS, AL 8 when OF */
+    as_byte(a, 0xc4);
+    as_alu_imm(a, ALU_ADD, 1, rm_reg(AX), 0x78);
+    as_byte(a, 0x9e); /* sahf */
+    as_mov(a, 8, AX, rm_cpu(save));
+}
+
+void flags_to_host(struct gen *g, uint16_t need)
+{
+    if (g->f_host || !need) {
+        return;
+    }
+    if (need == F_CF) {
+        as_rm(&g->a, M_0F | 0xba, 4, 4, rm_cpu(FLAGS)); /* bt */
+        as_byte(&g->a, 0);
+        return; /* the others are not there: f_host stays false */
+    }
+    flags_restore_code(&g->a);
+    g->f_host = true;
+}
+
+/* An instruction that leaves some flags alone must find them in EFLAGS when they are wanted. */
+uint16_t flags_wanted_before(const struct gen *g, const struct ir_op *o)
+{
+    uint16_t written = ir_flags_written(o), kept = g->live[g->at] & (uint16_t)~written;
+    return o->fneed & written ? ir_flags_read(o) | kept : ir_flags_read(o);
+}
+
+void flags_before(struct gen *g, const struct ir_op *o)
+{
+    flags_to_host(g, flags_wanted_before(g, o));
+}
+
+void flags_written(struct gen *g, const struct ir_op *o)
+{
+    uint16_t written = ir_flags_written(o);
+    if (o->fneed & written) {
+        g->f_host = true;
+        g->f_mem = false;
+    } else if ((written & F_ALL) == F_ALL) {
+        g->f_host = false; /* nobody wants what is there now */
+    }
+}
+
+/* Condition on cpu->flags: the byte and bits to test, non-zero for the positive one. */
+static const struct {
+    uint8_t byte, mask;
+} tests[8] = { { 1, 8 }, { 0, F_CF }, { 0, F_ZF }, { 0, F_CF | F_ZF }, { 0, F_SF }, { 0, F_PF } };
+
+unsigned flags_cond(struct gen *g, unsigned cond)
+{
+    unsigned k = cond >> 1;
+    if (g->f_host) {
+        return cond;
+    }
+    if (!tests[k].mask) {
+        flags_to_host(g, F_ALL);
+        return cond;
+    }
+    as_digit(&g->a, 0xf6, 1, 0, rm_cpu(FLAGS + tests[k].byte)); /* test */
+    as_byte(&g->a, tests[k].mask);
+    return cond & 1 ? CC_E : CC_NE;
+}

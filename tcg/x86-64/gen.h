@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/x86-64/gen.h - the x86-64 generator's parts.
+ *
+ * Homes while translated code runs: RAX RCX RDX RBX RBP RSI RDI R8..R11 are the guest's own; guest RSP
+ * is in R13; guest R12..R15 stay in struct tcg_cpu, which host RSP points at. R12, R14 and R15 are
+ * scratch. Vector registers, MXCSR and (lazily) the x87 are the guest's own. Flags live in EFLAGS within
+ * a block as far as nothing clobbers them, else in cpu->flags, where they always are between blocks.
+ *
+ * gen.c drives and allocates; alu.c, mem.c, native.c, call.c and exit.c write code for groups of
+ * operations; flags.c moves F; thunk.c has the common code and the way in and out; signal.c answers
+ * SIGFPE.
+ */
+#ifndef TCG_X86_64_GEN_H
+#define TCG_X86_64_GEN_H
+
+#include "tcg/pass.h"
+#include "tcg/tcg-int.h"
+#include "tcg/x86-64/asm.h"
+
+enum {
+    SPILL_SLOTS = 24,
+    SAVE_SLOT = 24
+}; /* of cpu->spill: temporaries, then the generator's own */
+
+enum temp_where {
+    T_NONE,
+    T_REG,
+    T_SPILL,
+    T_LAZY, /* not loaded yet: the register points at it */
+};
+struct temp {
+    uint8_t where, reg, slot;
+    uint16_t last; /* operation of the last use */
+    uint16_t uses; /* still to come */
+    uint8_t size;  /* T_LAZY: bytes */
+};
+
+enum { FREE = -1 };
+
+/* C functions that translated code calls with everything saved. */
+enum thunk {
+    TH_LOAD,
+    TH_STORE,
+    TH_RMW_LOAD,
+    TH_NATIVE_LOAD,
+    TH_NATIVE_PROBE,
+    TH_NATIVE_STORE,
+    TH_NATIVE_SEM,
+    TH_PROBE,
+    TH_ATOMIC,
+    TH_EVAL,
+    TH_HELPER,
+    TH_X87_IN,
+    TH_UNALIGNED,
+    THUNKS,
+};
+
+struct cpu_features {
+    bool avx, avx2, bmi1, bmi2, lzcnt, popcnt, adx, sse42, movbe;
+};
+
+struct jit {
+    struct tcg *t;
+    uint64_t (*enter)(struct tcg_cpu *cpu, const void *code);
+    const uint8_t *thunk[THUNKS];
+    const uint8_t *leave_link; /* R12: the link */
+    const uint8_t *leave_pc;   /* R14: RIP */
+    const uint8_t *leave_block, *leave_icount;
+    const uint8_t *fp_fault;
+    struct cpu_features has;
+    struct gen *gen;
+};
+
+enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_NATIVE, SLOW_ATOMIC, SLOW_PROBE, SLOW_X87 };
+
+/* What is written of a store, or the second operand of a read-modify-write. */
+struct src {
+    bool is_const;
+    uint8_t reg;
+    int64_t value;
+};
+
+/* A way out of line, written behind the block. */
+struct slow {
+    uint8_t kind, size, addr, index; /* registers: the address less the tag, the slot */
+    bool write, align;
+    uint8_t *from;          /* the jump that leads here */
+    uint8_t *resume, *done; /* writable view: the access; behind it */
+    uint64_t pc;
+    struct src src;
+    uint16_t need; /* flags to bring back before the instruction */
+    const struct ir_op *op;
+    const struct ir_native *native;
+    uint8_t native_reg, native_rm;
+};
+
+struct exit_stub {
+    uint8_t *from[3];
+    unsigned n;
+    bool used;
+};
+
+struct gen {
+    struct as a;
+    const uint8_t *start; /* of the block, executable view */
+    struct jit *jit;
+    struct tcg *t;
+    struct block *b;
+    struct ir_block *ir;
+    unsigned at;
+    uint64_t pc; /* of the instruction */
+    struct temp temp[IR_MAX_TEMPS];
+    int16_t owner[16];
+    uint16_t busy;      /* registers that the current operation holds */
+    uint32_t slots;     /* spill slots in use */
+    bool f_host, f_mem; /* where F is valid */
+    bool x87_in;
+    uint16_t live[IR_MAX_OPS]; /* flags live behind each operation */
+    struct slow slow[IR_MAX_OPS];
+    unsigned slows;
+    struct exit_stub stub[2];
+    struct tcg_site site[300];
+    unsigned sites;
+};
+
+/* ---- gen.c ---- */
+
+extern const uint8_t gpr_home[16]; /* NO_REG: in struct tcg_cpu */
+static inline size_t gpr_off(unsigned n)
+{
+    return offsetof(struct tcg_cpu, gpr) + n * 8;
+}
+static inline size_t spill_off(unsigned slot)
+{
+    return offsetof(struct tcg_cpu, spill) + slot * 8;
+}
+
+unsigned scratch(struct gen *g); /* held until the operation ends */
+void let_go(struct gen *g, unsigned reg);
+/* The operation will not look at this operand any more. */
+void consume(struct gen *g, const struct ir_arg *a);
+bool dies_here(const struct gen *g, const struct ir_arg *a);
+
+bool is_const(const struct ir_arg *a);
+bool fits32(int64_t v);
+/* The host register that an operand is in, or NO_REG. */
+unsigned reg_of(const struct gen *g, const struct ir_arg *a);
+/* The operand as ModRM: no constants, no high halves. */
+struct rm rm_of(struct gen *g, const struct ir_arg *a, unsigned size);
+/* The value in a register that must not be changed; low `size` bytes count. */
+unsigned to_reg(struct gen *g, const struct ir_arg *a, unsigned size);
+/* Copies the value into reg. whole: upper bits may be overwritten. */
+void load_reg(struct gen *g, unsigned reg, const struct ir_arg *a, unsigned size, bool whole);
+/* A register to write dst in, without its old value unless it is a home. */
+unsigned dst_reg(struct gen *g, const struct ir_arg *dst);
+/* reg holds the result, with upper bits as a 32-bit operation leaves them: puts it into dst. */
+void finish(struct gen *g, const struct ir_arg *dst, unsigned reg, unsigned size);
+void bind(struct gen *g, const struct ir_arg *temp, unsigned reg);
+
+/* ---- flags.c ---- */
+
+void flags_liveness(struct gen *g);
+uint16_t flags_live_before(const struct gen *g, const struct ir_op *o);
+/* EFLAGS will be lost: keeps what of `live` is only there. */
+void flags_clobber(struct gen *g, uint16_t live);
+void flags_to_mem(struct gen *g, uint16_t live);
+void flags_to_host(struct gen *g, uint16_t need);
+/* The operation wrote EFLAGS as the IR says. */
+void flags_written(struct gen *g, const struct ir_op *o);
+/* Makes EFLAGS answer cond; returns the condition to use, which may be another. */
+unsigned flags_cond(struct gen *g, unsigned cond);
+void flags_restore_code(struct as *a); /* EFLAGS from cpu->flags */
+/* Before an operation that reads and writes flags as its host instruction does. */
+void flags_before(struct gen *g, const struct ir_op *o);
+uint16_t flags_wanted_before(const struct gen *g, const struct ir_op *o);
+
+/* ---- groups ---- */
+
+void gen_alu(struct gen *g, const struct ir_op *o);
+void rmw_code(struct gen *g, const struct ir_op *o, unsigned addr, const struct src *src,
+              bool lock);
+bool rmw_fits(const struct ir_op *o);
+struct src src_of(struct gen *g, const struct ir_arg *a, unsigned size);
+
+/* The linear address in a scratch register that is held; changes EFLAGS. */
+unsigned linear_address(struct gen *g, const struct ir_mem *m);
+void gen_lea(struct gen *g, const struct ir_op *o);
+void gen_mem(struct gen *g, const struct ir_op *o);
+/* Tries LD, OP, ST on one place; returns the number of operations taken, 0 when it is another shape. */
+unsigned gen_rmw(struct gen *g);
+/* Looks the operand up: the returned register points at its bytes. */
+struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
+                   enum slow_kind kind);
+void slow_code(struct gen *g, struct slow *s);
+void set_pc_code(struct gen *g, uint64_t pc, unsigned reg);
+
+void gen_native(struct gen *g, const struct ir_op *o);
+void native_slow(struct gen *g, struct slow *s);
+
+void gen_call(struct gen *g, const struct ir_op *o);
+void gen_eval(struct gen *g, const struct ir_op *o);
+void gen_atomic(struct gen *g, const struct ir_op *o);
+void atomic_slow(struct gen *g, struct slow *s);
+
+void gen_exit(struct gen *g, const struct ir_op *o);
+void exit_stubs(struct gen *g);
+void icount_code(struct gen *g);
+
+/* ---- thunk.c, signal.c ---- */
+
+void signal_init(void);
+extern __thread struct tcg_cpu *jit_running;
+
+#endif

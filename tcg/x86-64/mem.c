@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/x86-64/mem.c - guest memory: addresses, the inline look-up in the soft TLB, and its misses.
+ *
+ *     lea   A, [base + index * scale + disp]
+ *     rorx  I, A, 12 - 5        slot of the page, times the size of an entry
+ *     and   I, slots
+ *     xor   A, [cpu + I + tag]  the offset in the page, if the page is the slot's
+ *     cmp   A, 4096 - size      above: another page, or the access crosses into the next
+ *     ja    miss
+ *     add   A, [cpu + I + host]
+ *
+ * Then [A] is the operand, for any instruction. An operand that must be aligned is tested for that
+ * and for being in the page by one TEST. A miss is handled behind the block: the same XOR gives the
+ * address back, C code does the access with all state saved, by way of cpu->bounce, and the block goes
+ * on with A pointing there.
+ */
+#include "tcg/eval.h"
+#include "tcg/x86-64/gen.h"
+
+#define CPU(field) offsetof(struct tcg_cpu, field)
+enum { ENTRY_SHIFT = 5 };
+_Static_assert(sizeof(struct tcg_tlb_entry) == 1u << ENTRY_SHIFT, "scaled by the look-up");
+
+/* ---- addresses ---- */
+
+/* Operands of an address, in registers; those that were only needed for it are free again. */
+struct parts {
+    unsigned base, index;
+};
+
+static unsigned part(struct gen *g, const struct ir_arg *a)
+{
+    return a->kind == IR_NONE ? NO_REG : to_reg(g, a, 8);
+}
+
+static void part_done(struct gen *g, const struct ir_arg *a, unsigned reg)
+{
+    consume(g, a);
+    if (reg == R12 || reg == R14 || reg == R15) {
+        let_go(g, reg);
+    }
+}
+
+/* base + index * scale + disp into `to`, cut to the address size; flags stay. */
+static void sum_code(struct gen *g, const struct ir_mem *m, struct parts p, unsigned to)
+{
+    unsigned size = m->addr_size == 8 ? 8 : 4;
+    int64_t disp = m->addr_size == 8 ? m->disp : (int32_t)m->disp;
+    if (p.base == NO_REG && p.index == NO_REG) {
+        as_const(&g->a, to, size == 8 ? (uint64_t)disp : (uint32_t)disp);
+    } else if (!fits32(disp)) { /* only a constant base makes this: rare */
+        size_t save = spill_off(SAVE_SLOT);
+        as_lea(&g->a, 8, to, rm_sum(p.base, p.index, m->scale, 0));
+        as_mov_to(&g->a, 8, rm_cpu(save), to);
+        as_const(&g->a, to, (uint64_t)disp);
+        as_mov_to(&g->a, 8, rm_cpu(save + 8), AX);
+        as_mov(&g->a, 8, AX, rm_cpu(save));
+        as_lea(&g->a, 8, to, rm_sum(to, AX, 1, 0));
+        as_mov(&g->a, 8, AX, rm_cpu(save + 8));
+    } else if (p.index == NO_REG && disp == 0) {
+        as_mov(&g->a, size, to, rm_reg(p.base));
+    } else if (p.base == NO_REG && m->scale == 1) {
+        as_lea(&g->a, size, to, rm_at(p.index, (int32_t)disp));
+    } else {
+        as_lea(&g->a, size, to,
+               rm_sum(p.base, p.index, p.index == NO_REG ? 1 : m->scale, (int32_t)disp));
+    }
+    if (m->addr_size == 2) {
+        as_full(&g->a, M_0F | 0xb7, 4, to, false,
+                &(struct rm){ .reg = (uint8_t)to, .index = NO_REG }, false);
+    }
+}
+
+static struct parts parts_of(struct gen *g, const struct ir_mem *m)
+{
+    struct parts p;
+    p.base = part(g, &m->base);
+    p.index = part(g, &m->index);
+    return p;
+}
+
+/* A register for the result: one of the operands' that nobody else needs. */
+static unsigned sum_reg(struct gen *g, const struct ir_mem *m, struct parts p)
+{
+    part_done(g, &m->base, p.base);
+    part_done(g, &m->index, p.index);
+    return scratch(g);
+}
+
+unsigned linear_address(struct gen *g, const struct ir_mem *m)
+{
+    struct parts p = parts_of(g, m);
+    unsigned to = sum_reg(g, m, p);
+    /* `to` may be one of the parts: the sum reads them before it writes */
+    sum_code(g, m, p, to);
+    if (m->seg >= 0) {
+        as_alu(&g->a, ALU_ADD, m->lin32 ? 4 : 8, to, rm_cpu(CPU(seg_base) + (unsigned)m->seg * 8u));
+    } else if (m->lin32) {
+        as_mov(&g->a, 4, to, rm_reg(to));
+    }
+    return to;
+}
+
+void gen_lea(struct gen *g, const struct ir_op *o)
+{
+    const struct ir_mem *m = &o->mem;
+    if (o->op == IR_LINEAR) {
+        flags_clobber(g, g->live[g->at]);
+        unsigned r = linear_address(g, m);
+        finish(g, &o->dst, r, 8);
+        return;
+    }
+    struct ir_mem low = *m;
+    if (o->size <= 4 && m->addr_size == 8) { /* only the low half counts */
+        low.addr_size = 4;
+        low.disp = (int32_t)m->disp;
+    }
+    struct parts p = parts_of(g, m);
+    unsigned d = dst_reg(g, &o->dst);
+    bool narrow = o->dst.kind == IR_GPR && o->size < 4;
+    if (narrow && d != R12 && d != R14 && d != R15) {
+        d = scratch(g); /* the other bytes of a home stay */
+    }
+    sum_code(g, &low, p, d);
+    consume(g, &m->base);
+    consume(g, &m->index);
+    finish(g, &o->dst, d, o->size);
+}
+
+/* ---- the look-up ---- */
+
+static size_t tlb_off(const struct gen *g, size_t field)
+{
+    return CPU(tlbs) + g->b->tb.key.mode * sizeof(struct tcg_tlb) + field;
+}
+
+static struct rm tlb_rm(const struct gen *g, unsigned index, size_t field)
+{
+    return rm_sum(SP, index, 1, (int32_t)tlb_off(g, field));
+}
+
+static size_t tag_field(bool write)
+{
+    return write ? offsetof(struct tcg_tlb_entry, write) : offsetof(struct tcg_tlb_entry, read);
+}
+
+static void slot_code(struct gen *g, unsigned index, unsigned addr)
+{
+    enum { SHIFT = 12 - ENTRY_SHIFT };
+    if (g->jit->has.bmi2) {
+        as_vex(&g->a, P_F2 | M_0F3A | 0xf0, true, false, index, 0,
+               &(struct rm){ .reg = (uint8_t)addr, .index = NO_REG });
+        as_byte(&g->a, SHIFT);
+    } else {
+        as_mov(&g->a, 8, index, rm_reg(addr));
+        as_digit(&g->a, 0xc0, 8, 5, rm_reg(index));
+        as_byte(&g->a, SHIFT);
+    }
+    as_alu_imm(&g->a, ALU_AND, 4, rm_reg(index), (TLB_SIZE - 1) << ENTRY_SHIFT);
+}
+
+static struct slow *new_slow(struct gen *g, enum slow_kind kind)
+{
+    struct slow *s = &g->slow[g->slows++];
+    *s = (struct slow){ .kind = (uint8_t)kind, .pc = g->pc, .op = &g->ir->op[g->at] };
+    return s;
+}
+
+struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
+                   enum slow_kind kind)
+{
+    bool align = m->flags & IR_MEM_ALIGN;
+    unsigned addr = linear_address(g, m), index = scratch(g);
+    slot_code(g, index, addr);
+    as_alu(&g->a, ALU_XOR, 8, addr, tlb_rm(g, index, tag_field(write)));
+    struct slow *s = new_slow(g, kind);
+    if (align) {
+        as_digit(&g->a, 0xf6, 8, 0, rm_reg(addr)); /* test */
+        as_imm(&g->a, 8, ~(0xfffll & ~(int64_t)(size - 1)));
+        s->from = as_jcc_ahead(&g->a, CC_NE);
+    } else {
+        as_alu_imm(&g->a, ALU_CMP, 8, rm_reg(addr), 4096 - (int64_t)size);
+        s->from = as_jcc_ahead(&g->a, CC_A);
+    }
+    as_alu(&g->a, ALU_ADD, 8, addr, tlb_rm(g, index, offsetof(struct tcg_tlb_entry, host)));
+    s->size = (uint8_t)size;
+    s->addr = (uint8_t)addr;
+    s->index = (uint8_t)index;
+    s->write = write;
+    s->align = align;
+    s->resume = g->a.p;
+    let_go(g, index);
+    return s;
+}
+
+/* ---- loads and stores ---- */
+
+/* The only use is close and may take the operand from memory. */
+static bool may_stay_in_memory(const struct gen *g, const struct ir_op *o)
+{
+    if (o->op != IR_LD || o->dst.kind != IR_TEMP || g->temp[o->dst.num].uses != 1) {
+        return false;
+    }
+    unsigned last = g->temp[o->dst.num].last;
+    for (unsigned i = g->at + 1; i < last; i++) {
+        const struct ir_op *p = &g->ir->op[i];
+        if (p->op != IR_NOP && p->op != IR_INSN && !ir_is_pure(p->op)) {
+            return false;
+        }
+    }
+    return ir_is_pure(g->ir->op[last].op) || g->ir->op[last].op == IR_CMOV;
+}
+
+static void load(struct gen *g, const struct ir_op *o)
+{
+    unsigned from = o->op == IR_LD ? o->size : (unsigned)o->imm;
+    struct slow *s = probe(g, &o->mem, from, o->mem.flags & IR_MEM_RMW, SLOW_LOAD);
+    s->write = o->mem.flags & IR_MEM_RMW;
+    struct rm m = rm_at(s->addr, 0);
+    if (may_stay_in_memory(g, o)) {
+        bind(g, &o->dst, s->addr);
+        g->temp[o->dst.num].where = T_LAZY;
+        g->temp[o->dst.num].size = o->size;
+        return;
+    }
+    let_go(g, s->addr); /* may be the destination: the load reads it first */
+    unsigned d = dst_reg(g, &o->dst);
+    bool home = d != R12 && d != R14 && d != R15;
+    if (o->op == IR_LD && o->size >= 4) {
+        as_mov(&g->a, o->size, d, m);
+    } else if (o->op == IR_LD && home) {
+        as_mov(&g->a, o->size, d, m);
+    } else if (from == 4) { /* to 8 */
+        as_rm(&g->a, o->op == IR_LDSX ? 0x63 : 0x8b, o->op == IR_LDSX ? 8 : 4, d, m);
+    } else if (from == o->size && home) {
+        as_mov(&g->a, o->size, d, m);
+    } else if (from == 8) {
+        as_mov(&g->a, 8, d, m);
+    } else {
+        bool sign = o->op == IR_LDSX;
+        unsigned op = M_0F | (sign ? 0xbe : 0xb6) | (from == 2 ? 1 : 0);
+        unsigned size = o->op == IR_LD ? 4 : sign || o->size == 2 ? o->size : 4;
+        as_full(&g->a, op, size, d, false, &m, false);
+    }
+    finish(g, &o->dst, d, o->size);
+}
+
+static void store_code(struct gen *g, unsigned size, struct rm m, const struct src *src)
+{
+    if (src->is_const) {
+        as_mov_imm(&g->a, size, m, src->value);
+    } else {
+        as_mov_to(&g->a, size, m, src->reg);
+    }
+}
+
+static void store(struct gen *g, const struct ir_op *o)
+{
+    struct src src = src_of(g, &o->a, o->size);
+    struct slow *s = probe(g, &o->mem, o->size, true, SLOW_STORE);
+    s->src = src;
+    store_code(g, o->size, rm_at(s->addr, 0), &s->src);
+    s->done = g->a.p;
+}
+
+void gen_mem(struct gen *g, const struct ir_op *o)
+{
+    flags_clobber(g, flags_live_before(g, o));
+    if (o->op == IR_ST) {
+        store(g, o);
+    } else if (o->op == IR_LDST_PROBE) {
+        probe(g, &o->mem, o->size, true, SLOW_PROBE);
+    } else {
+        load(g, o);
+    }
+}
+
+/* ---- read, modify, write ---- */
+
+static unsigned skip_nops(const struct gen *g, unsigned i)
+{
+    while (i < g->ir->n && g->ir->op[i].op == IR_NOP) {
+        i++;
+    }
+    return i;
+}
+
+static bool same_arg(const struct ir_arg *a, const struct ir_arg *b)
+{
+    return a->kind == b->kind && a->num == b->num;
+}
+
+static bool same_place(const struct ir_mem *a, const struct ir_mem *b)
+{
+    return same_arg(&a->base, &b->base) && same_arg(&a->index, &b->index) && a->disp == b->disp &&
+           (a->index.kind == IR_NONE || a->scale == b->scale) && a->seg == b->seg &&
+           a->addr_size == b->addr_size && a->lin32 == b->lin32;
+}
+
+static bool only_use(const struct gen *g, const struct ir_arg *a)
+{
+    return a->kind == IR_TEMP && g->temp[a->num].uses == 1;
+}
+
+unsigned gen_rmw(struct gen *g)
+{
+    const struct ir_op *ld = &g->ir->op[g->at];
+    if (ld->op != IR_LD || !(ld->mem.flags & IR_MEM_RMW) || !only_use(g, &ld->dst)) {
+        return 0;
+    }
+    unsigned i = skip_nops(g, g->at + 1), k = skip_nops(g, i + 1);
+    if (k >= g->ir->n) {
+        return 0;
+    }
+    const struct ir_op *op = &g->ir->op[i], *st = &g->ir->op[k];
+    if (!rmw_fits(op) || !same_arg(&op->a, &ld->dst) || !only_use(g, &op->dst) || st->op != IR_ST ||
+        !same_arg(&st->a, &op->dst) || !same_place(&ld->mem, &st->mem) || op->size != ld->size ||
+        st->size != ld->size || (op->b.kind == IR_TEMP && op->b.num == ld->dst.num)) {
+        return 0;
+    }
+    flags_clobber(g, flags_live_before(g, ld));
+    struct src src = src_of(g, &op->b, op->size);
+    struct slow *s = probe(g, &ld->mem, ld->size, true, SLOW_RMW);
+    s->op = op;
+    s->src = src;
+    g->at = i; /* liveness of the operation itself */
+    s->need = flags_wanted_before(g, op);
+    flags_before(g, op);
+    rmw_code(g, op, s->addr, &s->src, false);
+    s->done = g->a.p;
+    flags_written(g, op);
+    consume(g, &ld->dst);
+    consume(g, &op->dst);
+    consume(g, &op->b);
+    consume(g, &st->mem.base);
+    consume(g, &st->mem.index);
+    unsigned first = (unsigned)(ld - g->ir->op);
+    g->at = first;
+    return k - first + 1;
+}
+
+/* ---- misses ---- */
+
+void set_pc_code(struct gen *g, uint64_t pc, unsigned reg)
+{
+    struct rm m = rm_cpu(CPU(pc));
+    if (fits32((int64_t)pc)) {
+        as_mov_imm(&g->a, 8, m, (int64_t)pc);
+    } else {
+        as_const(&g->a, reg, pc);
+        as_mov_to(&g->a, 8, m, reg);
+    }
+}
+
+/* Address and RIP to where C looks; the index register is free afterwards. */
+static void slow_entry(struct gen *g, const struct slow *s)
+{
+    as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_field(s->write)));
+    as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), s->addr);
+    as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_size)), s->size);
+    set_pc_code(g, s->pc, s->index);
+}
+
+static void call_thunk(struct gen *g, enum thunk t)
+{
+    as_call(&g->a, g->jit->thunk[t]);
+}
+
+static void back_to(struct gen *g, const uint8_t *p)
+{
+    as_jmp(&g->a, p + g->a.rx);
+}
+
+static void point_at_bounce(struct gen *g, const struct slow *s)
+{
+    as_lea(&g->a, 8, s->addr, rm_cpu(CPU(bounce)));
+}
+
+void slow_code(struct gen *g, struct slow *s)
+{
+    as_land(&g->a, s->from);
+    if (s->kind == SLOW_X87) {
+        as_mov_to(&g->a, 8, rm_cpu(spill_off(SAVE_SLOT)), R14);
+        set_pc_code(g, s->pc, R14);
+        as_mov(&g->a, 8, R14, rm_cpu(spill_off(SAVE_SLOT)));
+        call_thunk(g, TH_X87_IN);
+        back_to(g, s->done);
+        return;
+    }
+    slow_entry(g, s);
+    if (s->align) {
+        as_digit(&g->a, 0xf6, 1, 0, rm_reg(s->addr)); /* test */
+        as_byte(&g->a, s->size - 1u);
+        uint8_t *ok = as_jcc_ahead(&g->a, CC_E);
+        call_thunk(g, TH_UNALIGNED);
+        as_land(&g->a, ok);
+    }
+    switch (s->kind) {
+    case SLOW_LOAD:
+        call_thunk(g, s->write ? TH_RMW_LOAD : TH_LOAD);
+        point_at_bounce(g, s);
+        back_to(g, s->resume);
+        break;
+    case SLOW_STORE:
+        store_code(g, s->size, rm_cpu(CPU(bounce)), &s->src);
+        call_thunk(g, TH_STORE);
+        back_to(g, s->done);
+        break;
+    case SLOW_RMW:
+        call_thunk(g, TH_RMW_LOAD);
+        point_at_bounce(g, s);
+        if (s->need) {
+            flags_restore_code(&g->a);
+        }
+        rmw_code(g, s->op, s->addr, &s->src, false);
+        call_thunk(g, TH_STORE); /* keeps EFLAGS */
+        back_to(g, s->done);
+        break;
+    case SLOW_PROBE:
+        call_thunk(g, TH_PROBE);
+        back_to(g, s->resume);
+        break;
+    case SLOW_NATIVE:
+        native_slow(g, s);
+        break;
+    default:
+        atomic_slow(g, s);
+    }
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/x86-64/signal.c - SIGFPE: a vector or x87 instruction of the guest raised an unmasked exception.
+ *
+ * The block's table says which guest instruction stands there. Execution goes on in a thunk that saves
+ * the state and tells the target, which raises #XM or #MF.
+ */
+#include "tcg/x86-64/gen.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <ucontext.h>
+
+__thread struct tcg_cpu *jit_running;
+static struct sigaction before;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static const struct tcg_site *find_site(struct tcg *t, const uint8_t *at)
+{
+    const struct tcg_site *found = NULL;
+    pthread_mutex_lock(&t->lock);
+    const struct block *b = block_by_host(t, at);
+    for (unsigned i = 0; b && i < b->sites; i++) {
+        if (b->site[i].host == (uint32_t)(at - (const uint8_t *)b->tb.code)) {
+            found = &b->site[i];
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+    return found;
+}
+
+static bool from_translated_code(const struct tcg_cpu *cpu, const uint8_t *at)
+{
+    const struct tcg_cache *c = &cpu->tcg->cache;
+    return at >= c->rx + c->thunks && at < c->rx + c->bytes;
+}
+
+static void on_fpe(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *u = context;
+    greg_t *regs = u->uc_mcontext.gregs;
+    struct tcg_cpu *cpu = jit_running;
+    const uint8_t *at = (const uint8_t *)(uintptr_t)regs[REG_RIP];
+    const struct tcg_site *s = NULL;
+    if (cpu && from_translated_code(cpu, at)) {
+        s = find_site(cpu->tcg, at);
+    }
+    if (!s) { /* not ours: as if we had never been here */
+        if (before.sa_flags & SA_SIGINFO) {
+            before.sa_sigaction(sig, info, context);
+        } else {
+            sigaction(SIGFPE, &before, NULL);
+        }
+        return;
+    }
+    cpu->pc = s->pc;
+    if (s->flags_live) {
+        cpu->flags = (uint64_t)regs[REG_EFL] & F_ALL;
+    }
+    cpu->slow_op = s->x87;
+    regs[REG_RIP] = (greg_t)(uintptr_t)cpu->tcg->jit->fp_fault;
+}
+
+static void install(void)
+{
+    struct sigaction a = { .sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGFPE, &a, &before);
+}
+
+void signal_init(void)
+{
+    pthread_once(&once, install);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/x86-64/thunk.c - the way into translated code and out of it, and from it to C functions.
+ *
+ * Translated code runs with RSP at struct tcg_cpu; a call pushes its return address just below. A
+ * thunk stores every guest register, vector and MXCSR, goes to the C stack that `enter` left in
+ * host_sp, calls, and loads everything again. So C code sees, and may change, the guest's exact state.
+ * Scratch registers survive because C functions keep R12 to R15.
+ */
+#include "tcg/eval.h"
+#include "tcg/x86-64/gen.h"
+
+#include "dm/base/bytes.h"
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define CPU(field) offsetof(struct tcg_cpu, field)
+enum { MXCSR_STICKY = 0x3f };
+
+/* ---- what is called ---- */
+
+static void c_load(struct tcg_cpu *cpu)
+{
+    uint64_t v = cpu->tcg->target->load(cpu, cpu->slow_addr, cpu->slow_size);
+    store_le(cpu->bounce, 8, v);
+}
+
+static void c_store(struct tcg_cpu *cpu)
+{
+    uint64_t v = load_le(cpu->bounce, 8);
+    cpu->tcg->target->store(cpu, cpu->slow_addr, cpu->slow_size, v);
+}
+
+static void c_rmw_load(struct tcg_cpu *cpu)
+{
+    cpu->tcg->target->probe_write(cpu, cpu->slow_addr, cpu->slow_size);
+    c_load(cpu);
+}
+
+static void c_native_load(struct tcg_cpu *cpu)
+{
+    cpu->tcg->target->load_bytes(cpu, cpu->slow_addr, cpu->bounce, cpu->slow_size);
+}
+
+static void c_native_store(struct tcg_cpu *cpu)
+{
+    cpu->tcg->target->store_bytes(cpu, cpu->slow_addr, cpu->bounce, cpu->slow_size);
+}
+
+static void c_probe(struct tcg_cpu *cpu)
+{
+    cpu->tcg->target->probe_write(cpu, cpu->slow_addr, cpu->slow_size);
+}
+
+static void c_native_sem(struct tcg_cpu *cpu)
+{
+    native_by_c(cpu, cpu->call_fn, cpu->slow_addr, cpu->slow_op);
+}
+
+static void c_atomic(struct tcg_cpu *cpu)
+{
+    uint64_t at = cpu->slow_addr, *arg = cpu->arg;
+    unsigned size = cpu->slow_size, op = cpu->slow_op;
+    uint32_t flags = (uint32_t)cpu->flags;
+    if (op == IR_A_XCHG) {
+        arg[0] = slow_xchg(cpu, at, size, arg[0]);
+    } else if (op == IR_A_CMPXCHG) {
+        uint64_t expect = arg[0];
+        arg[0] = slow_cmpxchg(cpu, at, size, expect, arg[1]);
+        cpu->flags = ir_eval(IR_SUB, size, expect, arg[0], 0, 0).flags;
+    } else {
+        arg[0] = slow_rmw(cpu, at, op, size, arg[1], &flags);
+        cpu->flags = flags;
+    }
+}
+
+static void c_eval(struct tcg_cpu *cpu)
+{
+    struct ir_val v = ir_eval(cpu->slow_op, cpu->slow_size, cpu->arg[0], cpu->arg[1], cpu->arg[2],
+                              (uint32_t)cpu->flags);
+    cpu->arg[0] = v.lo;
+    cpu->arg[1] = v.hi;
+    cpu->flags = v.flags;
+}
+
+static void c_helper(struct tcg_cpu *cpu)
+{
+    ir_helper_fn fn = (ir_helper_fn)(uintptr_t)cpu->call_fn;
+    cpu->arg[0] = fn(cpu, cpu->arg[0], cpu->arg[1], cpu->arg[2]);
+}
+
+static void c_x87_in(struct tcg_cpu *cpu)
+{
+    cpu->tcg->target->x87_sync(cpu, true);
+}
+
+static void c_unaligned(struct tcg_cpu *cpu)
+{
+    cpu->tcg->target->unaligned(cpu, cpu->slow_addr);
+}
+
+/* signal.c left which unit it was. */
+static void c_fp_fault(struct tcg_cpu *cpu)
+{
+    cpu->tcg->target->fp_exception(cpu, cpu->slow_op);
+}
+
+static const struct {
+    void (*fn)(struct tcg_cpu *cpu);
+    bool keep_flags;
+} functions[THUNKS] = {
+    [TH_LOAD] = { c_load, false },
+    [TH_STORE] = { c_store, true },
+    [TH_RMW_LOAD] = { c_rmw_load, false },
+    [TH_NATIVE_LOAD] = { c_native_load, false },
+    [TH_NATIVE_PROBE] = { c_probe, false },
+    [TH_NATIVE_STORE] = { c_native_store, true },
+    [TH_NATIVE_SEM] = { c_native_sem, false },
+    [TH_PROBE] = { c_probe, false },
+    [TH_ATOMIC] = { c_atomic, false },
+    [TH_EVAL] = { c_eval, false },
+    [TH_HELPER] = { c_helper, false },
+    [TH_X87_IN] = { c_x87_in, false },
+    [TH_UNALIGNED] = { c_unaligned, false },
+};
+
+/* ---- state to and from struct tcg_cpu ---- */
+
+static void mxcsr_code(struct as *a, bool load, struct rm m)
+{
+    as_rm(a, M_0F | 0xae, 4, load ? 2 : 3, m);
+}
+
+static void vec_code(struct jit *j, struct as *a, unsigned base, bool load)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        struct rm m = rm_at(base, (int32_t)(CPU(vec) + i * sizeof(union tcg_vec)));
+        if (j->has.avx) {
+            as_vex(a, M_0F | (load ? 0x10 : 0x11), false, true, i, 0, &m);
+        } else {
+            as_rm(a, M_0F | (load ? 0x10 : 0x11), 4, i, m);
+        }
+    }
+    if (j->has.avx && !load) {
+        as_byte(a, 0xc5); /* vzeroupper */
+        as_byte(a, 0xf8);
+        as_byte(a, 0x77);
+    }
+}
+
+/* RSP is `below` bytes under struct tcg_cpu; afterwards RBP points at it. */
+static void save_code(struct jit *j, struct as *a, int32_t below)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (gpr_home[i] != NO_REG) {
+            as_mov_to(a, 8, rm_at(SP, (int32_t)gpr_off(i) + below), gpr_home[i]);
+        }
+    }
+    as_lea(a, 8, BP, rm_at(SP, below));
+    vec_code(j, a, BP, false);
+    mxcsr_code(a, false, rm_at(BP, CPU(mxcsr)));
+    as_alu_imm(a, ALU_AND, 4, rm_at(BP, CPU(flags)), F_ALL);
+    as_mov(a, 4, AX, rm_at(BP, CPU(mxcsr)));
+    as_alu(a, ALU_XOR, 4, AX, rm_at(BP, CPU(mxcsr_host)));
+    as_digit(a, 0xf6, 4, 0, rm_reg(AX)); /* test */
+    as_imm(a, 4, ~MXCSR_STICKY);
+    uint8_t *same = as_jcc_ahead(a, CC_E);
+    mxcsr_code(a, true, rm_at(BP, CPU(mxcsr_host)));
+    as_land(a, same);
+}
+
+/* The reverse, from RBP, which is loaded last. */
+static void load_code(struct jit *j, struct as *a)
+{
+    mxcsr_code(a, true, rm_at(BP, CPU(mxcsr)));
+    vec_code(j, a, BP, true);
+    for (unsigned i = 0; i < 16; i++) {
+        if (gpr_home[i] != NO_REG && gpr_home[i] != BP) {
+            as_mov(a, 8, gpr_home[i], rm_at(BP, (int32_t)gpr_off(i)));
+        }
+    }
+    as_mov(a, 8, BP, rm_at(BP, (int32_t)gpr_off(5)));
+}
+
+static void call_c(struct as *a, void (*fn)(struct tcg_cpu *))
+{
+    as_mov(a, 8, DI, rm_reg(BP));
+    as_mov(a, 8, SP, rm_at(BP, CPU(host_sp)));
+    as_const(a, AX, (uint64_t)(uintptr_t)fn);
+    as_rm(a, 0xff, 4, 2, rm_reg(AX)); /* call */
+}
+
+static const uint8_t *thunk_code(struct jit *j, struct as *a, void (*fn)(struct tcg_cpu *),
+                                 bool keep_flags)
+{
+    const uint8_t *start = as_here(a);
+    int32_t below = keep_flags ? 16 : 8;
+    if (keep_flags) {
+        as_byte(a, 0x9c); /* pushf */
+    }
+    save_code(j, a, below);
+    call_c(a, fn);
+    as_lea(a, 8, SP, rm_at(BP, -below));
+    load_code(j, a);
+    if (keep_flags) {
+        as_byte(a, 0x9d); /* popf */
+    }
+    as_byte(a, 0xc3); /* ret */
+    return start;
+}
+
+/* ---- in and out ---- */
+
+static const uint8_t callee_saved[] = { BX, BP, R12, R13, R14, R15 };
+
+static void push_pop(struct as *a, unsigned reg, bool push)
+{
+    if (reg >= R8) {
+        as_byte(a, 0x41);
+    }
+    as_byte(a, (push ? 0x50 : 0x58) | (reg & 7));
+}
+
+/* uint64_t enter(struct tcg_cpu *cpu, const void *code) */
+static const uint8_t *enter_code(struct jit *j, struct as *a)
+{
+    const uint8_t *start = as_here(a);
+    for (unsigned i = 0; i < sizeof(callee_saved); i++) {
+        push_pop(a, callee_saved[i], true);
+    }
+    as_alu_imm(a, ALU_SUB, 8, rm_reg(SP), 8); /* C functions are called from here */
+    as_mov_to(a, 8, rm_at(DI, CPU(host_sp)), SP);
+    as_mov(a, 8, SP, rm_reg(DI));
+    as_mov(a, 8, BP, rm_reg(DI));
+    as_mov(a, 8, R12, rm_reg(SI));
+    load_code(j, a);
+    as_rm(a, 0xff, 4, 4, rm_reg(R12)); /* jmp */
+    return start;
+}
+
+/* Everything to memory; R12 is what enter returns. */
+static void leave_code(struct jit *j, struct as *a)
+{
+    save_code(j, a, 0);
+    as_mov(a, 8, AX, rm_reg(R12));
+    as_mov(a, 8, SP, rm_at(BP, CPU(host_sp)));
+    as_alu_imm(a, ALU_ADD, 8, rm_reg(SP), 8);
+    for (unsigned i = sizeof(callee_saved); i-- > 0;) {
+        push_pop(a, callee_saved[i], false);
+    }
+    as_byte(a, 0xc3);
+}
+
+static const uint8_t *leave_with(struct jit *j, struct as *a, enum leave why)
+{
+    const uint8_t *start = as_here(a);
+    as_const(a, R12, why);
+    leave_code(j, a);
+    return start;
+}
+
+static void detect(struct cpu_features *h)
+{
+    __builtin_cpu_init();
+    unsigned eax, ebx, ecx, edx;
+    h->avx = __builtin_cpu_supports("avx");
+    h->avx2 = __builtin_cpu_supports("avx2");
+    h->bmi1 = __builtin_cpu_supports("bmi");
+    h->bmi2 = __builtin_cpu_supports("bmi2");
+    h->popcnt = __builtin_cpu_supports("popcnt");
+    h->sse42 = __builtin_cpu_supports("sse4.2");
+    h->lzcnt = __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) && ecx & bit_LZCNT;
+    h->adx = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & bit_ADX;
+}
+
+static void thunks_make(struct jit *j)
+{
+    struct tcg_cache *c = &j->t->cache;
+    struct as a = { .p = c->rw, .end = c->rw + c->bytes, .rx = c->rx - c->rw };
+    j->enter = (uint64_t(*)(struct tcg_cpu *, const void *))(uintptr_t)enter_code(j, &a);
+    for (unsigned i = 0; i < THUNKS; i++) {
+        j->thunk[i] = thunk_code(j, &a, functions[i].fn, functions[i].keep_flags);
+    }
+    j->fp_fault = as_here(&a);
+    as_const(&a, R12, 0);
+    as_alu_imm(&a, ALU_SUB, 8, rm_reg(SP), 8);
+    save_code(j, &a, 8);
+    call_c(&a, c_fp_fault);
+    j->leave_link = as_here(&a);
+    leave_code(j, &a);
+    j->leave_pc = as_here(&a);
+    as_mov_to(&a, 8, rm_cpu(CPU(pc)), R14);
+    as_const(&a, R12, LEAVE_LOOKUP);
+    leave_code(j, &a);
+    j->leave_block = leave_with(j, &a, LEAVE_BLOCK);
+    j->leave_icount = leave_with(j, &a, LEAVE_ICOUNT);
+    c->used = c->thunks = (size_t)(a.p - c->rw);
+}
+
+struct jit *jit_new(struct tcg *t, struct err *e)
+{
+    struct jit *j = xcalloc(1, sizeof(*j));
+    j->t = t;
+    j->gen = xcalloc(1, sizeof(*j->gen));
+    j->gen->jit = j;
+    j->gen->t = t;
+    detect(&j->has);
+    if (t->cache.bytes < 1u << 20) {
+        err_set(e, -EINVAL, "tb-size: the code cache needs at least 1 MiB");
+        jit_free(j);
+        return NULL;
+    }
+    thunks_make(j);
+    signal_init();
+    return j;
+}
+
+void jit_free(struct jit *j)
+{
+    if (j) {
+        free(j->gen);
+        free(j);
+    }
+}
+
+enum leave jit_run(struct tcg_cpu *cpu, struct block *b, struct tcg_link **link)
+{
+    jit_running = cpu;
+    uint64_t v = cpu->tcg->jit->enter(cpu, b->tb.code);
+    jit_running = NULL;
+    if (v > LEAVE_ICOUNT) {
+        *link = (struct tcg_link *)(uintptr_t)v;
+        cpu->pc = (*link)->pc;
+        return LEAVE_LOOKUP;
+    }
+    *link = NULL;
+    return (enum leave)v;
+}
