@@ -16,6 +16,7 @@
 
 struct ev_loop;
 struct err;
+struct node;
 struct blk;
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_OPS };
@@ -37,8 +38,8 @@ struct blk_req {
     bool finished; /* handed back, not delivered yet */
 };
 
-/* An image, opened: what stands behind a drive. Implementations: block/raw.c, a recorder, a
- * replayer, test doubles. */
+/* An image, opened: what stands behind a drive. Implementations: block/image.c (a node of the
+ * block graph), a replayer, test doubles. */
 struct blk_image;
 struct blk_image_ops {
     const char *format;                                     /* "raw" */
@@ -64,13 +65,20 @@ enum blk_cache { BLK_WRITEBACK, BLK_NONE, BLK_WRITETHROUGH, BLK_DIRECTSYNC, BLK_
 struct blk_open {
     const char *filename; /* a path or /dev/fdset/N */
     int fd;               /* -1, or an open descriptor to use (and own) instead of filename */
+    const char *format;   /* "raw" (also NULL), "qcow2" */
     bool read_only;
     enum blk_cache cache;
-    bool aio_threads; /* aio=threads in place of native (libaio) */
-    bool discard;     /* discard=unmap: what is discarded is given back to the host */
+    bool aio_threads;  /* aio=threads in place of native (libaio) */
+    bool discard;      /* discard=unmap: what is discarded is given back to the host */
+    bool temporary;    /* snapshot=on: what is written is gone at the end */
+    bool lock;         /* take the image's locks, as qemu and its tools do */
+    bool share_rw;     /* others may write */
+    uint64_t l2_cache; /* qcow2: bytes; 0: automatic */
 };
-/* Opens a raw file or block device. NULL with e naming file and cause. */
-struct blk_image *blk_open_raw(struct ev_loop *loop, const struct blk_open *o, struct err *e);
+/* Opens an image and its backing chain. NULL with e naming file and cause. */
+struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o, struct err *e);
+/* The node behind an image that blk_open_image opened; NULL for any other. */
+struct node *blk_image_node(struct blk_image *i);
 
 /* What a drive tells its controller; all may be NULL. */
 struct blk_user {

@@ -290,7 +290,7 @@ struct blk_image *drive_open_image(struct backends *b, const struct drive *d, co
             return NULL;
         }
     }
-    return blk_open_raw(b->loop, &open, e);
+    return blk_open_image(b->loop, &open, e);
 }
 
 static void free_drive(struct drive *d)

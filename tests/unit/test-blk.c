@@ -312,7 +312,7 @@ static void open_file(struct rig *g, enum blk_cache cache, bool threads)
         .filename = g->path, .fd = -1, .cache = cache, .aio_threads = threads, .discard = true
     };
     struct err e = { 0 };
-    struct blk_image *i = blk_open_raw(g->loop, &o, &e);
+    struct blk_image *i = blk_open_image(g->loop, &o, &e);
 
     if (!i) {
         fail_msg("%s", e.msg);
@@ -389,7 +389,7 @@ static void test_raw_discard_is_ignored_unless_asked_for(void **s)
     rig_make(&g);
     make_file(&g, 65536);
     struct blk_open o = { .filename = g.path, .fd = -1 };
-    i = blk_open_raw(g.loop, &o, &e);
+    i = blk_open_image(g.loop, &o, &e);
     assert_non_null(i);
     blk_set_image(g.blk, i);
     memset(want, 0x5a, sizeof(want));
@@ -529,7 +529,7 @@ static struct blk_image *try_open(struct rig *g, const char *name, int fd, bool 
     struct blk_open o = { .filename = name, .fd = fd, .read_only = read_only };
 
     *e = (struct err){ 0 };
-    return blk_open_raw(g->loop, &o, e);
+    return blk_open_image(g->loop, &o, e);
 }
 
 static void test_raw_explains_why_it_cannot_open(void **s)

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* block/image.c - what a drive holds when it holds an image: a node, in a context of its own.
+ *
+ * A context for each drive means that waiting for one drive's requests delivers only that drive's
+ * completions: a controller in the middle of cancelling is not called back by another's.
+ */
+#include "block/blk.h"
+
+#include "block/open.h"
+#include "dm/base/err.h"
+#include "dm/base/log.h"
+#include "dm/base/util.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct image {
+    struct blk_image base; /* first: a struct blk_image * is a struct image * */
+    struct blk_image_ops ops;
+    struct node_ctx *ctx;
+    struct node *node;
+    bool ignore_discard;
+};
+
+struct image_req {
+    struct node_req r;
+    struct blk_req *b;
+};
+
+static void image_done(struct node_req *r, int ret)
+{
+    struct image_req *q = container_of(r, struct image_req, r);
+    struct blk_req *b = q->b;
+
+    free(q);
+    blk_complete(b, ret);
+}
+
+static void image_submit(struct blk_image *i, struct blk_req *b)
+{
+    static const enum node_op ops[BLK_OPS] = { NODE_READ, NODE_WRITE, NODE_FLUSH, NODE_DISCARD };
+    struct image *im = (struct image *)i;
+    struct image_req *q;
+
+    if ((b->op == BLK_DISCARD && im->ignore_discard) || (b->len == 0 && b->op != BLK_FLUSH)) {
+        blk_complete(b, 0);
+        return;
+    }
+    q = calloc(1, sizeof(*q));
+    if (!q) {
+        blk_complete(b, -ENOMEM);
+        return;
+    }
+    q->b = b;
+    q->r = (struct node_req){ .op = ops[b->op],
+                              .flags = b->guest_memory ? NODE_GUEST : 0,
+                              .offset = b->op == BLK_FLUSH ? 0 : b->offset,
+                              .len = b->op == BLK_FLUSH ? 0 : b->len,
+                              .iov = b->iov,
+                              .iovcnt = b->iovcnt,
+                              .done = image_done };
+    node_submit(im->node, &q->r);
+}
+
+static bool image_wait(struct blk_image *i)
+{
+    return node_ctx_poll(((struct image *)i)->ctx, true);
+}
+
+static void image_close(struct blk_image *i)
+{
+    struct image *im = (struct image *)i;
+    int ret = node_close(im->node);
+
+    if (ret < 0) {
+        log_msg(LOG_ERROR, "block", "image '%s': closing it failed: %s", i->filename,
+                strerror(-ret));
+    }
+    node_ctx_free(im->ctx);
+    free(i->filename);
+    free(im);
+}
+
+struct node *blk_image_node(struct blk_image *i)
+{
+    return i->ops->submit == image_submit ? ((struct image *)i)->node : NULL;
+}
+
+struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o, struct err *e)
+{
+    struct image_open p = {
+        .filename = o->filename,
+        .fd = o->fd,
+        .format = o->format ? o->format : "raw",
+        .read_only = o->read_only,
+        .lock = o->lock,
+        .share_rw = o->share_rw,
+        .discard = o->discard,
+        .temporary = o->temporary,
+        .aio_threads = o->aio_threads,
+        .cache = o->cache,
+        .l2_cache = o->l2_cache,
+    };
+    struct image *im = xcalloc(1, sizeof(*im));
+    char *made_up = o->filename ? NULL : xasprintf("fd:%d", o->fd);
+
+    p.filename = o->filename ? o->filename : made_up;
+    im->ctx = node_ctx_new(loop);
+    im->node = image_open(im->ctx, &p, e);
+    free(made_up);
+    if (!im->node) {
+        node_ctx_free(im->ctx);
+        free(im);
+        return NULL;
+    }
+    im->ops = (struct blk_image_ops){ .format = image_format(im->node),
+                                      .submit = image_submit,
+                                      .wait = image_wait,
+                                      .close = image_close };
+    im->ignore_discard = !o->discard;
+    im->base = (struct blk_image){ .ops = &im->ops,
+                                   .len = im->node->len,
+                                   .read_only = im->node->read_only,
+                                   .is_file = im->node->is_file,
+                                   .filename = xstrdup(im->node->filename) };
+    return &im->base;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* block/node.h - the block graph: nodes that move bytes, one standing on another.
+ *
+ * A node is a disk's worth of bytes. A *protocol* node ("file", a simulated disk) reaches the host;
+ * a *format* node ("qcow2") keeps its bytes inside a protocol node and perhaps in a backing node; a
+ * *filter* node ("throttle") passes requests on. Whoever uses a node (a drive, keel-img, a format)
+ * owns it and closes it; a node owns its children.
+ *
+ * Everything of one graph runs on one thread at a time, under one struct node_ctx: on the event
+ * loop, under the machine lock, or, without a loop, inside node_ctx_poll. Requests are asynchronous
+ * and complete exactly once, never from inside node_submit. Buffers belong to the submitter until
+ * done() runs. A flush covers every request that had completed before it was submitted. Two
+ * requests in flight that touch the same bytes may take effect in either order, but each byte ends
+ * up as one of them left it.
+ */
+#ifndef BLOCK_NODE_H
+#define BLOCK_NODE_H
+
+#include "block/pool.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct err;
+struct ev_loop;
+struct node;
+struct node_ctx;
+
+enum { NODE_ALIGN = 512 }; /* offsets and lengths of requests are multiples of it */
+
+enum node_op {
+    NODE_READ,
+    NODE_WRITE,
+    NODE_ZERO,    /* the range reads as zeros afterwards */
+    NODE_DISCARD, /* nobody needs the range's contents: advice */
+    NODE_FLUSH,
+    NODE_STATUS, /* what the bytes from offset on are, for up to len bytes */
+    NODE_OPS
+};
+
+enum node_flags {
+    NODE_UNMAP = 1,    /* with NODE_ZERO: storage may be given back */
+    NODE_COMPRESS = 2, /* with NODE_WRITE: whole clusters, to be stored compressed */
+    NODE_GUEST = 4,    /* iov is pinned guest memory: it may change while it is read */
+};
+
+enum node_status_flags {
+    NODE_HAS_DATA = 1,   /* has to be read to know it */
+    NODE_IS_ZERO = 2,    /* reads as zeros */
+    NODE_ALLOCATED = 4,  /* this node decides what is read, not its backing node */
+    NODE_MAPPED = 8,     /* the bytes are in the child file, from `mapped` on, as they are */
+    NODE_COMPRESSED = 16 /* stored compressed */
+};
+
+struct node_status {
+    uint64_t len; /* how far from the request's offset the rest of this is true; at least 512 */
+    unsigned flags;
+    uint64_t mapped;
+};
+
+struct node_req {
+    enum node_op op;
+    unsigned flags;
+    uint64_t offset, len; /* bytes; 0 and 0 for a flush */
+    const struct iovec *iov;
+    int iovcnt;
+    void (*done)(struct node_req *r, int ret); /* ret 0 or -errno; r may be reused in here */
+    void *opaque;
+    struct node_status status; /* the answer to NODE_STATUS */
+
+    struct node *node; /* not NULL while in flight; from here on the block layer's own */
+    struct node_req *next;
+    int ret;
+};
+
+struct node_ops {
+    const char *name; /* "file", "qcow2" */
+    /* r was checked; ends with node_complete(r, ret), now or later. */
+    void (*submit)(struct node *n, struct node_req *r);
+    /* Nothing is in flight. Leaves the node clean on disk if it can, closes the children. 0, or
+     * -errno when something may not have reached the disk. */
+    int (*close)(struct node *n);
+    /* Makes the node len bytes long. Blocks; nothing is in flight. NULL: it cannot. */
+    int (*resize)(struct node *n, uint64_t len, struct err *e);
+};
+
+struct node {
+    const struct node_ops *ops;
+    struct node_ctx *ctx;
+    uint64_t len; /* bytes, a multiple of 512 */
+    bool read_only;
+    bool growable;  /* a write past the end makes it longer, a read there finds zeros */
+    bool zero_tail; /* growable, and what lies past the end is zeros until it is written */
+    bool is_file;   /* of the host's: its limit on file sizes holds */
+    char *filename;
+    struct node *file;    /* where a format keeps its bytes */
+    struct node *backing; /* what a format reads where it has nothing of its own */
+    unsigned in_flight;
+};
+
+/* loop NULL: nothing runs but inside node_ctx_poll. Ends the process when the kernel refuses an
+ * eventfd: set-up only. */
+struct node_ctx *node_ctx_new(struct ev_loop *loop);
+/* Every node of it is closed. NULL is fine. */
+void node_ctx_free(struct node_ctx *c);
+/* Delivers what has completed; with block, waits until there was something. False: nothing ran.
+ * Nothing in flight and block set is a bug of the caller's. */
+bool node_ctx_poll(struct node_ctx *c, bool block);
+/* Somebody waits in node_ctx_poll(c, true). */
+bool node_ctx_blocking(const struct node_ctx *c);
+struct ev_loop *node_ctx_loop(const struct node_ctx *c);
+
+/* Work for another thread: run() on one without any lock, then done() like a completion. */
+struct node_work {
+    struct pool_work pool; /* first */
+    void (*run)(struct node_work *w);
+    void (*done)(struct node_work *w);
+    struct node_work *next;
+    struct node_ctx *ctx;
+};
+/* Without any thread to be had it runs here and now; done() still comes later. */
+void node_ctx_work(struct node_ctx *c, struct node_work *w);
+
+/* Something that completes requests when asked: a simulated disk, libaio, a throttle. poll returns
+ * whether it completed anything; block: everybody waits, so do not hold anything back, but never
+ * sleep either. */
+struct node_poller {
+    bool (*poll)(void *opaque, bool block);
+    void *opaque;
+    struct node_poller *next;
+};
+void node_ctx_add_poller(struct node_ctx *c, struct node_poller *p);
+void node_ctx_del_poller(struct node_ctx *c, struct node_poller *p);
+/* An eventfd that wakes the context up; pollers are asked when it is signalled. */
+int node_ctx_eventfd(const struct node_ctx *c);
+
+/* Queues r. Out of range, misaligned (-EINVAL) and read-only (-EROFS) complete with an error like
+ * any other. */
+void node_submit(struct node *n, struct node_req *r);
+/* A node hands r back. */
+void node_complete(struct node_req *r, int ret);
+/* Waits until nothing is in flight on n. */
+void node_drain(struct node *n);
+/* Drains and closes; 0, or -errno when something may not have reached the disk. NULL is fine. */
+int node_close(struct node *n);
+
+/* The same, waiting for the answer: for set-up and tools. */
+int node_rw(struct node *n, enum node_op op, uint64_t offset, void *buf, uint64_t len,
+            unsigned flags);
+int node_read(struct node *n, uint64_t offset, void *buf, uint64_t len);
+int node_write(struct node *n, uint64_t offset, const void *buf, uint64_t len);
+int node_flush(struct node *n);
+int node_status(struct node *n, uint64_t offset, uint64_t len, struct node_status *out);
+int node_resize(struct node *n, uint64_t len, struct err *e);
+
+/* iovecs. */
+uint64_t node_iov_len(const struct iovec *iov, int n);
+/* Copies len bytes between a flat buffer and iov, starting at byte `at` of iov. */
+void node_iov_to_buf(const struct iovec *iov, int n, uint64_t at, void *buf, uint64_t len);
+void node_iov_from_buf(const struct iovec *iov, int n, uint64_t at, const void *buf, uint64_t len);
+void node_iov_zero(const struct iovec *iov, int n, uint64_t at, uint64_t len);
+/* The part of iov that covers [at, at + len), into out, which has room for max. Returns how many
+ * elements, at most max; the part may then be shorter. */
+int node_iov_part(const struct iovec *iov, int n, uint64_t at, uint64_t len, struct iovec *out,
+                  int max);
+/* len bytes at p are all zero. */
+bool node_is_zero(const void *p, size_t len);
+
+#endif

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* block/open.c - building a graph: a file, a format on it, its backing chain.
+ *
+ * Formats are never guessed for a guest, nor for a backing file: a guest that writes a qcow2 header
+ * onto its raw disk could name any file of the host as its backing file.
+ */
+#include "block/open.h"
+
+#include "block/qcow2.h"
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_CHAIN = 200 };
+
+/* The files of a chain so far, topmost last. */
+struct chain {
+    const struct chain *above;
+    dev_t dev;
+    ino_t ino;
+    unsigned depth;
+};
+
+static const struct {
+    const char *name;
+    unsigned at;
+    const char *magic;
+    bool had;
+} formats[] = {
+    { "qcow2", 0, "QFI\xfb\0\0\0\x02", true },
+    { "qcow2", 0, "QFI\xfb\0\0\0\x03", true },
+    { "qcow", 0, "QFI\xfb\0\0\0\x01", false },
+    { "vmdk", 0, "KDMV", false },
+    { "vmdk", 0, "COWD", false },
+    { "vdi", 64, "\x7f\x10\xda\xbe", false },
+    { "vpc", 0, "conectix", false },
+    { "vhdx", 0, "vhdxfile", false },
+    { "qed", 0, "QED\0", false },
+    { "luks", 0, "LUKS\xba\xbe", false },
+    { "raw", 0, NULL, true },
+};
+
+bool image_format_known(const char *name)
+{
+    static const char *const others[] = { "host_device", "host_cdrom", "bochs",
+                                          "cloop",       "dmg",        "parallels" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        if (strcmp(others[i], name) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool image_format_had(const char *name)
+{
+    return strcmp(name, "raw") == 0 || strcmp(name, "qcow2") == 0;
+}
+
+static size_t magic_len(const char *magic)
+{
+    return memcmp(magic, "QFI", 3) == 0 || strlen(magic) > 4 ? 8 - 2 * (magic[0] == 'L') : 4;
+}
+
+const char *image_probe(const char *filename, struct err *e)
+{
+    char head[512] = { 0 };
+    int fd = open(filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n;
+
+    if (fd < 0) {
+        err_set(e, -errno, "image '%s' cannot be opened: %s", filename, strerror(errno));
+        return NULL;
+    }
+    n = pread(fd, head, sizeof(head), 0);
+    close(fd);
+    for (size_t i = 0; n > 0 && i < ARRAY_SIZE(formats); i++) {
+        if (formats[i].magic &&
+            memcmp(head + formats[i].at, formats[i].magic, magic_len(formats[i].magic)) == 0) {
+            return formats[i].name;
+        }
+    }
+    return "raw";
+}
+
+char *image_backing_path(const char *overlay, const char *backing)
+{
+    const char *slash = strrchr(overlay, '/');
+
+    if (strncmp(backing, "file:", 5) == 0) {
+        backing += 5;
+    }
+    if (backing[0] == '/' || !slash) {
+        return xstrdup(backing);
+    }
+    return xasprintf("%.*s/%s", (int)(slash - overlay), overlay, backing);
+}
+
+const char *image_format(const struct node *n)
+{
+    return n->file ? n->ops->name : "raw";
+}
+
+struct node *image_protocol(struct node *n)
+{
+    while (n->file) {
+        n = n->file;
+    }
+    return n;
+}
+
+static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
+                               const struct chain *above, struct err *e);
+
+static int open_backing(struct node *n, const struct image_open *o, const struct chain *chain,
+                        struct err *e)
+{
+    struct qcow2_info info;
+    struct image_open b = { .fd = -1,
+                            .read_only = true,
+                            .lock = o->lock,
+                            .cache = o->cache,
+                            .share_rw = o->share_rw,
+                            .aio_threads = o->aio_threads };
+
+    qcow2_info(n, &info);
+    if (!info.backing_file || o->no_backing) {
+        return 0;
+    }
+    if (!info.backing_format) {
+        return err_set(e, -EINVAL,
+                       "image '%s' does not say which format its backing file '%s' has "
+                       "(keel-img rebase -u -b FILE -F FORMAT sets it)",
+                       n->filename, info.backing_file);
+    }
+    if (strncmp(info.backing_file, "json:", 5) == 0) {
+        return err_set(e, -ENOTSUP,
+                       "image '%s': backing file '%.60s': Keel does not have json: "
+                       "names yet",
+                       n->filename, info.backing_file);
+    }
+    char *path = image_backing_path(n->filename, info.backing_file);
+    b.filename = path;
+    b.format = info.backing_format;
+    n->backing = open_chain(n->ctx, &b, chain, e);
+    free(path);
+    return n->backing ? 0 : err_prefix(e, "backing file of '%s'", n->filename);
+}
+
+static int check_loop(const struct image_open *o, struct chain *here, struct err *e)
+{
+    struct stat st;
+
+    here->depth = here->above ? here->above->depth + 1 : 0;
+    if (here->depth > MAX_CHAIN) {
+        return err_set(e, -ELOOP, "more than %d backing files", MAX_CHAIN);
+    }
+    if ((o->fd >= 0 ? fstat(o->fd, &st) : stat(o->filename, &st)) < 0) {
+        return 0; /* opening it tells why */
+    }
+    here->dev = st.st_dev;
+    here->ino = st.st_ino;
+    for (const struct chain *a = here->above; a; a = a->above) {
+        if (a->dev == st.st_dev && a->ino == st.st_ino) {
+            return err_set(e, -ELOOP, "image '%s' is in its own backing chain", o->filename);
+        }
+    }
+    return 0;
+}
+
+static int check_format(const struct image_open *o, struct err *e)
+{
+    if (!o->format || image_format_had(o->format)) {
+        return 0;
+    }
+    if (image_format_known(o->format)) {
+        return err_set(e, -ENOTSUP, "format=%s: known, but Keel does not have it yet", o->format);
+    }
+    return err_set(e, -EINVAL, "format=%s: unknown image format", o->format);
+}
+
+static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
+                               const struct chain *above, struct err *e)
+{
+    struct chain here = { .above = above };
+    struct image_open p = *o;
+    struct node *n;
+
+    if (check_loop(o, &here, e) < 0) {
+        goto fail;
+    }
+    if (!p.format) {
+        p.format = image_probe(p.filename, e);
+    }
+    if (!p.format || check_format(&p, e) < 0) {
+        goto fail;
+    }
+    bool qcow2 = strcmp(p.format, "qcow2") == 0;
+    struct file_open f = { .filename = p.filename,
+                           .fd = p.fd,
+                           .read_only = p.read_only,
+                           .growable = qcow2,
+                           .lock = p.lock,
+                           .share_rw = p.share_rw,
+                           .cache = p.cache,
+                           .aio_threads = p.aio_threads };
+    n = file_open(c, &f, e);
+    if (n && qcow2) {
+        struct qcow2_open q = { .read_only = p.read_only,
+                                .check = p.check,
+                                .pass_discard = p.discard,
+                                .l2_cache = p.l2_cache };
+        n = qcow2_open(n, &q, e);
+    }
+    if (n && qcow2 && open_backing(n, &p, &here, e) < 0) {
+        node_close(n);
+        n = NULL;
+    }
+    return n;
+fail:
+    if (o->fd >= 0) {
+        close(o->fd);
+    }
+    return NULL;
+}
+
+/* Writes to `base` go to a file without a name. */
+static struct node *open_overlay(struct node_ctx *c, const struct image_open *o, struct node *base,
+                                 struct err *e)
+{
+    struct qcow2_create create = {
+        .size = base->len, .version = 3, .cluster_bits = 16, .refcount_bits = 16
+    };
+    char name[] = "/var/tmp/keel-XXXXXX";
+    int fd = mkostemp(name, O_CLOEXEC);
+    struct file_open f = { .filename = name, .fd = fd, .growable = true, .cache = BLK_UNSAFE };
+    struct qcow2_open q = { .pass_discard = true };
+    struct node *n;
+
+    if (fd < 0) {
+        err_set(e, -errno, "snapshot=on: no file in /var/tmp: %s", strerror(errno));
+        node_close(base);
+        return NULL;
+    }
+    unlink(name);
+    n = file_open(c, &f, e);
+    if (n && qcow2_create(n, &create, e) < 0) {
+        node_close(n);
+        n = NULL;
+    }
+    n = n ? qcow2_open(n, &q, e) : NULL;
+    if (!n) {
+        node_close(base);
+        return NULL;
+    }
+    n->backing = base;
+    free(n->filename);
+    n->filename = xstrdup(o->filename);
+    return n;
+}
+
+struct node *image_open(struct node_ctx *c, const struct image_open *o, struct err *e)
+{
+    struct image_open p = *o;
+    struct node *n;
+
+    p.read_only |= p.temporary;
+    n = open_chain(c, &p, NULL, e);
+    return n && p.temporary ? open_overlay(c, o, n, e) : n;
+}

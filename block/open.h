@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* block/open.h - building a graph: a file, a format on it, its backing chain. */
+#ifndef BLOCK_OPEN_H
+#define BLOCK_OPEN_H
+
+#include "block/file.h"
+
+struct image_open {
+    const char *filename;
+    int fd;             /* -1, or an open descriptor to use (and own) instead */
+    const char *format; /* "raw", "qcow2"; NULL: by the header, for tools alone: a guest can write
+                           any header it likes onto a raw disk */
+    bool read_only;
+    bool no_backing; /* do not open the backing chain: nothing may be read */
+    bool check;      /* for a check or repair */
+    bool lock, share_rw;
+    bool discard;   /* discards reach the host */
+    bool temporary; /* writes go to a file that is gone at the end: snapshot=on */
+    bool aio_threads;
+    enum blk_cache cache;
+    uint64_t l2_cache; /* bytes; 0: automatic */
+};
+
+/* NULL with e naming image and cause. Takes o->fd also when it fails. */
+struct node *image_open(struct node_ctx *c, const struct image_open *o, struct err *e);
+/* The name of n's format: "raw" when a protocol node is used as it is. */
+const char *image_format(const struct node *n);
+/* The protocol node under n. */
+struct node *image_protocol(struct node *n);
+/* The name of the backing file as seen from where overlay is. malloc'd. */
+char *image_backing_path(const char *overlay, const char *backing);
+/* The format whose header the file begins with, "raw" if none; NULL with e when it cannot be
+ * read. */
+const char *image_probe(const char *filename, struct err *e);
+/* A format that is known at all. */
+bool image_format_known(const char *name);
+/* One that can be opened. */
+bool image_format_had(const char *name);
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/* block/qcow2-int.h - what the parts of the qcow2 driver share.
+ *
+ * qcow2.c       header, opening, closing
+ * qcow2-table.c cached tables, their loading, and the commit that writes them in a safe order
+ * qcow2-alloc.c reference counts: finding free clusters, giving clusters back
+ * qcow2-io.c    requests, each an explicit state machine
+ * qcow2-meta.c  walking all references; writing a whole new set of metadata and switching to it
+ * qcow2-snap.c  snapshots, resizing, checking, amending: all of them on top of qcow2-meta.c
+ *
+ * How a step waits: a step first gets hold of all tables it needs. One that is not in memory starts
+ * being read, the step's op is queued on it and the step returns; when the table is there, the step
+ * runs again from its start. A step that has all it needs changes memory in one go. So every change
+ * is atomic as far as other requests can see, without a lock over metadata.
+ *
+ * Reference: the qcow2 specification, docs/interop/qcow2.txt of the QEMU project.
+ */
+#ifndef BLOCK_QCOW2_INT_H
+#define BLOCK_QCOW2_INT_H
+
+#include "block/qcow2.h"
+#include "dm/base/bytes.h"
+#include "dm/base/util.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define QCOW2_MAGIC 0x514649fbu
+#define OFLAG_COPIED (1ull << 63)
+#define OFLAG_COMPRESSED (1ull << 62)
+#define OFLAG_ZERO (1ull << 0)
+#define OFFSET_MASK 0x00fffffffffffe00ull
+#define L1_RESERVED 0x7f000000000001ffull
+#define L2_RESERVED 0x3f000000000001feull
+
+enum {
+    INCOMPAT_DIRTY = 1,
+    INCOMPAT_CORRUPT = 2,
+    INCOMPAT_DATA_FILE = 4,
+    INCOMPAT_COMPRESSION = 8,
+    INCOMPAT_EXTENDED_L2 = 16
+};
+enum { COMPAT_LAZY_REFCOUNTS = 1 };
+
+enum {
+    QCOW2_MAX_L1_BYTES = 32 << 20,
+    QCOW2_MAX_REFTABLE_BYTES = 8 << 20,
+    QCOW2_MAX_SNAPSHOTS = 65536,
+    QCOW2_MAX_SNAPSHOT_BYTES = 16 << 20, /* of the whole table */
+    QCOW2_MAX_FREES = 8192, /* clusters waiting to be free before a commit is started */
+};
+
+struct qop;
+struct op_list {
+    struct qop *first, **tail;
+};
+
+/* A cached cluster of metadata: an L2 table or a refcount block. */
+struct table {
+    uint64_t offset; /* in the file */
+    uint8_t *bytes;
+    bool is_l2, loading, writing; /* writing: a commit has a copy that is not on disk yet */
+    uint32_t index;               /* of the L1 or refcount table entry that points here */
+    unsigned pins;
+    uint32_t dirty_from, dirty_to; /* bytes; equal: clean */
+    struct table *newer, *older;   /* by last use */
+    struct op_list waiting;
+    struct node_req load;
+    struct iovec iov;
+    struct qcow2 *s;
+};
+
+struct cache {
+    struct table **at; /* by index of the pointing entry */
+    struct table *newest, *oldest;
+    unsigned count, max;
+};
+
+/* One contiguous write of a commit, with a copy of its bytes. */
+struct commit_write {
+    struct node_req r;
+    struct iovec iov;
+    struct qcow2 *s;
+    struct table *t; /* NULL: not from a cached table */
+    uint32_t from, to;
+    struct commit_write *next;
+};
+
+enum commit_phase {
+    PHASE_DIRTY_BIT, /* lazy refcounts: the header says dirty before anything is */
+    PHASE_REFBLOCKS,
+    PHASE_REFTABLE,
+    PHASE_HEADER, /* points to a refcount table that moved; corrupt bit */
+    PHASE_L2,
+    PHASE_L1,
+    PHASES
+};
+
+struct commit {
+    bool running;
+    enum commit_phase phase;
+    struct commit_write *writes[PHASES];
+    unsigned in_flight;
+    bool unflushed; /* something was written since the last flush */
+    bool flushing;
+    int ret;
+    struct node_req flush;
+    struct op_list waiting, next; /* for the end of this one; for the end of the one after */
+    uint64_t *frees;              /* cluster indexes this commit sets free */
+    size_t nfrees;
+    uint32_t reftable_from, reftable_to, l1_from, l1_to; /* to be dirty again if it fails */
+    bool header, dirty_bit;
+};
+
+struct qcow2_snap {
+    struct qcow2_snapshot pub;
+    uint64_t l1_offset;
+    uint32_t l1_size;
+    uint8_t *extra; /* what we do not know of the extra data */
+    uint32_t extra_len;
+};
+
+/* Feature bits, and the fields of the header that change. */
+struct header {
+    unsigned version, cluster_bits, refcount_order;
+    uint64_t size;
+    uint64_t l1_offset, reftable_offset, snapshots_offset;
+    uint32_t l1_size, reftable_clusters, nb_snapshots;
+    uint64_t incompatible, compatible, autoclear;
+    uint8_t compression; /* 0 zlib, 1 zstd */
+    char *backing_file, *backing_format;
+    /* bitmaps extension, kept for what it references */
+    bool has_bitmaps;
+    uint32_t nb_bitmaps;
+    uint64_t bitmap_dir_size, bitmap_dir_offset;
+    /* extensions nobody here knows, as they are on disk */
+    uint8_t *other;
+    uint32_t other_len;
+};
+
+struct qcow2 {
+    struct node node; /* first: a struct node * is a struct qcow2 * */
+    struct header h;
+    bool pass_discard, broken; /* broken: metadata was found corrupt; only reads go on */
+    bool dirty_on_disk;
+    bool check_mode, closing; /* closing: lazy refcounts go to disk too */
+    uint32_t cluster_size;
+    unsigned cluster_bits, l2_bits; /* l2_bits: log2 of the entries in an L2 table */
+    unsigned rb_bits;               /* log2 of the entries in a refcount block */
+
+    uint64_t *l1;                        /* host byte order */
+    uint32_t l1_dirty_from, l1_dirty_to; /* entries */
+    uint64_t *reftable;                  /* host byte order */
+    uint32_t reftable_len;               /* entries */
+    uint32_t reftable_dirty_from, reftable_dirty_to;
+    bool header_dirty;
+    struct cache l2, rb;
+
+    uint64_t free_hint;         /* cluster: none below it is free */
+    uint64_t virgin;            /* cluster: from here on the file holds only zeros */
+    uint64_t comp_at, comp_end; /* bytes: room left behind the last compressed cluster */
+    uint64_t *frees;            /* clusters given up by changes that no commit has written yet */
+    size_t nfrees, frees_room;
+    struct qop *reaper; /* applies what a commit has set free */
+
+    struct commit commit;
+    struct qop *locks, **locks_tail; /* in the order asked for */
+
+    uint64_t *meta; /* hash set of cluster numbers + 1 that hold metadata */
+    uint32_t meta_size, meta_count;
+
+    struct qcow2_snap *snaps;
+    uint8_t *zeros; /* a cluster of them */
+
+    uint8_t *unpacked;       /* the compressed cluster that was read last, as it reads */
+    uint64_t unpacked_entry; /* its L2 entry; 0: none */
+};
+
+enum cluster_kind { CLUSTER_NONE, CLUSTER_ZERO, CLUSTER_NORMAL, CLUSTER_COMPRESSED };
+
+static inline uint64_t cluster_of(const struct qcow2 *s, uint64_t offset)
+{
+    return offset >> s->cluster_bits;
+}
+
+static inline uint64_t round_up_cluster(const struct qcow2 *s, uint64_t v)
+{
+    return (v + s->cluster_size - 1) & ~(uint64_t)(s->cluster_size - 1);
+}
+
+static inline uint32_t l1_index(const struct qcow2 *s, uint64_t cluster)
+{
+    return (uint32_t)(cluster >> s->l2_bits);
+}
+
+static inline uint32_t l2_index(const struct qcow2 *s, uint64_t cluster)
+{
+    return (uint32_t)(cluster & ((1ull << s->l2_bits) - 1));
+}
+
+static inline uint64_t load_be64(const void *p)
+{
+    return __builtin_bswap64(load_le64(p));
+}
+
+/* A compressed cluster's place: bytes from *at on, *len of them in whole sectors. */
+void qcow2_compressed_place(const struct qcow2 *s, uint64_t entry, uint64_t *at, uint32_t *len);
+enum cluster_kind qcow2_kind(const struct qcow2 *s, uint64_t entry);
+
+/* qcow2.c */
+int qcow2_parse_header(struct qcow2 *s, const uint8_t *b, size_t len, struct err *e);
+/* The header's cluster as h has it into b, cluster_size bytes. Returns how many of them are in
+ * use, whole sectors, or -ENOSPC when it does not fit. */
+int qcow2_build_header(const struct qcow2 *s, const struct header *h, uint8_t *b);
+/* Metadata is corrupt: says so once, sets the bit in the header, refuses writes from now on. */
+int qcow2_corrupt(struct qcow2 *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct node *qcow2_new(struct node *file, const struct header *h);
+void qcow2_set_shape(struct qcow2 *s);
+/* Frees a node made by qcow2_new; its file stays. */
+void qcow2_discard_node(struct qcow2 *s);
+int qcow2_load_tables(struct qcow2 *s, struct err *e);
+void qcow2_free_tables(struct qcow2 *s);
+void qcow2_header_free(struct header *h);
+int qcow2_header_copy(struct header *to, const struct header *from);
+
+/* The set of clusters that hold metadata. */
+bool meta_has(const struct qcow2 *s, uint64_t cluster);
+void meta_add(struct qcow2 *s, uint64_t cluster, uint64_t n);
+void meta_del(struct qcow2 *s, uint64_t cluster, uint64_t n);
+
+/* qcow2-table.c */
+void op_list_add(struct op_list *l, struct qop *op);
+/* Runs each op's step. */
+void op_list_run(struct op_list *l);
+/* The table behind entry `index`, pinned by nobody. NULL: op was queued (*ret -EAGAIN), or *ret
+ * tells why not. */
+struct table *l2_get(struct qcow2 *s, uint32_t index, struct qop *op, int *ret);
+struct table *rb_get(struct qcow2 *s, uint32_t index, struct qop *op, int *ret);
+/* Puts a zeroed, wholly dirty table at offset into the cache. */
+struct table *table_new(struct qcow2 *s, bool is_l2, uint32_t index, uint64_t offset);
+void table_dirty(struct table *t, uint32_t from, uint32_t to);
+void table_free(struct table *t);
+void cache_empty(struct cache *c);
+void l1_set(struct qcow2 *s, uint32_t index, uint64_t entry);
+void reftable_set(struct qcow2 *s, uint32_t index, uint64_t entry);
+bool qcow2_is_dirty(const struct qcow2 *s);
+/* Queues op (may be NULL) for the end of a commit that starts from now on; its ret is the
+ * commit's. */
+void qcow2_commit(struct qcow2 *s, struct qop *op);
+/* Commits until nothing is dirty and nothing waits to be free; blocks. */
+int qcow2_settle(struct qcow2 *s);
+
+/* qcow2-alloc.c */
+uint64_t refcount_load(const uint8_t *block, unsigned order, uint64_t index);
+void refcount_store(uint8_t *block, unsigned order, uint64_t index, uint64_t v);
+static inline uint64_t refcount_max(unsigned order)
+{
+    return order == 6 ? UINT64_MAX : (1ull << (1u << order)) - 1;
+}
+/* Takes 1 to want contiguous free clusters. 0; -EAGAIN: op was queued; or why not. */
+int qcow2_alloc(struct qcow2 *s, struct qop *op, uint64_t want, uint64_t *cluster, uint64_t *got,
+                bool *zeroed);
+/* Takes len bytes (a multiple of 512, at most a cluster) for a compressed cluster. */
+int qcow2_alloc_bytes(struct qcow2 *s, struct qop *op, uint32_t len, uint64_t *at);
+/* n clusters lose a reference once what replaced it is on disk. */
+void qcow2_free(struct qcow2 *s, uint64_t cluster, uint64_t n);
+/* What an L2 entry refers to loses a reference. */
+void qcow2_free_entry(struct qcow2 *s, uint64_t entry);
+/* Hands clusters whose last reference is gone from the disk to the reaper. Takes the array. */
+void qcow2_reap(struct qcow2 *s, uint64_t *clusters, size_t n);
+
+/* qcow2-io.c */
+struct qop {
+    struct qcow2 *s;
+    struct node_req *r; /* NULL: the driver's own */
+    void (*step)(struct qop *op);
+    struct qop *next_waiting;
+    unsigned state;
+    int ret;
+
+    struct qop *lock_next;                      /* on s->locks */
+    uint64_t lock_from, lock_to;                /* clusters */
+    bool locking, exclusive, granted, borrowed; /* borrowed: works under another op's lock */
+
+    uint64_t at;             /* bytes of the request done */
+    uint64_t piece;          /* bytes of it in hand */
+    uint64_t host, clusters; /* of an allocation */
+    bool zeroed;
+    bool want_compressed;
+    uint32_t head, tail; /* bytes to fill around the piece */
+    struct table *pin;
+    uint64_t entry;
+    uint8_t *head_buf, *tail_buf, *packed;
+    uint32_t packed_len;
+    struct node_req io; /* to a child, or to ourselves */
+    struct node_work work;
+    struct iovec one;
+    struct iovec *iov;
+    unsigned iov_room;
+    /* the reaper's */
+    uint64_t *list;
+    size_t n, done;
+};
+void qcow2_submit(struct node *n, struct node_req *r);
+
+/* block/compress.c: raw deflate with a window of 4 KiB, or a zstd frame. dst has room for
+ * dst_len bytes. Packing returns the length, 0 when it does not fit, or -errno; unpacking returns
+ * 0 when exactly dst_len bytes came out, or -EIO. */
+long pack_cluster(bool zstd, void *dst, size_t dst_len, const void *src, size_t len);
+int unpack_cluster(bool zstd, void *dst, size_t dst_len, const void *src, size_t len);
+
+/* qcow2-meta.c */
+struct l2_ref {
+    uint64_t offset;
+    uint32_t times;
+};
+/* Walks references and counts them. */
+struct walk {
+    struct qcow2 *s;
+    uint32_t *count;   /* by cluster */
+    uint64_t n;        /* clusters in count: up to the end of the file; references beyond are bad */
+    struct l2_ref *l2; /* tables met, to be read once each */
+    size_t nl2, l2_room;
+    uint64_t bad;              /* references that cannot be right */
+    int ret;                   /* the first I/O error */
+    struct qcow2_check *check; /* findings and numbers; may be NULL */
+};
+int walk_init(struct walk *w, struct qcow2 *s, struct qcow2_check *check);
+void walk_fini(struct walk *w);
+void walk_say(struct walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Everything of the image but the active L1 table, what hangs off it, and the refcounts. */
+void walk_rest(struct walk *w, const struct header *h, const struct qcow2_snap *snaps);
+/* What an L1 table refers to, with the L2 tables themselves or without. */
+void walk_l1(struct walk *w, const uint64_t *l1, uint32_t n, bool tables, const char *whose);
+/* What all L2 tables met refer to. */
+void walk_l2s(struct walk *w);
+void walk_range(struct walk *w, uint64_t offset, uint64_t len, const char *what);
+
+/* A state to switch to: everything that is not refcounts. */
+struct new_state {
+    struct header h; /* l1_size, size, nb_snapshots and features are taken from here */
+    uint64_t *l1;    /* the active table's entries, h.l1_size of them; owned by the caller */
+    struct qcow2_snap *snaps; /* h.nb_snapshots */
+    bool drop_bad;            /* a repair: references that cannot be right are dropped */
+};
+/* Writes it beside the old one, and makes it the image with one header write. Reloads s. Nothing
+ * is in flight, all is settled. */
+int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e);
+struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, struct err *e);
+void qcow2_free_snaps(struct qcow2_snap *sn, unsigned n);
+/* The table as bytes, malloc'd. */
+uint8_t *qcow2_build_snapshots(const struct qcow2_snap *sn, unsigned n, uint64_t *len);
+
+/* qcow2-snap.c */
+int qcow2_set_size(struct qcow2 *s, uint64_t len, struct err *e);
+int qcow2_repair_refcounts(struct qcow2 *s, struct err *e);
+int qcow2_read_table(struct qcow2 *s, uint64_t offset, uint32_t entries, uint64_t **out);
+
+#endif

@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: MIT */
+/* block/qcow2-snap.c - creating and resizing images, snapshots, amending: each one switch of the
+ * metadata (qcow2-meta.c).
+ */
+#include "block/qcow2-int.h"
+
+#include "dm/base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static uint32_t l1_needed(const struct header *h, uint64_t size)
+{
+    unsigned bits = 2 * h->cluster_bits - 3;
+
+    return size ? (uint32_t)(((size - 1) >> bits) + 1) : 0;
+}
+
+static int check_l1_size(const struct qcow2 *s, uint64_t size, struct err *e)
+{
+    unsigned bits = 2 * s->h.cluster_bits - 3;
+
+    if (size && ((size - 1) >> bits) + 1 > QCOW2_MAX_L1_BYTES / 8) {
+        return err_set(e, -EFBIG, "image '%s': %llu bytes are too many for clusters of %u bytes",
+                       s->node.filename, (unsigned long long)size, s->cluster_size);
+    }
+    return 0;
+}
+
+/* Settles, and starts a new state that is the present one with room for n L1 entries. */
+static int state_start(struct qcow2 *s, struct new_state *st, uint32_t n, struct err *e)
+{
+    int ret = s->node.read_only ? -EROFS : qcow2_settle(s);
+
+    *st = (struct new_state){ .snaps = s->snaps };
+    if (ret < 0) {
+        return err_set(e, ret, "image '%s': %s", s->node.filename, strerror(-ret));
+    }
+    qcow2_header_copy(&st->h, &s->h);
+    st->h.l1_size = n;
+    st->l1 = calloc(n + 1ull, sizeof(*st->l1));
+    if (!st->l1) {
+        qcow2_header_free(&st->h);
+        return err_set(e, -ENOMEM, "image '%s': no memory", s->node.filename);
+    }
+    if (s->h.l1_size) {
+        memcpy(st->l1, s->l1, min_u64(n, s->h.l1_size) * sizeof(*st->l1));
+    }
+    return 0;
+}
+
+static int state_switch(struct qcow2 *s, struct new_state *st, struct err *e)
+{
+    int ret = qcow2_switch(s, st, e);
+
+    qcow2_header_free(&st->h);
+    free(st->l1);
+    return ret;
+}
+
+/* ---- creating ---- */
+
+int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e)
+{
+    struct header h = {
+        .version = o->version,
+        .cluster_bits = o->cluster_bits,
+        .size = (o->size + 511) & ~511ull,
+        .refcount_order = (unsigned)__builtin_ctz(o->refcount_bits),
+        .compatible = o->lazy_refcounts ? COMPAT_LAZY_REFCOUNTS : 0,
+        .incompatible = o->zstd ? INCOMPAT_COMPRESSION : 0,
+        .compression = o->zstd,
+        .backing_file = (char *)o->backing_file,
+        .backing_format = (char *)o->backing_format,
+    };
+    struct qcow2 *s = (struct qcow2 *)qcow2_new(file, &h);
+    struct new_state st = { 0 };
+    int ret = check_l1_size(s, h.size, e);
+
+    if (ret == 0) {
+        qcow2_header_copy(&st.h, &h);
+        st.h.l1_size = l1_needed(&h, h.size);
+        st.l1 = xcalloc(st.h.l1_size + 1ull, sizeof(*st.l1));
+        ret = state_switch(s, &st, e);
+    }
+    qcow2_discard_node(s);
+    return ret;
+}
+
+/* ---- the size ---- */
+
+static int set_size_in_header(struct qcow2 *s, uint64_t len, struct err *e)
+{
+    int ret;
+
+    s->h.size = len;
+    s->header_dirty = true;
+    ret = qcow2_settle(s);
+    return ret < 0 ? err_set(e, ret, "image '%s': %s", s->node.filename, strerror(-ret)) : 0;
+}
+
+/* What was past the end may not come into view: what a backing file has there, and what lies in
+ * the last cluster behind the end. */
+static int hide(struct qcow2 *s, uint64_t from, uint64_t to)
+{
+    uint64_t end = min_u64(to, round_up_cluster(s, from));
+
+    if (s->node.backing && s->node.backing->len > from) {
+        end = min_u64(to, max_u64(end, s->node.backing->len));
+    }
+    return end > from ? node_rw(&s->node, NODE_ZERO, from, NULL, end - from, 0) : 0;
+}
+
+static int grow(struct qcow2 *s, uint64_t len, struct err *e)
+{
+    uint32_t need = l1_needed(&s->h, len);
+    uint64_t old = s->node.len;
+    struct new_state st;
+    int ret = check_l1_size(s, len, e);
+
+    if (ret == 0 && need <= s->h.l1_size) {
+        ret = set_size_in_header(s, len, e);
+        s->node.len = len;
+    } else if (ret == 0) {
+        ret = state_start(s, &st, need, e);
+        if (ret == 0) {
+            st.h.size = len;
+            ret = state_switch(s, &st, e);
+        }
+    }
+    if (ret == 0) {
+        ret = hide(s, old, len);
+        ret = ret == 0 ? qcow2_settle(s) : ret;
+        ret = ret < 0 ? err_set(e, ret, "image '%s': %s", s->node.filename, strerror(-ret)) : 0;
+    }
+    return ret;
+}
+
+static int shrink(struct qcow2 *s, uint64_t len, struct err *e)
+{
+    uint64_t from = min_u64(round_up_cluster(s, len), s->node.len);
+    int ret = 0;
+
+    if (from < s->node.len) {
+        ret = node_rw(&s->node, NODE_DISCARD, from, NULL, s->node.len - from, 0);
+    }
+    if (ret < 0) {
+        return err_set(e, ret, "image '%s': %s", s->node.filename, strerror(-ret));
+    }
+    ret = set_size_in_header(s, len, e);
+    s->node.len = len;
+    return ret;
+}
+
+int qcow2_set_size(struct qcow2 *s, uint64_t len, struct err *e)
+{
+    len = (len + 511) & ~511ull;
+    if (s->h.nb_snapshots && s->h.version < 3) {
+        return err_set(e, -ENOTSUP,
+                       "image '%s': a version 2 image with snapshots cannot be resized",
+                       s->node.filename);
+    }
+    if (len == s->node.len) {
+        return 0;
+    }
+    return len > s->node.len ? grow(s, len, e) : shrink(s, len, e);
+}
+
+/* ---- snapshots ---- */
+
+const struct qcow2_snapshot *qcow2_snapshot(const struct node *n, unsigned i)
+{
+    const struct qcow2 *s = (const struct qcow2 *)n;
+
+    return i < s->h.nb_snapshots ? &s->snaps[i].pub : NULL;
+}
+
+static int find_snapshot(const struct qcow2 *s, const char *name, struct err *e)
+{
+    for (int by_name = 0; by_name < 2; by_name++) {
+        for (uint32_t i = 0; i < s->h.nb_snapshots; i++) {
+            if (strcmp(by_name ? s->snaps[i].pub.name : s->snaps[i].pub.id, name) == 0) {
+                return (int)i;
+            }
+        }
+    }
+    return err_set(e, -ENOENT, "image '%s' has no snapshot '%.100s'", s->node.filename, name);
+}
+
+static unsigned next_id(const struct qcow2 *s)
+{
+    unsigned long id = 0;
+
+    for (uint32_t i = 0; i < s->h.nb_snapshots; i++) {
+        unsigned long v = strtoul(s->snaps[i].pub.id, NULL, 10);
+        id = v > id && v < UINT32_MAX ? v : id;
+    }
+    return (unsigned)id + 1;
+}
+
+int qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    struct new_state st;
+    struct timespec now;
+    uint32_t count = s->h.nb_snapshots;
+    struct qcow2_snap *sn;
+    int ret;
+
+    if (count >= QCOW2_MAX_SNAPSHOTS) {
+        return err_set(e, -EFBIG, "image '%s' has too many snapshots", n->filename);
+    }
+    node_drain(n);
+    ret = state_start(s, &st, s->h.l1_size, e);
+    if (ret < 0) {
+        return ret;
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    sn = xcalloc(count + 1ull, sizeof(*sn));
+    if (count) {
+        memcpy(sn, s->snaps, count * sizeof(*sn));
+    }
+    /* The active table becomes the snapshot's as it is; the image goes on with copies. */
+    sn[count] = (struct qcow2_snap){
+        .pub = { .id = xasprintf("%u", next_id(s)),
+                 .name = xstrdup(name),
+                 .date_sec = (uint32_t)now.tv_sec,
+                 .date_nsec = (uint32_t)now.tv_nsec,
+                 .disk_size = s->h.size },
+        .l1_offset = s->h.l1_offset,
+        .l1_size = s->h.l1_size,
+    };
+    st.snaps = sn;
+    st.h.nb_snapshots++;
+    ret = state_switch(s, &st, e);
+    free(sn[count].pub.id);
+    free(sn[count].pub.name);
+    free(sn);
+    return ret;
+}
+
+int qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    int at = find_snapshot(s, name, e), ret;
+    struct new_state st;
+    struct qcow2_snap *sn;
+
+    if (at < 0) {
+        return at;
+    }
+    node_drain(n);
+    ret = state_start(s, &st, s->h.l1_size, e);
+    if (ret < 0) {
+        return ret;
+    }
+    sn = xcalloc(s->h.nb_snapshots, sizeof(*sn));
+    for (uint32_t i = 0, k = 0; i < s->h.nb_snapshots; i++) {
+        if (i != (uint32_t)at) {
+            sn[k++] = s->snaps[i];
+        }
+    }
+    st.snaps = sn;
+    st.h.nb_snapshots--;
+    ret = state_switch(s, &st, e);
+    free(sn);
+    return ret;
+}
+
+int qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    int at = find_snapshot(s, name, e), ret;
+    struct new_state st;
+    uint64_t *l1, size;
+
+    if (at < 0) {
+        return at;
+    }
+    node_drain(n);
+    size = s->snaps[at].pub.disk_size ? s->snaps[at].pub.disk_size : s->h.size;
+    ret = check_l1_size(s, size, e);
+    ret = ret < 0 ? ret
+                  : state_start(s, &st,
+                                (uint32_t)max_u64(l1_needed(&s->h, size), s->snaps[at].l1_size), e);
+    if (ret < 0) {
+        return ret;
+    }
+    st.h.size = size;
+    memset(st.l1, 0, st.h.l1_size * sizeof(*st.l1));
+    ret = qcow2_read_table(s, s->snaps[at].l1_offset, s->snaps[at].l1_size, &l1);
+    if (ret < 0) {
+        qcow2_header_free(&st.h);
+        free(st.l1);
+        return err_set(e, ret, "image '%s': %s", n->filename, strerror(-ret));
+    }
+    memcpy(st.l1, l1, s->snaps[at].l1_size * sizeof(*l1));
+    free(l1);
+    return state_switch(s, &st, e);
+}
+
+/* ---- changes to the whole ---- */
+
+int qcow2_repair_refcounts(struct qcow2 *s, struct err *e)
+{
+    struct new_state st;
+    bool was = s->node.read_only;
+    int ret;
+
+    ret = state_start(s, &st, s->h.l1_size, e);
+    if (ret == 0) {
+        st.h.incompatible &= ~(uint64_t)INCOMPAT_DIRTY;
+        ret = state_switch(s, &st, e);
+    }
+    s->node.read_only = was;
+    return ret;
+}
+
+int qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    uint8_t *b = xcalloc(1, s->cluster_size);
+    struct header h;
+    int ret = qcow2_settle(s);
+
+    qcow2_header_copy(&h, &s->h);
+    free(h.backing_file);
+    free(h.backing_format);
+    h.backing_file = file ? xstrdup(file) : NULL;
+    h.backing_format = file && format ? xstrdup(format) : NULL;
+    if (ret == 0 && file && strlen(file) > 1023) {
+        ret = -ENAMETOOLONG;
+    }
+    ret = ret < 0 ? ret : qcow2_build_header(s, &h, b);
+    if (ret > 0) {
+        ret = node_write(n->file, 0, b, (uint64_t)ret);
+        ret = ret < 0 ? ret : node_flush(n->file);
+    }
+    free(b);
+    if (ret < 0) {
+        qcow2_header_free(&h);
+        return err_set(e, ret, "image '%s': its backing file cannot be changed: %s", n->filename,
+                       strerror(-ret));
+    }
+    qcow2_header_free(&s->h);
+    s->h = h;
+    return 0;
+}
+
+static bool has_zero_clusters(struct qcow2 *s, int *ret)
+{
+    uint8_t *b = xcalloc(1, s->cluster_size);
+    bool found = false;
+
+    for (uint32_t i = 0; i < s->h.l1_size && !found && *ret == 0; i++) {
+        if (s->l1[i] & OFFSET_MASK) {
+            *ret = node_read(s->node.file, s->l1[i] & OFFSET_MASK, b, s->cluster_size);
+            for (uint64_t k = 0; k < 1ull << s->l2_bits; k++) {
+                found |= qcow2_kind(s, load_be64(b + k * 8)) == CLUSTER_ZERO;
+            }
+        }
+    }
+    free(b);
+    return found;
+}
+
+int qcow2_amend(struct node *n, unsigned version, unsigned refcount_bits, int lazy, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    struct new_state st;
+    int ret;
+
+    node_drain(n);
+    ret = state_start(s, &st, s->h.l1_size, e);
+    if (ret < 0) {
+        return ret;
+    }
+    st.h.version = version ? version : st.h.version;
+    st.h.refcount_order =
+        refcount_bits ? (unsigned)__builtin_ctz(refcount_bits) : st.h.refcount_order;
+    if (lazy >= 0) {
+        st.h.compatible = lazy ? st.h.compatible | COMPAT_LAZY_REFCOUNTS
+                               : st.h.compatible & ~(uint64_t)COMPAT_LAZY_REFCOUNTS;
+    }
+    if (st.h.version < 3) {
+        if (st.h.refcount_order != 4 || (st.h.compatible & COMPAT_LAZY_REFCOUNTS) ||
+            st.h.incompatible || has_zero_clusters(s, &ret) || ret < 0 || s->h.nb_snapshots) {
+            qcow2_header_free(&st.h);
+            free(st.l1);
+            return err_set(e, ret < 0 ? ret : -ENOTSUP,
+                           "image '%s' uses what compat=0.10 does not have", n->filename);
+        }
+        st.h.compatible = 0;
+    }
+    return state_switch(s, &st, e);
+}
+
+int qcow2_make_empty(struct node *n, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    struct new_state st;
+    int ret;
+
+    node_drain(n);
+    ret = state_start(s, &st, s->h.l1_size, e);
+    if (ret < 0) {
+        return ret;
+    }
+    memset(st.l1, 0, st.h.l1_size * sizeof(*st.l1));
+    return state_switch(s, &st, e);
+}
+
+/* Whole tables: what a fully sequential writer ends up with. */
+uint64_t qcow2_measure(const struct qcow2_create *o, uint64_t data_clusters)
+{
+    uint64_t cs = 1ull << o->cluster_bits;
+    uint64_t l2 = (o->size + (cs * cs / 8) - 1) / (cs * cs / 8);
+    uint64_t l1 = (l2 * 8 + cs - 1) / cs;
+    uint64_t per_block = cs * 8 / o->refcount_bits, total, before = 0;
+    /* L2 tables are counted for all of the disk, as the peer does. */
+    uint64_t used = 1 + (l1 ? l1 : 0) + l2 + data_clusters;
+
+    do {
+        total = before;
+        uint64_t blocks = (used + total + per_block - 1) / per_block;
+        before = blocks + (blocks * 8 + cs - 1) / cs;
+    } while (before != total);
+    return (used + total) * cs;
+}
+
+/* ---- checking ---- */
+
+struct compare {
+    struct walk *w;
+    struct qcow2_check *out;
+    uint64_t next; /* where a contiguous image would go on */
+};
+
+static void compare_cluster(struct compare *c, uint64_t cluster, uint64_t have)
+{
+    uint64_t want = cluster < c->w->n ? c->w->count[cluster] : 0;
+
+    if (have == want) {
+        return;
+    }
+    if (have < want) {
+        walk_say(c->w, "ERROR cluster %llu refcount=%llu reference=%llu",
+                 (unsigned long long)cluster, (unsigned long long)have, (unsigned long long)want);
+        c->out->corruptions++;
+    } else {
+        walk_say(c->w, "Leaked cluster %llu refcount=%llu reference=%llu",
+                 (unsigned long long)cluster, (unsigned long long)have, (unsigned long long)want);
+        c->out->leaks++;
+    }
+}
+
+static void compare_blocks(struct compare *c)
+{
+    struct qcow2 *s = c->w->s;
+    uint8_t *b = xcalloc(1, s->cluster_size);
+    uint64_t per = 1ull << s->rb_bits;
+
+    for (uint32_t i = 0; i < s->reftable_len && c->w->ret == 0; i++) {
+        uint64_t first = (uint64_t)i << s->rb_bits, at = s->reftable[i];
+        bool good = at && !(at & (s->cluster_size - 1ull)) && cluster_of(s, at) < c->w->n;
+
+        if (!good && first >= c->w->n) {
+            continue;
+        }
+        memset(b, 0, s->cluster_size);
+        if (good) {
+            c->w->ret = node_read(s->node.file, at, b, s->cluster_size);
+        }
+        for (uint64_t k = 0; k < per && c->w->ret == 0; k++) {
+            compare_cluster(c, first + k, refcount_load(b, s->h.refcount_order, k));
+        }
+    }
+    for (uint64_t k = (uint64_t)s->reftable_len << s->rb_bits; k < c->w->n; k++) {
+        compare_cluster(c, k, 0);
+    }
+    free(b);
+}
+
+static void check_flags_entry(struct compare *c, uint64_t entry, uint32_t l1i, uint64_t i)
+{
+    struct qcow2 *s = c->w->s;
+    uint64_t at = entry & OFFSET_MASK;
+
+    if (entry & OFLAG_COMPRESSED) {
+        c->out->allocated++;
+        c->out->compressed++;
+        c->out->fragmented++;
+        return;
+    }
+    if (!at || cluster_of(s, at) >= c->w->n) {
+        return;
+    }
+    if (qcow2_kind(s, entry) == CLUSTER_NORMAL) {
+        c->out->allocated++;
+        c->out->fragmented += c->next && at != c->next;
+        c->next = at + s->cluster_size;
+    }
+    if ((c->w->count[cluster_of(s, at)] == 1) != !!(entry & OFLAG_COPIED)) {
+        walk_say(c->w, "ERROR OFLAG_COPIED data cluster: l2_entry=%llx refcount=%u (%u, %llu)",
+                 (unsigned long long)entry, c->w->count[cluster_of(s, at)], l1i,
+                 (unsigned long long)i);
+        c->out->corruptions++;
+    }
+}
+
+static void check_flags(struct compare *c)
+{
+    struct qcow2 *s = c->w->s;
+    uint8_t *b = xcalloc(1, s->cluster_size);
+
+    for (uint32_t i = 0; i < s->h.l1_size && c->w->ret == 0; i++) {
+        uint64_t at = s->l1[i] & OFFSET_MASK;
+
+        if (!at || at % s->cluster_size || cluster_of(s, at) >= c->w->n) {
+            continue;
+        }
+        if ((c->w->count[cluster_of(s, at)] == 1) != !!(s->l1[i] & OFLAG_COPIED)) {
+            walk_say(c->w, "ERROR OFLAG_COPIED L2 cluster: l1_index=%u l1_entry=%llx refcount=%u",
+                     i, (unsigned long long)s->l1[i], c->w->count[cluster_of(s, at)]);
+            c->out->corruptions++;
+        }
+        c->w->ret = node_read(s->node.file, at, b, s->cluster_size);
+        for (uint64_t k = 0; k < 1ull << s->l2_bits && c->w->ret == 0; k++) {
+            uint64_t entry = load_be64(b + k * 8);
+            if (entry) {
+                check_flags_entry(c, entry, i, k);
+            }
+        }
+    }
+    free(b);
+}
+
+static void count_all(struct walk *w)
+{
+    struct qcow2 *s = w->s;
+
+    walk_rest(w, &s->h, s->snaps);
+    walk_range(w, s->h.l1_offset, s->h.l1_size * 8ull, "the L1 table");
+    walk_range(w, s->h.reftable_offset, (uint64_t)s->h.reftable_clusters << s->cluster_bits,
+               "the refcount table");
+    if (s->h.nb_snapshots) {
+        uint64_t len;
+        free(qcow2_build_snapshots(s->snaps, s->h.nb_snapshots, &len));
+        walk_range(w, s->h.snapshots_offset, len, "the snapshot table");
+    }
+    for (uint32_t i = 0; i < s->reftable_len; i++) {
+        if (s->reftable[i] & (s->cluster_size - 1ull)) {
+            walk_say(w, "ERROR refcount table entry %u is %#llx", i,
+                     (unsigned long long)s->reftable[i]);
+            w->bad++;
+        } else if (s->reftable[i]) {
+            walk_range(w, s->reftable[i], s->cluster_size, "a refcount block");
+        }
+    }
+    walk_l1(w, s->l1, s->h.l1_size, true, "active");
+    walk_l2s(w);
+}
+
+static int check_once(struct qcow2 *s, struct qcow2_check *out)
+{
+    struct walk w;
+    struct compare c = { .w = &w, .out = out };
+    int ret = walk_init(&w, s, out);
+
+    if (ret < 0) {
+        return ret;
+    }
+    count_all(&w);
+    out->corruptions += w.bad;
+    if (w.ret == 0) {
+        compare_blocks(&c);
+    }
+    if (w.ret == 0) {
+        check_flags(&c);
+    }
+    out->total_clusters = (s->h.size + s->cluster_size - 1) >> s->cluster_bits;
+    for (uint64_t i = w.n; i > 0 && !out->image_end; i--) {
+        out->image_end = w.count[i - 1] ? i << s->cluster_bits : 0;
+    }
+    ret = w.ret;
+    walk_fini(&w);
+    return ret;
+}
+
+static int repair(struct qcow2 *s)
+{
+    struct new_state st;
+    struct err e = { 0 };
+    int ret = state_start(s, &st, s->h.l1_size, &e);
+
+    if (ret < 0) {
+        return ret;
+    }
+    st.drop_bad = true;
+    st.h.incompatible &= ~(uint64_t)(INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+    return state_switch(s, &st, &e);
+}
+
+int qcow2_check(struct node *n, enum qcow2_repair mode, struct qcow2_check *out)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    struct qcow2_check after = { 0 };
+    int ret = 0;
+
+    node_drain(n);
+    if (!n->read_only && !s->check_mode) {
+        ret = qcow2_settle(s);
+    }
+    ret = ret < 0 ? ret : check_once(s, out);
+    bool marked = s->h.incompatible & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+    bool wanted = mode == QCOW2_REPAIR_ALL
+                      ? out->corruptions || out->leaks || marked
+                      : mode == QCOW2_REPAIR_LEAKS && out->leaks && !out->corruptions;
+    if (ret < 0 || !wanted) {
+        return ret;
+    }
+    ret = repair(s);
+    if (ret == 0) {
+        ret = check_once(s, &after);
+    }
+    if (ret == 0) {
+        out->corruptions_fixed = out->corruptions - min_u64(out->corruptions, after.corruptions);
+        out->leaks_fixed = out->leaks - min_u64(out->leaks, after.leaks);
+        out->corruptions = after.corruptions;
+        out->leaks = after.leaks;
+        out->image_end = after.image_end;
+    }
+    return ret;
+}

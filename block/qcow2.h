@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* block/qcow2.h - the format node "qcow2": opening, creating, and what tools ask of an image.
+ *
+ * All of these wait for their I/O. Reading and writing goes through block/node.h.
+ */
+#ifndef BLOCK_QCOW2_H
+#define BLOCK_QCOW2_H
+
+#include "block/node.h"
+
+struct qcow2_open {
+    bool read_only;
+    bool check;              /* for a check or repair: corrupt and dirty images open as they are */
+    bool pass_discard;       /* storage that falls free is given back to the file */
+    uint64_t l2_cache;       /* bytes; 0: enough for the whole image, at most 32 MiB */
+    uint64_t refcount_cache; /* bytes; 0: 256 KiB or four blocks */
+};
+
+/* Takes file, also when it fails. NULL with e naming what is wrong with the image. */
+struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct err *e);
+bool qcow2_is(const struct node *n);
+
+struct qcow2_create {
+    uint64_t size;          /* bytes; rounded up to 512 */
+    unsigned version;       /* 2 or 3 */
+    unsigned cluster_bits;  /* 9 to 21 */
+    unsigned refcount_bits; /* 1, 2, 4, ... 64 */
+    bool lazy_refcounts;
+    bool zstd;
+    const char *backing_file, *backing_format; /* NULL: none */
+};
+/* Writes an empty image onto file, which stays the caller's. */
+int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e);
+
+struct qcow2_info {
+    unsigned version, cluster_bits, refcount_bits;
+    bool lazy_refcounts, zstd, corrupt, dirty;
+    const char *backing_file, *backing_format; /* NULL: none; the node's */
+    unsigned snapshots;
+};
+void qcow2_info(const struct node *n, struct qcow2_info *out);
+
+struct qcow2_snapshot {
+    char *id, *name;
+    uint32_t date_sec, date_nsec;
+    uint64_t vm_clock_nsec, vm_state_size, disk_size, icount;
+};
+/* The i-th snapshot, NULL past the last. */
+const struct qcow2_snapshot *qcow2_snapshot(const struct node *n, unsigned i);
+/* Each is atomic: after a crash the image is as before or as after. */
+int qcow2_snapshot_create(struct node *n, const char *name, struct err *e);
+int qcow2_snapshot_delete(struct node *n, const char *id_or_name, struct err *e);
+int qcow2_snapshot_apply(struct node *n, const char *id_or_name, struct err *e);
+
+/* Changes what the header says of the backing file. */
+int qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e);
+/* version 0, refcount_bits 0, lazy -1: as it is. */
+int qcow2_amend(struct node *n, unsigned version, unsigned refcount_bits, int lazy, struct err *e);
+/* Drops every cluster of the image's own, atomically: what commit does last. */
+int qcow2_make_empty(struct node *n, struct err *e);
+
+struct qcow2_check {
+    uint64_t corruptions, leaks, errors;
+    uint64_t corruptions_fixed, leaks_fixed;
+    uint64_t total_clusters, allocated, fragmented, compressed;
+    uint64_t image_end;                          /* bytes */
+    void (*say)(void *opaque, const char *line); /* one finding each; may be NULL */
+    void *opaque;
+};
+enum qcow2_repair { QCOW2_CHECK_ONLY, QCOW2_REPAIR_LEAKS, QCOW2_REPAIR_ALL };
+/* 0 when the image could be checked, whatever was found. */
+int qcow2_check(struct node *n, enum qcow2_repair repair, struct qcow2_check *out);
+
+/* Bytes that an image of that shape needs with `data` bytes in whole clusters allocated. */
+uint64_t qcow2_measure(const struct qcow2_create *o, uint64_t data_clusters);
+
+#endif
