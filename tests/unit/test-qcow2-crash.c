@@ -48,13 +48,14 @@ enum { MAX_VALS = 40, MAX_SNAPS = 3, MAX_SECTORS = 4096 };
 struct val {
     uint32_t id;   /* 0: zeros */
     uint64_t when; /* it completed at, UINT64_MAX: in flight */
-    bool maybe;    /* a discard: what was there before stays possible */
+    bool maybe;    /* a discard, or it met others: what was there before stays possible */
+    uint32_t tag;  /* of the request */
 };
 
 struct sector {
     struct val v[MAX_VALS];
     unsigned n;
-    bool busy; /* a change is in flight */
+    unsigned busy; /* changes in flight */
 };
 
 static struct model {
@@ -85,15 +86,20 @@ static void fill_sector(uint8_t *p, uint64_t sector, uint32_t id)
     memcpy(p + 4, &sector, 4);
 }
 
-static void sector_add(uint64_t i, uint32_t id, uint64_t when, bool maybe)
+static void sector_add(uint64_t i, uint32_t id, uint64_t when, bool maybe, uint32_t tag)
 {
     struct sector *s = &model.s[i];
+
+    for (unsigned k = 0; k < s->n && s->busy; k++) { /* either may come last */
+        s->v[k].maybe |= s->v[k].when == UINT64_MAX;
+        maybe = true;
+    }
 
     if (s->n == MAX_VALS) { /* forget the oldest but one: the check gets no weaker by much */
         memmove(&s->v[1], &s->v[2], (MAX_VALS - 2) * sizeof(s->v[0]));
         s->n--;
     }
-    s->v[s->n++] = (struct val){ id, when, maybe };
+    s->v[s->n++] = (struct val){ id, when, maybe, tag };
 }
 
 /* What was surely overwritten before a flush began is gone. */
@@ -131,13 +137,14 @@ static bool sector_allows(const struct sector *s, uint64_t i, const uint8_t *p)
 struct sim_write {
     uint64_t offset, len;
     uint8_t *bytes;
-    bool done;
+    uint64_t done;          /* when it completed, 0: not yet */
     struct sim_write *next; /* in the order submitted */
 };
 
 struct sim_op {
     struct node_req *r;
     struct sim_write *w;
+    uint64_t since; /* when it was submitted */
     struct sim_op *next;
 };
 
@@ -152,7 +159,7 @@ struct sim {
     struct node_poller poller;
     uint64_t fail_at; /* the I/O of that number fails; 0: none */
     int fail_with;
-    uint64_t ios;
+    uint64_t ios, clock;
 };
 
 static struct sim *the_sim;
@@ -194,6 +201,7 @@ static void sim_submit(struct node *n, struct node_req *r)
     struct sim_op *op = xcalloc(1, sizeof(*op));
 
     op->r = r;
+    op->since = m->clock;
     op->next = m->ops;
     m->ops = op;
     m->nops++;
@@ -206,14 +214,13 @@ static void sim_submit(struct node *n, struct node_req *r)
     }
 }
 
-/* A flush covers what had completed; here: when it is submitted or later, so the disk is as lazy as
- * it may be by covering at its completion only what was done at its submission. */
-static void sim_flush(struct sim *m)
+/* The disk is as lazy as it may be: a flush covers what had completed when it was submitted. */
+static void sim_flush(struct sim *m, uint64_t since)
 {
     struct sim_write **at = &m->writes, *w;
 
     while ((w = *at)) {
-        if (!w->done) {
+        if (!w->done || w->done > since) {
             at = &w->next;
             continue;
         }
@@ -231,7 +238,7 @@ static int sim_do(struct sim *m, struct sim_op *op)
 
     if (m->fail_at && ++m->ios == m->fail_at) {
         if (op->w) {
-            op->w->done = true; /* it may be there all the same, wholly or in part */
+            op->w->done = ++m->clock; /* it may be there all the same, wholly or in part */
         }
         return m->fail_with;
     }
@@ -244,12 +251,12 @@ static int sim_do(struct sim *m, struct sim_op *op)
         }
         return 0;
     case NODE_FLUSH:
-        sim_flush(m);
+        sim_flush(m, op->since);
         return 0;
     default:
         if (op->w) {
             memcpy(m->now + op->w->offset, op->w->bytes, op->w->len);
-            op->w->done = true;
+            op->w->done = ++m->clock;
         }
         return 0;
     }
@@ -319,12 +326,12 @@ static struct sim *sim_new(struct node_ctx *c, const uint8_t *data, uint64_t len
 /* ---- crash states ---- */
 
 static struct {
-    uint64_t states, wanted, leaks, qemu, snapshots, written;
-    uint64_t every;        /* one event in so many is a crash point */
-    unsigned variants;     /* states for each */
+    uint64_t states, wanted, seen, leaks, qemu, snapshots, written;
+    uint64_t every;    /* one event in so many is a crash point */
+    unsigned variants; /* states for each */
     bool off;
     uint64_t seed;
-    struct node_ctx *ctx;  /* where crash states are looked at */
+    struct node_ctx *ctx; /* where crash states are looked at */
     uint8_t *backing;
     uint64_t backing_len;
 } crash;
@@ -554,16 +561,17 @@ static bool is_dirty(const uint8_t *image)
 
 static void try_state(enum how how)
 {
-    uint64_t len = the_sim->base.len, seen = crash.states++;
+    uint64_t len = the_sim->base.len, seen = crash.seen++;
     uint8_t *image = crash_image(the_sim, how);
 
+    crash.states++;
     check_state(image, len);
     read_state(image, len);
     if (seen % 16 == 0) {
         look_at_snapshots(image, len);
         write_state(image, len);
     }
-    if (seen % 997 == 0 && !is_dirty(image) && !crash.backing) {
+    if (crash.states % 500 == 0 && !is_dirty(image) && !crash.backing) {
         qemu_state(image, len);
     }
     free(image);
@@ -587,12 +595,20 @@ struct guest_op {
     struct node_req r;
     struct iovec iov;
     uint64_t first, n, since;
-    uint32_t id;
+    uint32_t tag;
     unsigned *in_flight;
     bool may_fail;
 };
 
-static uint32_t next_id;
+static uint32_t next_id, next_tag;
+
+static void trace(const char *what, const struct guest_op *g, int ret)
+{
+    if (getenv("KEEL_CRASH_VERBOSE")) {
+        print_message("%s: op %d sectors %" PRIu64 "+%" PRIu64 " flags %u tag %u ret %d\n", what,
+                      g->r.op, g->first, g->n, g->r.flags, g->tag, ret);
+    }
+}
 
 static void guest_done(struct node_req *r, int ret)
 {
@@ -602,18 +618,19 @@ static void guest_done(struct node_req *r, int ret)
         fail_msg("seed %" PRIu64 ": request %d ends with %d", crash.seed, r->op, ret);
     }
     model.clock++;
-    if (getenv("KEEL_CRASH_VERBOSE")) {
-        print_message("%" PRIu64 " [%" PRIu64 "]: op %d %" PRIu64 "+%" PRIu64 " flags %u ret %d id %u\n", model.clock, g->since,
-                      r->op, g->first, g->n, r->flags, ret, g->n ? model.s[g->first].v[model.s[g->first].n - 1].id : 0);
-    }
+    trace("done", g, ret);
     if (r->op == NODE_FLUSH && ret == 0) {
         model_flushed(g->since);
     }
     for (uint64_t i = g->first; i < g->first + g->n && r->op != NODE_READ; i++) {
-        struct val *v = &model.s[i].v[model.s[i].n - 1];
-        v->when = model.clock;
-        v->maybe |= ret < 0;
-        model.s[i].busy = false;
+        for (unsigned k = 0; k < model.s[i].n; k++) {
+            struct val *v = &model.s[i].v[k];
+            if (v->tag == g->tag) {
+                v->when = model.clock;
+                v->maybe |= ret < 0;
+            }
+        }
+        model.s[i].busy--;
     }
     if (r->op == NODE_READ && ret == 0) {
         for (uint64_t i = g->first; i < g->first + g->n; i++) {
@@ -648,22 +665,27 @@ static void guest_submit(struct node *n, enum node_op op, uint64_t first, uint64
     g->in_flight = in_flight;
     g->since = model.clock + 1;
     g->may_fail = may_fail;
-    g->r = (struct node_req){ .op = op, .flags = flags, .offset = g->n ? first * 512 : 0,
-                              .len = g->n * 512, .done = guest_done };
+    g->r = (struct node_req){ .op = op,
+                              .flags = flags,
+                              .offset = g->n ? first * 512 : 0,
+                              .len = g->n * 512,
+                              .done = guest_done };
     if (op == NODE_WRITE || op == NODE_READ) {
         g->iov = (struct iovec){ xcalloc(len, 512), len * 512 };
         g->r.iov = &g->iov;
         g->r.iovcnt = 1;
     }
     uint32_t id = op == NODE_WRITE ? ++next_id : 0;
+    g->tag = ++next_tag;
     for (uint64_t i = first; i < first + g->n && op != NODE_READ; i++) {
         if (op == NODE_WRITE) {
             fill_sector((uint8_t *)g->iov.iov_base + (i - first) * 512, i, id);
         }
-        sector_add(i, id, UINT64_MAX, op == NODE_DISCARD);
-        model.s[i].busy = true;
+        sector_add(i, id, UINT64_MAX, op == NODE_DISCARD, g->tag);
+        model.s[i].busy++;
     }
     ++*in_flight;
+    trace("submit", g, 0);
     node_submit(n, &g->r);
 }
 
@@ -688,7 +710,7 @@ static void random_op(struct node *n, const struct qcow2_create *c, unsigned *in
         flags = first + len <= model.sectors ? NODE_COMPRESS : 0;
     }
     len = min_u64(len, model.sectors - first);
-    if (op == NODE_READ || op == NODE_FLUSH || !any_busy(first, len)) {
+    if (op == NODE_READ || op == NODE_FLUSH || rnd(4) == 0 || !any_busy(first, len)) {
         guest_submit(n, op, first, len, flags, in_flight, may_fail);
     }
 }
@@ -727,7 +749,7 @@ static void snapshot_op(struct node *n)
         for (uint64_t i = 0; i < larger; i++) {
             model.s[i].n = i < model.sectors ? model.s[i].n : 0;
             for (unsigned v = 0; i < sn->sectors && v < sn->s[i].n; v++) {
-                sector_add(i, sn->s[i].v[v].id, UINT64_MAX, false);
+                sector_add(i, sn->s[i].v[v].id, UINT64_MAX, false, 0);
             }
         }
         model.other_sectors = sn->sectors;
@@ -754,7 +776,8 @@ static void resize_op(struct node *n, const struct config *f)
     struct err e = { 0 };
     uint64_t to = model.sectors + rnd(model.sectors / 4 + 1);
 
-    if (to > MAX_SECTORS || crash.backing || (f->c.version < 3 && has_snapshots())) {
+    if (to == model.sectors || to > MAX_SECTORS || crash.backing ||
+        (f->c.version < 3 && has_snapshots())) {
         return;
     }
     for (uint64_t i = model.sectors; i < to; i++) {
@@ -821,7 +844,8 @@ static uint8_t *new_image(const struct config *f, uint64_t *len)
 
 static struct node *start(struct node_ctx *ctx, const struct config *f)
 {
-    struct qcow2_open o = { .pass_discard = f->pass_discard, .l2_cache = f->l2_cache,
+    struct qcow2_open o = { .pass_discard = f->pass_discard,
+                            .l2_cache = f->l2_cache,
                             .refcount_cache = f->l2_cache };
     struct err e = { 0 };
     uint64_t len;
@@ -877,7 +901,8 @@ static void one_workload(uint64_t seed)
 
     crash.seed = seed;
     rng = seed * 0x9e3779b97f4a7c15ull + 1;
-    next_id = 0;
+    next_id = next_tag = 0;
+    crash.seen = seed; /* what is done to every n-th state starts at another one each time */
     for (int i = 0; i < 8; i++) {
         rnd(2);
     }
