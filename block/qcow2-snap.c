@@ -300,6 +300,36 @@ int qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
     return state_switch(s, &st, e);
 }
 
+int qcow2_snapshot_view(struct node *n, const char *name, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    int at = n->read_only ? find_snapshot(s, name, e) : -EROFS, ret;
+    uint64_t size, *l1;
+
+    if (at < 0) {
+        return at;
+    }
+    size = s->snaps[at].pub.disk_size ? s->snaps[at].pub.disk_size : s->h.size;
+    if (l1_needed(&s->h, size) > s->snaps[at].l1_size) {
+        return err_set(e, -EINVAL, "image '%s': the snapshot's L1 table is too small", n->filename);
+    }
+    ret = qcow2_read_table(s, s->snaps[at].l1_offset, s->snaps[at].l1_size, &l1);
+    if (ret < 0) {
+        return err_set(e, ret, "image '%s': %s", n->filename, strerror(-ret));
+    }
+    node_drain(n);
+    cache_empty(&s->l2);
+    free(s->l1);
+    free(s->l2.at);
+    s->l1 = l1;
+    s->h.l1_size = s->snaps[at].l1_size;
+    s->l2.at = xcalloc(s->h.l1_size + 1ull, sizeof(*s->l2.at));
+    s->h.size = size;
+    s->unpacked_entry = 0;
+    qcow2_set_shape(s);
+    return 0;
+}
+
 /* ---- changes to the whole ---- */
 
 int qcow2_repair_refcounts(struct qcow2 *s, struct err *e)

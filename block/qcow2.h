@@ -51,6 +51,8 @@ const struct qcow2_snapshot *qcow2_snapshot(const struct node *n, unsigned i);
 int qcow2_snapshot_create(struct node *n, const char *name, struct err *e);
 int qcow2_snapshot_delete(struct node *n, const char *id_or_name, struct err *e);
 int qcow2_snapshot_apply(struct node *n, const char *id_or_name, struct err *e);
+/* A node that was opened for reading shows the snapshot in place of the disk. */
+int qcow2_snapshot_view(struct node *n, const char *id_or_name, struct err *e);
 
 /* Changes what the header says of the backing file. */
 int qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e);

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: MIT */
+/* tools/img-info.c - keel-img info, check, map, snapshot. */
+#include "tools/img.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void print_json(json_t *j)
+{
+    char *text = json_dumps(j, JSON_INDENT(4));
+
+    printf("%s\n", text ? text : "null");
+    free(text);
+    json_decref(j);
+}
+
+/* A file name need not be UTF-8; JSON must. */
+static json_t *text(const char *s)
+{
+    json_t *j = json_string(s);
+
+    if (!j) {
+        char *copy = xstrdup(s);
+        for (char *p = copy; *p; p++) {
+            *p = *p & 0x80 ? '?' : *p;
+        }
+        j = json_string(copy);
+        free(copy);
+    }
+    return j;
+}
+
+/* ---- snapshots, as both info and snapshot -l list them ---- */
+
+static json_t *snapshots_json(const struct node *n)
+{
+    json_t *list = json_array();
+    const struct qcow2_snapshot *sn;
+
+    for (unsigned i = 0; (sn = qcow2_snapshot(n, i)); i++) {
+        json_t *j =
+            json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", text(sn->id), "name",
+                      text(sn->name), "vm-state-size", (json_int_t)sn->vm_state_size, "date-sec",
+                      (json_int_t)sn->date_sec, "date-nsec", (json_int_t)sn->date_nsec,
+                      "vm-clock-sec", (json_int_t)(sn->vm_clock_nsec / 1000000000), "vm-clock-nsec",
+                      (json_int_t)(sn->vm_clock_nsec % 1000000000));
+        if (sn->icount != UINT64_MAX) {
+            json_object_set_new(j, "icount", json_integer((json_int_t)sn->icount));
+        }
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
+static void print_snapshots(const struct node *n)
+{
+    const struct qcow2_snapshot *sn;
+
+    printf("Snapshot list:\n%-10s%-17s%8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE", "DATE",
+           "VM CLOCK", "ICOUNT");
+    for (unsigned i = 0; (sn = qcow2_snapshot(n, i)); i++) {
+        char date[32], clock[40], size[32], icount[32] = "";
+        time_t t = sn->date_sec;
+        struct tm tm;
+        uint64_t s = sn->vm_clock_nsec / 1000000000;
+
+        strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
+        snprintf(clock, sizeof(clock), "%02u:%02u:%02u.%03u", (unsigned)(s / 3600),
+                 (unsigned)(s / 60 % 60), (unsigned)(s % 60),
+                 (unsigned)(sn->vm_clock_nsec / 1000000 % 1000));
+        if (sn->icount != UINT64_MAX) {
+            snprintf(icount, sizeof(icount), "%" PRIu64, sn->icount);
+        }
+        printf("%-9s %-16s %8s%20s%13s%11s\n", sn->id, sn->name,
+               human(sn->vm_state_size, size, sizeof(size)), date, clock, icount);
+    }
+}
+
+/* ---- info ---- */
+
+static json_t *specific_json(const struct qcow2_info *q)
+{
+    json_t *data = json_pack("{s:s, s:s, s:i, s:b}", "compat", q->version >= 3 ? "1.1" : "0.10",
+                             "compression-type", q->zstd ? "zstd" : "zlib", "refcount-bits",
+                             (int)q->refcount_bits, "extended-l2", 0);
+    if (q->version >= 3) {
+        json_object_set_new(data, "lazy-refcounts", json_boolean(q->lazy_refcounts));
+        json_object_set_new(data, "corrupt", json_boolean(q->corrupt));
+    } else {
+        json_object_del(data, "extended-l2");
+    }
+    return json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
+}
+
+static json_t *info_json(struct node *n)
+{
+    json_t *j = json_pack("{s:I, s:o, s:s, s:I, s:b}", "virtual-size", (json_int_t)n->len,
+                          "filename", text(n->filename), "format", image_format(n), "actual-size",
+                          (json_int_t)file_allocated(image_protocol(n)), "dirty-flag", 0);
+    struct qcow2_info q;
+
+    if (!qcow2_is(n)) {
+        return j;
+    }
+    qcow2_info(n, &q);
+    json_object_set_new(j, "dirty-flag", json_boolean(q.dirty));
+    json_object_set_new(j, "cluster-size", json_integer(1 << q.cluster_bits));
+    json_object_set_new(j, "format-specific", specific_json(&q));
+    if (q.snapshots) {
+        json_object_set_new(j, "snapshots", snapshots_json(n));
+    }
+    if (q.backing_file) {
+        char *full = image_backing_path(n->filename, q.backing_file);
+        json_object_set_new(j, "backing-filename", text(q.backing_file));
+        json_object_set_new(j, "full-backing-filename", text(full));
+        free(full);
+    }
+    if (q.backing_format) {
+        json_object_set_new(j, "backing-filename-format", text(q.backing_format));
+    }
+    return j;
+}
+
+static void print_specific(struct node *n, const struct qcow2_info *q)
+{
+    if (q->snapshots) {
+        print_snapshots(n);
+    }
+    printf("Format specific information:\n    compat: %s\n    compression type: %s\n",
+           q->version >= 3 ? "1.1" : "0.10", q->zstd ? "zstd" : "zlib");
+    if (q->version >= 3) {
+        printf("    lazy refcounts: %s\n", q->lazy_refcounts ? "true" : "false");
+    }
+    printf("    refcount bits: %u\n", q->refcount_bits);
+    if (q->version >= 3) {
+        printf("    corrupt: %s\n    extended l2: false\n", q->corrupt ? "true" : "false");
+    }
+}
+
+static void print_info(struct node *n)
+{
+    char size[32], disk[32];
+    struct qcow2_info q;
+
+    printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
+           n->filename, image_format(n), human(n->len, size, sizeof(size)), n->len,
+           human(file_allocated(image_protocol(n)), disk, sizeof(disk)));
+    if (!qcow2_is(n)) {
+        return;
+    }
+    qcow2_info(n, &q);
+    if (q.dirty) {
+        printf("cleanly shut down: no\n");
+    }
+    printf("cluster_size: %u\n", 1u << q.cluster_bits);
+    if (q.backing_file) {
+        char *full = image_backing_path(n->filename, q.backing_file);
+        printf("backing file: %s", q.backing_file);
+        if (strcmp(full, q.backing_file) != 0) {
+            printf(" (actual path: %s)", full);
+        }
+        printf("\n");
+        free(full);
+    }
+    if (q.backing_format) {
+        printf("backing file format: %s\n", q.backing_format);
+    }
+    print_specific(n, &q);
+}
+
+/* What n stands on, by name and format; the caller frees. False at the chain's end. */
+static bool next_in_chain(const struct node *n, char **file, char **format)
+{
+    struct qcow2_info q = { 0 };
+
+    if (qcow2_is(n)) {
+        qcow2_info(n, &q);
+    }
+    *file = q.backing_file ? image_backing_path(n->filename, q.backing_file) : NULL;
+    *format = q.backing_format ? xstrdup(q.backing_format) : NULL;
+    return *file != NULL;
+}
+
+int img_info(struct img *im, bool chain)
+{
+    enum { MAX = 200 };
+    json_t *list = json_array();
+    char *file, *format;
+    int rc = 0, n = 0;
+
+    if (im->args != 1) {
+        json_decref(list);
+        return fail("info: expecting a file name");
+    }
+    file = xstrdup(im->arg[0]);
+    format = im->format ? xstrdup(im->format) : NULL;
+    for (bool more = true; more && rc == 0 && n < MAX; n++) {
+        struct node *node = img_open(im, file, format, false, OPEN_NO_BACKING);
+        free(file);
+        free(format);
+        file = format = NULL;
+        if (!node) {
+            rc = 1;
+            break;
+        }
+        if (im->json) {
+            json_array_append_new(list, info_json(node));
+        } else {
+            printf("%s", n ? "\n" : "");
+            print_info(node);
+        }
+        more = next_in_chain(node, &file, &format) && chain;
+        img_close(node);
+    }
+    free(file);
+    free(format);
+    if (n == MAX) {
+        rc = fail("the backing chain has no end");
+    }
+    if (rc == 0 && im->json) {
+        print_json(chain ? json_incref(list) : json_incref(json_array_get(list, 0)));
+    }
+    json_decref(list);
+    return rc;
+}
+
+/* ---- check ---- */
+
+static void say_line(void *opaque, const char *line)
+{
+    (void)opaque;
+    fprintf(stderr, "%s\n", line);
+}
+
+static json_t *check_json(const struct node *n, const struct qcow2_check *c)
+{
+    json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I}", "filename", text(n->filename), "format",
+                          "qcow2", "check-errors", (json_int_t)c->errors, "image-end-offset",
+                          (json_int_t)c->image_end, "total-clusters", (json_int_t)c->total_clusters,
+                          "allocated-clusters", (json_int_t)c->allocated);
+    const struct {
+        const char *key;
+        uint64_t v;
+    } some[] = { { "leaks", c->leaks },
+                 { "corruptions", c->corruptions },
+                 { "leaks-fixed", c->leaks_fixed },
+                 { "corruptions-fixed", c->corruptions_fixed },
+                 { "fragmented-clusters", c->fragmented },
+                 { "compressed-clusters", c->compressed } };
+
+    for (size_t i = 0; i < ARRAY_SIZE(some); i++) {
+        if (some[i].v) {
+            json_object_set_new(j, some[i].key, json_integer((json_int_t)some[i].v));
+        }
+    }
+    return j;
+}
+
+static void print_fixed(const struct qcow2_check *c)
+{
+    if (c->corruptions_fixed || c->leaks_fixed) {
+        printf("The following inconsistencies were found and repaired:\n\n"
+               "    %" PRIu64 " leaked clusters\n    %" PRIu64 " corruptions\n\n"
+               "Double checking the fixed image now...\n",
+               c->leaks_fixed, c->corruptions_fixed);
+    }
+}
+
+static void print_check(const struct qcow2_check *c)
+{
+    double all = c->total_clusters ? (double)c->total_clusters : 1;
+    double some = c->allocated ? (double)c->allocated : 1;
+
+    print_fixed(c);
+    if (!c->corruptions && !c->leaks) {
+        printf("No errors were found on the image.\n");
+    } else {
+        if (c->corruptions) {
+            printf("\n%" PRIu64 " errors were found on the image.\n"
+                   "Data may be corrupted, or further writes to the image may corrupt it.\n",
+                   c->corruptions);
+        }
+        if (c->leaks) {
+            printf("\n%" PRIu64 " leaked clusters were found on the image.\n"
+                   "This means waste of disk space, but no harm to data.\n",
+                   c->leaks);
+        }
+    }
+    if (c->total_clusters && c->allocated) {
+        printf("%" PRIu64 "/%" PRIu64 " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% "
+               "compressed clusters\n",
+               c->allocated, c->total_clusters, (double)c->allocated * 100 / all,
+               (double)c->fragmented * 100 / some, (double)c->compressed * 100 / some);
+    }
+    if (c->image_end) {
+        printf("Image end offset: %" PRIu64 "\n", c->image_end);
+    }
+}
+
+int img_check(struct img *im, const char *repair)
+{
+    struct qcow2_check c = { .say = im->quiet || im->json ? NULL : say_line };
+    enum qcow2_repair mode = QCOW2_CHECK_ONLY;
+    struct node *n;
+    int ret, rc;
+
+    if (im->args != 1) {
+        return fail("check: expecting a file name");
+    }
+    if (repair) {
+        mode = strcmp(repair, "all") == 0 ? QCOW2_REPAIR_ALL : QCOW2_REPAIR_LEAKS;
+        if (mode == QCOW2_REPAIR_LEAKS && strcmp(repair, "leaks") != 0) {
+            return fail("-r expects 'leaks' or 'all'");
+        }
+    }
+    n = img_open(im, im->arg[0], im->format, repair != NULL, OPEN_NO_BACKING | OPEN_CHECK);
+    if (!n) {
+        return 1;
+    }
+    if (!qcow2_is(n)) {
+        img_close(n);
+        fail("This image format does not support checks");
+        return 63;
+    }
+    ret = qcow2_check(n, mode, &c);
+    if (ret < 0) {
+        fail("Check failed: %s", strerror(-ret));
+    } else if (im->json) {
+        print_json(check_json(n, &c));
+    } else if (!im->quiet) {
+        print_check(&c);
+    }
+    rc = ret < 0 ? 1 : c.corruptions ? 2 : c.leaks ? 3 : 0;
+    return img_close(n) ? 1 : rc;
+}
+
+/* ---- map ---- */
+
+int img_status(struct node *n, uint64_t offset, uint64_t len, struct node_status *st,
+               unsigned *depth, struct node **where)
+{
+    unsigned d = 0;
+    int ret;
+
+    for (;; n = n->backing, d++) {
+        if (offset >= n->len) { /* a backing file that ends here */
+            *st = (struct node_status){ .len = len, .flags = NODE_IS_ZERO };
+            ret = 0;
+            break;
+        }
+        ret = node_status(n, offset, min_u64(len, n->len - offset), st);
+        if (ret < 0 || (st->flags & NODE_ALLOCATED) || !n->backing) {
+            break;
+        }
+        len = st->len;
+    }
+    if (depth) {
+        *depth = d;
+    }
+    if (where) {
+        *where = n;
+    }
+    return ret;
+}
+
+struct run {
+    uint64_t start, len;
+    struct node_status st;
+    unsigned depth;
+    struct node *where;
+    bool present;
+};
+
+static void print_run_json(const struct run *r, bool first)
+{
+    printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64 ", \"depth\": %u, \"present\": %s, "
+           "\"zero\": %s, \"data\": %s",
+           first ? "[" : ",\n", r->start, r->len, r->depth, r->present ? "true" : "false",
+           r->st.flags & NODE_IS_ZERO ? "true" : "false",
+           r->st.flags & NODE_HAS_DATA ? "true" : "false");
+    if (r->st.flags & NODE_MAPPED) {
+        printf(", \"offset\": %" PRIu64, r->st.mapped);
+    }
+    printf("}");
+}
+
+static int print_run(struct img *im, const struct run *r, bool first)
+{
+    if (im->json) {
+        print_run_json(r, first);
+        return 0;
+    }
+    if ((r->st.flags & NODE_HAS_DATA) && !(r->st.flags & NODE_MAPPED)) {
+        return fail("File contains external, encrypted or compressed clusters.");
+    }
+    if (r->st.flags & NODE_HAS_DATA) {
+        printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", r->start, r->len, r->st.mapped,
+               r->where->filename);
+    }
+    return 0;
+}
+
+static bool joins(const struct run *a, const struct run *b)
+{
+    return a->len && a->st.flags == b->st.flags && a->depth == b->depth &&
+           a->present == b->present && a->where == b->where &&
+           (!(a->st.flags & NODE_MAPPED) || a->st.mapped + a->len == b->st.mapped);
+}
+
+int img_map(struct img *im, uint64_t from, uint64_t len)
+{
+    struct run now = { 0 }, r;
+    struct node *n;
+    int ret = 0, rc = 0;
+    bool first = true;
+
+    if (im->args != 1) {
+        return fail("map: expecting a file name");
+    }
+    n = img_open(im, im->arg[0], im->format, false, 0);
+    if (!n) {
+        return 1;
+    }
+    if (!im->json) {
+        printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
+    }
+    from &= ~511ull;
+    uint64_t end = len < n->len && from < n->len - len ? from + ((len + 511) & ~511ull) : n->len;
+    for (uint64_t at = from; at < end && rc == 0; at += r.len) {
+        r = (struct run){ .start = at };
+        ret = img_status(n, at, end - at, &r.st, &r.depth, &r.where);
+        if (ret < 0) {
+            break;
+        }
+        r.len = r.st.len;
+        r.present = r.st.flags & NODE_ALLOCATED;
+        if (joins(&now, &r)) {
+            now.len += r.len;
+            continue;
+        }
+        if (now.len) {
+            rc = print_run(im, &now, first);
+            first = false;
+        }
+        now = r;
+    }
+    if (ret == 0 && rc == 0 && now.len) {
+        rc = print_run(im, &now, first);
+        first = false;
+    }
+    if (im->json) {
+        printf("%s]\n", first ? "[" : "");
+    }
+    if (ret < 0) {
+        rc = fail("Failed to read image metadata: %s", strerror(-ret));
+    }
+    return img_close(n) || rc;
+}
+
+/* ---- snapshot ---- */
+
+int img_snapshot(struct img *im, char what, const char *name)
+{
+    bool write = what == 'a' || what == 'c' || what == 'd';
+    struct err e = { 0 };
+    struct node *n;
+    int ret = 0, rc = 0;
+
+    if (im->args != 1) {
+        return fail("snapshot: expecting a file name");
+    }
+    n = img_open(im, im->arg[0], im->format, write, OPEN_NO_BACKING);
+    if (!n) {
+        return 1;
+    }
+    if (!qcow2_is(n)) {
+        rc = write ? fail("'%s': format %s has no snapshots", im->arg[0], image_format(n)) : 0;
+    } else if (what == 'c') {
+        ret = qcow2_snapshot_create(n, name, &e);
+        rc = ret < 0 ? fail("Could not create snapshot '%s': %s", name, e.msg) : 0;
+    } else if (what == 'a') {
+        ret = qcow2_snapshot_apply(n, name, &e);
+        rc = ret < 0 ? fail("Could not apply snapshot '%s': %s", name, e.msg) : 0;
+    } else if (what == 'd') {
+        ret = qcow2_snapshot_delete(n, name, &e);
+        rc = ret < 0 ? fail("Could not delete snapshot '%s': %s", name, e.msg) : 0;
+    } else if (qcow2_snapshot(n, 0)) {
+        print_snapshots(n);
+    }
+    return img_close(n) || rc;
+}

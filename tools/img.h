@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* tools/img.h - what the parts of keel-img share. */
+#ifndef TOOLS_IMG_H
+#define TOOLS_IMG_H
+
+#include "block/open.h"
+#include "block/qcow2.h"
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+
+/* What most commands take. */
+struct img {
+    struct node_ctx *ctx;
+    const char *command;
+    const char *format, *out_format, *options, *backing, *backing_format;
+    const char *cache, *src_cache;
+    bool quiet, progress, json, share; /* share: -U */
+    char **arg;                        /* what is left after the options */
+    int args;
+};
+
+/* "keel-img: ..." to standard error. Returns 1. */
+int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A number of bytes, 1.5G and the like; false if it is none. */
+bool parse_bytes(const char *s, uint64_t *out);
+/* As people read it: "1.5 GiB". */
+const char *human(uint64_t bytes, char *buf, size_t len);
+bool parse_cache(const char *s, enum blk_cache *out);
+/* Opens for a command; NULL after telling why. */
+struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
+                      unsigned how);
+enum { OPEN_NO_BACKING = 1, OPEN_CHECK = 2, OPEN_SOURCE = 4, OPEN_TARGET = 8 };
+/* Closes; 1 after telling when the data may not be on disk. */
+int img_close(struct node *n);
+/* Status with the whole chain looked through: NODE_HAS_DATA or NODE_IS_ZERO, how deep it was
+ * found, and in which node. */
+int img_status(struct node *n, uint64_t offset, uint64_t len, struct node_status *st,
+               unsigned *depth, struct node **where);
+void img_progress(const struct img *im, uint64_t done, uint64_t of);
+/* Makes a new image. 0, or 1 after telling why. size UINT64_MAX: from the options or the backing
+ * file. Says what it does unless quiet. */
+int img_make(struct img *im, const char *filename, const char *format, uint64_t size,
+             const char *options, bool no_check);
+/* The value of a key in a -o list; NULL if it is not there. malloc'd. */
+char *option_get(const char *options, const char *key);
+
+int img_create(struct img *im);
+int img_measure(struct img *im, uint64_t size);
+int img_resize(struct img *im, bool shrink);
+int img_amend(struct img *im);
+int img_info(struct img *im, bool chain);
+int img_check(struct img *im, const char *repair);
+int img_map(struct img *im, uint64_t from, uint64_t len);
+int img_snapshot(struct img *im, char what, const char *name);
+
+struct convert {
+    bool compress, no_create, target_is_zero;
+    unsigned jobs;
+    uint64_t sparse; /* bytes that make a hole worth it; 0: never */
+    const char *snapshot;
+};
+int img_convert(struct img *im, const struct convert *c);
+int img_compare(struct img *im, bool strict);
+int img_commit(struct img *im, bool keep);
+int img_rebase(struct img *im, bool unsafe);
+int img_dd(struct img *im);
+/* Copies [from, from + len) of src to dst, many requests in flight. zero: dst is known to read as
+ * zeros there. */
+int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t len,
+             const struct convert *c, bool zero);
+
+#endif

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/* tools/keel-img.c - disk images without a machine: options and output are qemu-img's. */
+#include "tools/img.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fputs("keel-img: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return 1;
+}
+
+bool parse_bytes(const char *s, uint64_t *out)
+{
+    static const char units[] = "bkmgtpe";
+    char *end;
+    double v;
+
+    errno = 0;
+    if (s[0] < '0' || s[0] > '9') {
+        return false;
+    }
+    uint64_t whole = strtoull(s, &end, 0);
+    v = (double)whole;
+    if (*end == '.') {
+        v = strtod(s, &end);
+    }
+    const char *unit = *end ? strchr(units, *end | 0x20) : units;
+    if (errno || !unit || (*end && end[1] && strcmp(end + 1, "iB") != 0)) {
+        return false;
+    }
+    unsigned shift = 10 * (unsigned)(unit - units);
+    if (v * ldexp(1, (int)shift) >= ldexp(1, 63)) {
+        return false;
+    }
+    *out = v == (double)whole ? whole << shift : (uint64_t)(v * ldexp(1, (int)shift));
+    return true;
+}
+
+const char *human(uint64_t bytes, char *buf, size_t len)
+{
+    static const char *const unit[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
+    int i;
+
+    frexp((double)bytes / (1000.0 / 1024.0), &i);
+    i = i > 0 ? (i - 1) / 10 : 0;
+    snprintf(buf, len, "%0.3g %sB", (double)bytes / (double)(1ull << (i * 10)), unit[i]);
+    return buf;
+}
+
+bool parse_cache(const char *s, enum blk_cache *out)
+{
+    static const char *const names[] = { "writeback", "none", "writethrough", "directsync",
+                                         "unsafe" };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(names[i], s) == 0) {
+            *out = (enum blk_cache)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
+                      unsigned how)
+{
+    struct image_open o = { .filename = filename,
+                            .fd = -1,
+                            .format = format,
+                            .read_only = !write,
+                            .lock = !im->share,
+                            .discard = true,
+                            .no_backing = how & OPEN_NO_BACKING,
+                            .check = how & OPEN_CHECK };
+    const char *cache = how & OPEN_SOURCE ? im->src_cache : im->cache;
+    struct err e = { 0 };
+    struct node *n;
+
+    o.cache = how & OPEN_TARGET ? BLK_UNSAFE : BLK_WRITEBACK;
+    if (cache && !parse_cache(cache, &o.cache)) {
+        fail("cache mode '%s': unknown", cache);
+        return NULL;
+    }
+    n = image_open(im->ctx, &o, &e);
+    if (!n) {
+        fail("Could not open '%s': %s", filename, e.msg);
+    }
+    return n;
+}
+
+int img_close(struct node *n)
+{
+    char *name = n ? xstrdup(n->filename) : NULL;
+    int ret = node_close(n);
+
+    if (ret < 0) {
+        fail("'%s': closing it failed: %s", name, strerror(-ret));
+    }
+    free(name);
+    return ret < 0;
+}
+
+void img_progress(const struct img *im, uint64_t done, uint64_t of)
+{
+    if (im->progress) {
+        printf("    (%.2f/100%%)\r", of ? 100.0 * (double)done / (double)of : 100.0);
+        fflush(stdout);
+    }
+}
+
+static int usage(FILE *f)
+{
+    fprintf(f,
+            "keel-img " KEEL_VERSION "\n"
+            "  amend [-q] [-f FMT] -o OPTIONS FILE\n"
+            "  check [-q] [-f FMT] [--output=json|human] [-r leaks|all] [-U] FILE\n"
+            "  commit [-q] [-f FMT] [-d] [-p] [-t CACHE] FILE\n"
+            "  compare [-q] [-f FMT] [-F FMT] [-s] [-p] [-U] FILE1 FILE2\n"
+            "  convert [-c] [-p] [-q] [-n] [-U] [-W] [-f FMT] [-O FMT] [-B FILE [-F FMT]]\n"
+            "          [-o OPTIONS] [-l SNAPSHOT] [-S SIZE] [-m N] [-t CACHE] [-T CACHE]\n"
+            "          [--target-is-zero] FILE OUTPUT\n"
+            "  create [-q] [-f FMT] [-b FILE -F FMT] [-u] [-o OPTIONS] FILE [SIZE]\n"
+            "  dd [-f FMT] [-O FMT] [-U] [bs=SIZE] [count=N] [skip=N] if=FILE of=FILE\n"
+            "  info [-f FMT] [--output=json|human] [--backing-chain] [-U] FILE\n"
+            "  map [-f FMT] [--output=json|human] [-s OFFSET] [-l LENGTH] [-U] FILE\n"
+            "  measure [-O FMT] [-o OPTIONS] [--output=json|human] (--size SIZE | [-f FMT] FILE)\n"
+            "  rebase [-q] [-f FMT] [-p] [-u] -b FILE [-F FMT] FILE\n"
+            "  resize [-q] [-f FMT] [--shrink] FILE [+|-]SIZE\n"
+            "  snapshot [-q] [-U] [-l | -c NAME | -a NAME | -d NAME] FILE\n"
+            "Formats: raw, qcow2. OPTIONS: name=value,...; -o help lists them.\n");
+    return f == stderr;
+}
+
+/* What the options said that not every command has. */
+struct extra {
+    bool u, s, d, shrink, chain, list_given;
+    const char *repair, *snapshot_name, *l_arg;
+    char snapshot_what;
+    uint64_t from, len, size;
+    struct convert convert;
+};
+
+static const struct option long_options[] = {
+    { "output", required_argument, NULL, 256 },
+    { "backing-chain", no_argument, NULL, 257 },
+    { "shrink", no_argument, NULL, 258 },
+    { "size", required_argument, NULL, 259 },
+    { "target-is-zero", no_argument, NULL, 260 },
+    { "start-offset", required_argument, NULL, 's' },
+    { "max-length", required_argument, NULL, 'l' },
+    { "force-share", no_argument, NULL, 'U' },
+    { "repair", required_argument, NULL, 'r' },
+    { "object", required_argument, NULL, 300 },
+    { "image-opts", no_argument, NULL, 300 },
+    { "target-image-opts", no_argument, NULL, 300 },
+    { "bitmaps", no_argument, NULL, 300 },
+    { "salvage", no_argument, NULL, 300 },
+    { "preallocation", required_argument, NULL, 300 },
+    { 0 },
+};
+
+static const struct command {
+    const char *name, *options;
+} commands[] = {
+    { "amend", "f:o:qpt:" },
+    { "check", "f:r:qUT:" },
+    { "commit", "f:t:qdp" },
+    { "compare", "f:F:T:pqsU" },
+    { "convert", "cpqnUWCf:O:B:F:o:l:S:m:t:T:" },
+    { "create", "qf:b:F:uo:" },
+    { "dd", "f:O:U" },
+    { "info", "f:U" },
+    { "map", "f:s:l:U" },
+    { "measure", "f:O:o:l:U" },
+    { "rebase", "f:b:F:pqut:T:U" },
+    { "resize", "f:q" },
+    { "snapshot", "la:c:d:qUf:" },
+};
+
+static int take(struct img *im, struct extra *x, int c)
+{
+    bool convert = strcmp(im->command, "convert") == 0;
+    bool snapshot = strcmp(im->command, "snapshot") == 0;
+    uint64_t v;
+
+    switch (c) {
+    case 'f':
+        im->format = optarg;
+        break;
+    case 'F':
+        im->backing_format = optarg;
+        break;
+    case 'O':
+        im->out_format = optarg;
+        break;
+    case 'o':
+        im->options = optarg;
+        break;
+    case 'b':
+    case 'B':
+        im->backing = optarg;
+        break;
+    case 't':
+        im->cache = optarg;
+        break;
+    case 'T':
+        im->src_cache = optarg;
+        break;
+    case 'q':
+        im->quiet = true;
+        break;
+    case 'p':
+        im->progress = true;
+        break;
+    case 'U':
+        im->share = true;
+        break;
+    case 'u':
+        x->u = true;
+        break;
+    case 'n':
+        x->convert.no_create = true;
+        break;
+    case 'W':
+    case 'C':
+        break; /* the order of writes is free anyway; so is how a copy is made */
+    case 'r':
+        x->repair = optarg;
+        break;
+    case 's':
+        if (strcmp(im->command, "map") != 0) {
+            x->s = true;
+        } else if (!parse_bytes(optarg, &x->from)) {
+            return fail("Invalid start offset specified");
+        }
+        break;
+    case 'l':
+        if (convert || strcmp(im->command, "measure") == 0) {
+            x->convert.snapshot = optarg;
+        } else if (snapshot) {
+            x->snapshot_what = 'l';
+        } else if (!parse_bytes(optarg, &x->len)) {
+            return fail("Invalid max length specified");
+        }
+        break;
+    case 'a':
+    case 'c':
+    case 'd':
+        if (convert) {
+            x->convert.compress = true;
+        } else if (!snapshot) {
+            x->d = true;
+        } else if (x->snapshot_what) {
+            return fail("Cannot mix '-l', '-a', '-c', '-d'");
+        } else {
+            x->snapshot_what = (char)c;
+            x->snapshot_name = optarg;
+        }
+        break;
+    case 'S':
+        if (!parse_bytes(optarg, &x->convert.sparse) || x->convert.sparse % 512) {
+            return fail("Invalid buffer size for sparse output specified.");
+        }
+        break;
+    case 'm':
+        if (!parse_bytes(optarg, &v) || v < 1 || v > 16) {
+            return fail("Invalid number of coroutines. Allowed number of coroutines is between "
+                        "1 and 16");
+        }
+        x->convert.jobs = (unsigned)v;
+        break;
+    case 256:
+        if (strcmp(optarg, "json") != 0 && strcmp(optarg, "human") != 0) {
+            return fail("--output must be used with human or json as argument.");
+        }
+        im->json = strcmp(optarg, "json") == 0;
+        break;
+    case 257:
+        x->chain = true;
+        break;
+    case 258:
+        x->shrink = true;
+        break;
+    case 259:
+        if (!parse_bytes(optarg, &x->size)) {
+            return fail("Invalid image size specified.");
+        }
+        break;
+    case 260:
+        x->convert.target_is_zero = true;
+        break;
+    case 300:
+        return fail("%s: known, but Keel does not have it yet", im->arg[optind - 1]);
+    default:
+        return 1;
+    }
+    return 0;
+}
+
+static int run(struct img *im, const struct extra *x)
+{
+    const char *c = im->command;
+
+    if (strcmp(c, "create") == 0) {
+        return img_create(im);
+    }
+    if (strcmp(c, "info") == 0) {
+        return img_info(im, x->chain);
+    }
+    if (strcmp(c, "check") == 0) {
+        return img_check(im, x->repair);
+    }
+    if (strcmp(c, "convert") == 0) {
+        return img_convert(im, &x->convert);
+    }
+    if (strcmp(c, "resize") == 0) {
+        return img_resize(im, x->shrink);
+    }
+    if (strcmp(c, "snapshot") == 0) {
+        return img_snapshot(im, x->snapshot_what, x->snapshot_name);
+    }
+    if (strcmp(c, "map") == 0) {
+        return img_map(im, x->from, x->len);
+    }
+    if (strcmp(c, "compare") == 0) {
+        return img_compare(im, x->s);
+    }
+    if (strcmp(c, "commit") == 0) {
+        return img_commit(im, x->d);
+    }
+    if (strcmp(c, "rebase") == 0) {
+        return img_rebase(im, x->u);
+    }
+    if (strcmp(c, "measure") == 0) {
+        return img_measure(im, x->size);
+    }
+    if (strcmp(c, "amend") == 0) {
+        return img_amend(im);
+    }
+    return img_dd(im);
+}
+
+static int with_options(struct img *im, const struct command *cmd, int argc, char **argv)
+{
+    struct extra x = { .size = UINT64_MAX,
+                       .len = UINT64_MAX,
+                       .convert = { .jobs = 8, .sparse = 4096 } };
+    int c, rc = 0;
+
+    im->arg = argv;
+    while (rc == 0 && (c = getopt_long(argc, argv, cmd->options, long_options, NULL)) != -1) {
+        rc = take(im, &x, c);
+    }
+    if (rc) {
+        return rc;
+    }
+    /* -u: the backing file need not be there */
+    if (x.u && strcmp(cmd->name, "create") == 0) {
+        im->share = true;
+    }
+    im->arg = argv + optind;
+    im->args = argc - optind;
+    im->ctx = node_ctx_new(NULL);
+    rc = run(im, &x);
+    node_ctx_free(im->ctx);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct img im = { .command = argc > 1 ? argv[1] : "" };
+
+    if (strcmp(im.command, "--version") == 0 || strcmp(im.command, "-V") == 0) {
+        printf("keel-img version " KEEL_VERSION "\n");
+        return 0;
+    }
+    if (strcmp(im.command, "--help") == 0 || strcmp(im.command, "-h") == 0) {
+        return usage(stdout);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (strcmp(commands[i].name, im.command) == 0) {
+            return with_options(&im, &commands[i], argc - 1, argv + 1);
+        }
+    }
+    if (strcmp(im.command, "bench") == 0 || strcmp(im.command, "bitmap") == 0) {
+        return fail("%s: known, but Keel does not have it yet", im.command);
+    }
+    if (im.command[0]) {
+        fail("Command not found: %s", im.command);
+    }
+    return usage(stderr);
+}
