@@ -33,6 +33,7 @@ struct node_ctx {
     struct node_poller *pollers;
     struct pool *pool;
     unsigned working;
+    bool no_threads;
     pthread_mutex_t lock; /* what the workers finished */
     struct node_work *finished, **finished_tail;
 };
@@ -200,6 +201,11 @@ void node_ctx_free(struct node_ctx *c)
     free(c);
 }
 
+void node_ctx_no_threads(struct node_ctx *c)
+{
+    c->no_threads = true;
+}
+
 void node_ctx_add_poller(struct node_ctx *c, struct node_poller *p)
 {
     p->next = c->pollers;
@@ -246,7 +252,7 @@ void node_ctx_work(struct node_ctx *c, struct node_work *w)
     w->ctx = c;
     w->pool.run = work_run;
     c->working++;
-    if (pool_submit(c->pool, &w->pool) < 0) {
+    if (c->no_threads || pool_submit(c->pool, &w->pool) < 0) {
         work_run(&w->pool);
     }
 }

@@ -105,6 +105,9 @@ struct node {
 struct node_ctx *node_ctx_new(struct ev_loop *loop);
 /* Every node of it is closed. NULL is fine. */
 void node_ctx_free(struct node_ctx *c);
+/* From now on node_ctx_work runs work at once, on the caller's thread: what happens then depends on
+ * nothing but the requests. */
+void node_ctx_no_threads(struct node_ctx *c);
 /* Delivers what has completed; with block, waits until there was something. False: nothing ran.
  * Nothing in flight and block set is a bug of the caller's. */
 bool node_ctx_poll(struct node_ctx *c, bool block);

@@ -917,6 +917,7 @@ static void one_workload(uint64_t seed)
                       f.c.lazy_refcounts, f.c.size, f.backing, f.pass_discard, f.l2_cache);
     }
     ctx = node_ctx_new(NULL);
+    node_ctx_no_threads(ctx);
     crash.every = 1 + rnd(8);
     crash.variants = 3;
     n = start(ctx, &f);
@@ -955,6 +956,7 @@ static int setup(void **state)
     (void)state;
     log_set_level(LOG_ERROR);
     crash.ctx = node_ctx_new(NULL);
+    node_ctx_no_threads(crash.ctx);
     return 0;
 }
 
