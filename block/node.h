@@ -50,7 +50,8 @@ enum node_status_flags {
     NODE_HAS_DATA = 1,   /* has to be read to know it */
     NODE_IS_ZERO = 2,    /* reads as zeros */
     NODE_ALLOCATED = 4,  /* this node decides what is read, not its backing node */
-    NODE_MAPPED = 8,     /* the bytes are in the child file, from `mapped` on, as they are */
+    NODE_MAPPED = 8,     /* they have their place in the child file from `mapped` on; with
+                        NODE_HAS_DATA they are there as they are */
     NODE_COMPRESSED = 16 /* stored compressed */
 };
 

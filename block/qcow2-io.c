@@ -166,8 +166,8 @@ static bool continues(const struct qcow2 *s, const struct mapping *m, uint64_t e
     if (qcow2_kind(s, entry) != m->kind || m->kind == CLUSTER_COMPRESSED) {
         return false;
     }
-    if (m->kind != CLUSTER_NORMAL) {
-        return true;
+    if (!(m->entry & OFFSET_MASK)) {
+        return !(entry & OFFSET_MASK);
     }
     return entry == m->entry + (n << s->cluster_bits);
 }
@@ -1010,6 +1010,10 @@ static void status_step(struct qop *op)
         st->flags = s->node.backing ? 0 : NODE_IS_ZERO;
     } else if (m.kind == CLUSTER_ZERO) {
         st->flags = NODE_IS_ZERO | NODE_ALLOCATED;
+        if (m.entry & OFFSET_MASK) { /* room it keeps; the bytes there do not count */
+            st->flags |= NODE_MAPPED;
+            st->mapped = m.host;
+        }
     } else if (m.kind == CLUSTER_NORMAL) {
         st->flags = NODE_HAS_DATA | NODE_ALLOCATED | NODE_MAPPED;
         st->mapped = m.host;

@@ -1,0 +1,366 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""keel-img and keel-io against qemu-img and qemu-io, both ways.
+
+  KEEL_IMG_RANDOM=N   how many random images the cross-check makes (a few otherwise)
+  KEEL_IMG_SEED=N     where to begin
+"""
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+from keel import Failure, expect, expect_in, main
+
+BUILD = os.environ.get("KEEL_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
+IMG = os.path.join(BUILD, "tools/keel-img")
+IO = os.path.join(BUILD, "tools/keel-io")
+K = {"img": IMG, "io": IO}
+Q = {"img": "qemu-img", "io": "qemu-io"}
+
+
+def have_qemu():
+    return shutil.which("qemu-img") and shutil.which("qemu-io")
+
+
+def run(*args, rc=0, cwd=None):
+    p = subprocess.run(args, capture_output=True, text=True, cwd=cwd, timeout=120)
+    if rc is not None and p.returncode != rc:
+        raise Failure("%s: exit status %d, wanted %d\n%s%s"
+                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
+    return p.stdout + p.stderr
+
+
+def write(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def sample(n, seed=1):
+    """n bytes: noise, text that packs well, zeros."""
+    r = random.Random(seed)
+    out = bytearray()
+    while len(out) < n:
+        k = r.randrange(1, 40) * 4096
+        out += r.choice([r.randbytes(k), b"the quick brown fox " * (k // 20), bytes(k)])
+    return bytes(out[:n])
+
+
+def path(bed, name):  # where a test keeps its files
+    return bed.path(name)
+
+
+def test_img_convert_round_trips_in_every_shape(bed):
+    src = write(path(bed, "src"), sample(3 << 20))
+    out, back = path(bed, "out"), path(bed, "back")
+    for opts in ("cluster_size=512", "cluster_size=64k,refcount_bits=1", "compat=0.10",
+                 "cluster_size=2M,refcount_bits=64", "lazy_refcounts=on,cluster_size=4k",
+                 "compression_type=zstd"):
+        for flags in ([], ["-c"]):
+            run(IMG, "convert", *flags, "-f", "raw", "-O", "qcow2", "-o", opts, src, out)
+            run(IMG, "check", "-q", out)
+            run(IMG, "convert", "-f", "qcow2", "-O", "raw", out, back)
+            expect(opts + " comes back", read(back) == read(src), True)
+            if have_qemu():
+                run("qemu-img", "check", "-q", out)
+                run("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", src, out)
+                run("qemu-img", "convert", *flags, "-f", "raw", "-O", "qcow2", "-o", opts, src,
+                    out)
+                run(IMG, "check", "-q", out)
+                run(IMG, "compare", "-q", "-f", "raw", "-F", "qcow2", src, out)
+
+
+def test_img_info_and_check_and_map_say_what_qemu_says(bed):
+    if not have_qemu():
+        return
+    base, top = path(bed, "base.qcow2"), path(bed, "top.qcow2")
+    run("qemu-img", "create", "-q", "-f", "qcow2", base, "64M")
+    run("qemu-io", "-c", "write -P 1 0 1M", "-c", "write -z 2M 128k", "-c", "write -c -P 3 5M 64k",
+        base)
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", top)
+    run("qemu-io", "-c", "write -P 4 300k 700k", "-c", "write -z 0 64k", top)
+    run("qemu-img", "snapshot", "-c", "one", top)
+    for name in (base, top):
+        for cmd in ("info", "check", "map"):
+            ours, theirs = (json.loads(run(p, cmd, "--output=json", "-f", "qcow2", name))
+                            for p in (IMG, "qemu-img"))
+            expect("%s %s" % (cmd, name), ours, theirs)
+        expect("info " + name, run(IMG, "info", name), run("qemu-img", "info", name))
+        expect("check " + name, run(IMG, "check", name), run("qemu-img", "check", name))
+    chain = [json.loads(run(p, "info", "--output=json", "--backing-chain", top))
+             for p in (IMG, "qemu-img")]
+    expect("chain", chain[0], chain[1])
+    expect("list", run(IMG, "snapshot", "-l", top), run("qemu-img", "snapshot", "-l", top))
+
+
+def test_img_measure_agrees_with_qemu(bed):
+    src = write(path(bed, "src"), sample(2 << 20))
+    if not have_qemu():
+        return
+    for args in (["--size", "10G"], ["--size", "1000M", "-o", "cluster_size=4k"],
+                 ["--size", "10G", "-o", "refcount_bits=1"], ["-f", "raw", src]):
+        ours, theirs = (json.loads(run(p, "measure", "--output=json", "-O", "qcow2", *args))
+                        for p in (IMG, "qemu-img"))
+        expect("required", ours["required"], theirs["required"])
+        expect("fully-allocated", ours["fully-allocated"], theirs["fully-allocated"])
+
+
+def test_img_snapshots_come_and_go(bed):
+    f = path(bed, "a.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "8M")
+    run(IO, "-f", "qcow2", "-c", "write -q -P 1 0 1M", f)
+    run(IMG, "snapshot", "-c", "one", f)
+    run(IO, "-f", "qcow2", "-c", "write -q -P 2 512k 1M", f)
+    run(IMG, "snapshot", "-c", "two", f)
+    run(IO, "-f", "qcow2", "-c", "write -q -P 3 0 2M", f)
+    out = path(bed, "out.raw")
+    run(IMG, "convert", "-l", "one", "-O", "raw", f, out)
+    expect("the first", read(out)[:2 << 20], b"\1" * (1 << 20) + bytes(1 << 20))
+    run(IMG, "snapshot", "-a", "two", f)
+    run(IO, "-r", "-f", "qcow2", "-c", "read -P 1 0 512k", "-c", "read -P 2 512k 1M", f)
+    run(IMG, "snapshot", "-d", "one", f)
+    run(IMG, "snapshot", "-d", "2", f)
+    run(IMG, "check", "-q", f)
+    run(IO, "-r", "-f", "qcow2", "-c", "read -P 1 0 512k", "-c", "read -P 2 512k 1M", f)
+    expect_in("no such", "has no snapshot 'one'", run(IMG, "snapshot", "-d", "one", f, rc=1))
+    if have_qemu():
+        run("qemu-img", "check", "-q", f)
+
+
+def test_img_commit_and_rebase_keep_the_view(bed):
+    a, b, top = (path(bed, n + ".qcow2") for n in ("a", "b", "top"))
+    src, src2 = (write(path(bed, "s%d" % i), sample(2 << 20, i)) for i in (1, 2))
+    run(IMG, "convert", "-f", "raw", "-O", "qcow2", src, a)
+    run(IMG, "convert", "-f", "raw", "-O", "qcow2", src2, b)
+    run(IMG, "create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", top)
+    run(IO, "-f", "qcow2", "-c", "write -q -P 9 300k 100k", top)
+    before = path(bed, "before.raw")
+    run(IMG, "convert", "-O", "raw", top, before)
+    run(IMG, "rebase", "-b", "b.qcow2", "-F", "qcow2", top)
+    run(IMG, "compare", "-q", "-f", "raw", before, top)
+    expect_in("backing", "backing file: b.qcow2", run(IMG, "info", top))
+    run(IMG, "commit", "-q", top)
+    run(IMG, "compare", "-q", "-f", "raw", before, b)
+    run(IMG, "compare", "-q", "-f", "raw", before, top)
+    run(IMG, "rebase", "-b", "", top)
+    run(IMG, "compare", "-q", "-f", "raw", before, top)
+    for f in (a, b, top):
+        run(IMG, "check", "-q", f)
+        if have_qemu():
+            run("qemu-img", "check", "-q", f)
+
+
+def test_img_resize_both_ways(bed):
+    f = path(bed, "a.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", f, "1M")
+    run(IO, "-f", "qcow2", "-c", "write -q -P 1 0 1M", f)
+    expect_in("shrink", "--shrink", run(IMG, "resize", f, "512k", rc=1))
+    run(IMG, "resize", "--shrink", f, "600k")
+    run(IMG, "resize", f, "+1G")
+    run(IO, "-r", "-f", "qcow2", "-c", "read -P 1 0 600k", "-c", "read -P 0 600k 1M", f)
+    run(IMG, "check", "-q", f)
+    if have_qemu():
+        run("qemu-img", "check", "-q", f)
+        run("qemu-img", "resize", "--shrink", "-q", f, "512k")
+        run(IMG, "check", "-q", f)
+
+
+def test_img_repairs_what_is_broken(bed):
+    f = path(bed, "a.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "8M")
+    run(IO, "-f", "qcow2", "-c", "write -q -P 1 0 1M", f)
+    good = read(f)
+    at = good.index(b"\0\1" * 16)  # the refcount block
+    leaky = bytearray(good)
+    leaky[at + 2 * 30 + 1] = 1
+    write(f, bytes(leaky))
+    run(IMG, "check", "-q", f, rc=3)
+    run(IMG, "check", "-q", "-r", "leaks", f)
+    run(IMG, "check", "-q", f)
+    write(f, good[:at] + bytes(64) + good[at + 64:])
+    run(IMG, "check", "-q", f, rc=2)
+    run(IMG, "check", "-q", "-r", "all", f)
+    run(IO, "-r", "-f", "qcow2", "-c", "read -P 1 0 1M", f)
+    if have_qemu():
+        run("qemu-img", "check", "-q", f)
+
+
+def test_img_locks_keep_others_out(bed):
+    f = path(bed, "a.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "8M")
+    for holder, other in ((IO, "qemu-img"), (IO, IMG), ("qemu-io", IMG)):
+        if not have_qemu() and (holder, other) != (IO, IMG):
+            continue
+        p = subprocess.Popen([holder, "-f", "qcow2", f], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+        try:
+            p.stdin.write(b"read 0 512\n")
+            p.stdin.flush()
+            p.stdout.readline()
+            expect_in("locked", "lock", run(other, "info", f, rc=1))
+            run(other, "info", "-U", f)
+        finally:
+            p.stdin.close()
+            p.wait()
+            p.stdout.close()
+    run(IMG, "info", f)
+
+
+def test_img_names_what_it_does_not_have(bed):
+    f = path(bed, "a.qcow2")
+    for opt in ("extended_l2=on", "data_file=x", "preallocation=metadata", "encrypt.format=luks"):
+        expect_in(opt, "Keel does not have it yet",
+                  run(IMG, "create", "-f", "qcow2", "-o", opt, f, "1M", rc=1))
+    expect_in("vdi", "Keel does not have it yet", run(IMG, "create", "-f", "vdi", f, "1M", rc=1))
+    expect_in("foo", "Unknown file format", run(IMG, "create", "-f", "foo", f, "1M", rc=1))
+    expect_in("bench", "Keel does not have it yet", run(IMG, "bench", f, rc=1))
+    if have_qemu():
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "extended_l2=on", f, "1M")
+        expect_in("extended", "extended L2", run(IMG, "info", f, rc=1))
+
+
+def test_img_backing_loops_and_unsaid_formats_are_refused(bed):
+    a, b = path(bed, "a.qcow2"), path(bed, "b.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", a, "1M")
+    run(IMG, "create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", b)
+    run(IMG, "rebase", "-u", "-b", "b.qcow2", "-F", "qcow2", a)
+    expect_in("loop", "in its own backing chain", run(IMG, "map", a, rc=1))
+    expect_in("chain", "in its own backing chain", run(IO, "-r", "-f", "qcow2", "-c", "l", b, rc=1))
+    expect_in("format", "-F", run(IMG, "create", "-f", "qcow2", "-b", "a.qcow2", b, rc=1))
+
+
+# ---- the random cross-check ----
+
+class Shadow:
+    """What the disk must hold, and commands that say so in both tools' language."""
+
+    def __init__(self, size):
+        self.data = bytearray(size)
+        self.size = size
+
+    def fill(self, at, n, v):
+        self.data[at:at + n] = bytes([v]) * n
+
+    def checks(self, rng, n):
+        for _ in range(n):
+            at = rng.randrange(self.size // 512) * 512
+            end = at
+            while end < self.size and self.data[end] == self.data[at]:
+                end += 512
+            yield "read -P %d %d %d" % (self.data[at], at, min(end - at, 1 << 20))
+
+
+def random_commands(rng, s, cluster, ours):
+    out = []
+    for _ in range(rng.randrange(1, 12)):
+        at = rng.randrange(s.size // 512) * 512
+        n = min(rng.choice([512, 4096, cluster, cluster * 3, 65536]), s.size - at)
+        kind = rng.choice(["w", "w", "w", "z", "zu", "c", "f"])
+        v = rng.randrange(1, 256)
+        if kind == "w":
+            out.append("write -q -P %d %d %d" % (v, at, n))
+            s.fill(at, n, v)
+        elif kind[0] == "z":
+            out.append("write -q -z%s %d %d" % (" -u" if kind == "zu" else "", at, n))
+            s.fill(at, n, 0)
+        elif kind == "c" and cluster >= 4096 and ours:  # qemu-io cannot pack what is there already
+            at -= at % cluster
+            n = min(cluster, s.size - at)
+            if n == cluster:
+                out.append("write -q -c -P %d %d %d" % (v, at, n))
+                s.fill(at, n, v)
+        else:
+            out.append("flush")
+    return out
+
+
+def io(tool, f, commands):
+    args = [tool["io"], "-f", "qcow2"]
+    for c in commands:
+        args += ["-c", c]
+    out = run(*args, f, rc=None)
+    if "ailed" in out or "rror" in out:
+        raise Failure("%s: %s\n%s" % (f, out, commands))
+
+
+def joined(runs):
+    """A map without what one of the tools may know from holes in the file itself."""
+    out = []
+    for r in runs:
+        r = dict(r, zero=r["zero"] and not r["data"])
+        last = out[-1] if out else None
+        same = last and all(last[k] == r[k] for k in ("depth", "present", "zero", "data"))
+        if same and last.get("offset", -1) + last["length"] == r.get("offset", last["length"] - 1):
+            last["length"] += r["length"]
+        else:
+            out.append(r)
+    return out
+
+
+def one_random_image(bed, seed):
+    rng = random.Random(seed)
+    f, base = path(bed, "r%d.qcow2" % seed), path(bed, "r%d-base.qcow2" % seed)
+    bits = rng.choice([9, 10, 12, 14, 16, 16, 18, 21])
+    cluster, v3 = 1 << bits, rng.random() < .75
+    size = rng.choice([1, 2, 5]) << 20
+    opts = ["cluster_size=%d" % cluster, "compat=%s" % ("1.1" if v3 else "0.10")]
+    if v3:
+        opts += ["refcount_bits=%d" % (1 << rng.randrange(7)),
+                 "lazy_refcounts=%s" % rng.choice(["on", "off"]),
+                 "compression_type=%s" % (rng.choice(["zlib", "zstd"]) if bits >= 12 else "zlib")]
+    s = Shadow(size)
+    backing = []
+    if rng.random() < .4:
+        run(rng.choice([K, Q])["img"], "create", "-q", "-f", "qcow2", base, str(size))
+        io(rng.choice([K, Q]), base, random_commands(rng, s, 65536, False))
+        backing = ["-b", base, "-F", "qcow2"]
+    run(rng.choice([K, Q])["img"], "create", "-q", "-f", "qcow2", "-o", ",".join(opts), *backing, f,
+        str(size))
+    for _ in range(rng.randrange(2, 6)):
+        tool, other = rng.choice([(K, Q), (Q, K)])
+        io(tool, f, random_commands(rng, s, cluster, tool is K))
+        if "refcount_bits=1" not in opts and "refcount_bits=2" not in opts and rng.random() < .3:
+            run(tool["img"], "snapshot", "-c", "s%d" % rng.randrange(1 << 30), f)
+        if rng.random() < .15 and not backing:
+            if not tool["img"].endswith("keel-img") or v3:
+                s.data += bytes(1 << 20)
+                s.size += 1 << 20
+                p = run(tool["img"], "resize", "-q", "-f", "qcow2", f, str(s.size), rc=None)
+                if p:
+                    s.size -= 1 << 20
+                    del s.data[s.size:]
+        for t in (tool, other):
+            run(t["img"], "check", "-q", "-f", "qcow2", f)
+            io({"io": t["io"]}, f, s.checks(rng, 4))
+        maps = [joined(json.loads(run(t["img"], "map", "--output=json", "-f", "qcow2", f)))
+                for t in (tool, other)]
+        if maps[0] != maps[1]:
+            raise Failure("seed %d: map\n%s\n%s" % (seed, maps[0], maps[1]))
+    for t in (K, Q):
+        run(t["img"], "convert", "-f", "qcow2", "-O", "raw", f, path(bed, "raw"))
+        expect("seed %d: data" % seed, read(path(bed, "raw")) == bytes(s.data), True)
+    os.unlink(f)
+
+
+def test_img_random_images_are_the_same_to_both(bed):
+    if not have_qemu():
+        return
+    n = int(os.environ.get("KEEL_IMG_RANDOM", "8"))
+    seed = int(os.environ.get("KEEL_IMG_SEED", "1"))
+    for i in range(seed, seed + n):
+        try:
+            one_random_image(bed, i)
+        except Failure as e:
+            raise Failure("seed %d: %s" % (i, e))
+
+
+if __name__ == "__main__":
+    main(globals())
