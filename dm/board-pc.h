@@ -7,6 +7,7 @@
 #ifndef DM_BOARD_PC_H
 #define DM_BOARD_PC_H
 
+#include "hw/acpi/tables.h"
 #include "hw/intc/apic.h"
 #include "hw/intc/i8259.h"
 #include "hw/intc/ioapic.h"
@@ -14,6 +15,13 @@
 #include "hw/timer/hpet.h"
 
 struct machine;
+
+/* The ACPI tables in fw_cfg, made anew when the firmware asks and PIIX4's block has moved. */
+struct firmware_acpi {
+    struct machine *m;
+    struct device *fw_cfg;
+    struct acpi_config c;
+};
 
 /* Zeroed: there are none. Filled in by the board; ends with the machine. */
 struct board_pc {
@@ -25,6 +33,7 @@ struct board_pc {
     struct ioapic_bus bus;
     struct pcspk_timer speaker;
     struct hpet_legacy legacy;
+    struct firmware_acpi acpi;
 };
 
 /* Fills in the connections; the devices follow as they are made. */

@@ -13,6 +13,7 @@
 #include "dm/board-cmos.h"
 #include "dm/kernel.h"
 #include "dm/options.h"
+#include "hw/acpi/piix4-pm.h"
 #include "hw/nvram/fw-cfg.h"
 #include "ioreq/soft.h"
 
@@ -174,6 +175,74 @@ static int add_boot_order(struct device *d, const struct options *o, struct err 
                      : 0;
 }
 
+/* ---- ACPI ---- */
+
+static int put_acpi(struct firmware_acpi *t, struct err *e)
+{
+    struct acpi_files f;
+    acpi_build(&t->c, &f);
+    int ret = fw_cfg_add_file(t->fw_cfg, "etc/acpi/rsdp", f.rsdp.p, (uint32_t)f.rsdp.len, e);
+    if (ret == 0) {
+        ret = fw_cfg_add_file(t->fw_cfg, "etc/acpi/tables", f.tables.p, (uint32_t)f.tables.len, e);
+    }
+    if (ret == 0) {
+        ret = fw_cfg_add_file(t->fw_cfg, "etc/table-loader", f.loader.p, (uint32_t)f.loader.len, e);
+    }
+    free(f.rsdp.p);
+    free(f.tables.p);
+    free(f.loader.p);
+    return ret;
+}
+
+/* By now the firmware has put PIIX4's power management block somewhere. */
+static void fill_acpi(void *opaque)
+{
+    struct firmware_acpi *t = opaque;
+    struct err ignored; /* the files are there already */
+    uint16_t base = pci_cfg_read(t->m, 0, PCI_DEVFN(1, 3), PIIX4_PMBA, 4) & 0xffc0;
+    if (base != t->c.pm_base) {
+        t->c.pm_base = base;
+        put_acpi(t, &ignored);
+    }
+}
+
+static uint8_t serial_mask(const struct options *o)
+{
+    uint8_t mask = 0;
+    for (size_t i = 0; i < o->serials.n && i < 4; i++) {
+        if (strcmp(o->serials.kv[i]->text, "none") != 0) {
+            mask |= (uint8_t)(1u << i);
+        }
+    }
+    return mask;
+}
+
+static int add_acpi(struct device *d, struct machine *m, const struct options *o,
+                    struct backends *b, struct err *e)
+{
+    struct firmware_acpi *t = &b->pc.acpi;
+    uint64_t below = min_u64(o->ram_bytes, board_below_4g(o));
+    t->m = m;
+    t->fw_cfg = d;
+    t->c = (struct acpi_config){ .cpus = o->cpus,
+                                 .max_cpus = o->max_cpus,
+                                 .pm_base = 0xb000,
+                                 .below_4g = below,
+                                 .above_4g = o->ram_bytes - below,
+                                 .hpet = !o->no_hpet,
+                                 .serials = serial_mask(o),
+                                 .floppy = true };
+    int ret = put_acpi(t, e);
+    if (ret == 0) {
+        fw_cfg_on_select(d, "etc/acpi/rsdp", fill_acpi, t);
+        fw_cfg_on_select(d, "etc/acpi/tables", fill_acpi, t);
+        fw_cfg_on_select(d, "etc/table-loader", fill_acpi, t);
+    }
+    return ret;
+}
+
+/* ---- what the user adds ---- */
+
 static int add_user_file(struct device *d, struct keyval *kv, struct err *e)
 {
     const char *name = keyval_get(kv, "name"), *file = keyval_get(kv, "file");
@@ -201,9 +270,8 @@ static int add_user_files(struct device *d, const struct options *o, struct err 
 }
 
 int firmware_describe(struct device *d, struct machine *m, const struct options *o,
-                      const struct backends *b, struct err *e)
+                      struct backends *b, struct err *e)
 {
-    (void)b;
     uint64_t below_4g = min_u64(o->ram_bytes, board_below_4g(o));
     if (o->kernel && kernel_load(d, o, below_4g, e) < 0) {
         return e->code;
@@ -216,6 +284,9 @@ int firmware_describe(struct device *d, struct machine *m, const struct options 
     if (m->host == &soft_host_ops && add_e820(d, m->h, e) < 0) {
         return e->code;
     }
-    int ret = add_states(d, e);
+    int ret = o->acpi ? add_acpi(d, m, o, b, e) : 0;
+    if (ret == 0) {
+        ret = add_states(d, e);
+    }
     return ret < 0 ? ret : add_user_files(d, o, e);
 }

@@ -30,6 +30,6 @@ int firmware_read(struct blob *b, const char *name, const struct opt_list *dirs,
 int firmware_map_bios(struct soft_host *s, const struct options *o, struct err *e);
 /* Fills fw_cfg (a device after dev_init) from the command line. 0, or -errno with e. */
 int firmware_describe(struct device *fw_cfg, struct machine *m, const struct options *o,
-                      const struct backends *b, struct err *e);
+                      struct backends *b, struct err *e);
 
 #endif

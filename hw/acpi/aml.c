@@ -194,7 +194,7 @@ void aml_method(struct aml *a, const char *path, unsigned args)
     put(a, METHOD_OP, 1);
     begin(a, false);
     aml_path(a, path);
-    put(a, args, 1); /* not serialized */
+    put(a, args, 1);
 }
 
 void aml_processor(struct aml *a, const char *path, uint8_t id)

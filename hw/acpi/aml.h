@@ -60,6 +60,7 @@ void aml_name_id(struct aml *a, const char *path, const char *eisaid);
 /* Each is closed by aml_end. */
 void aml_scope(struct aml *a, const char *path);
 void aml_device(struct aml *a, const char *path);
+#define AML_SERIALIZED 8u /* or-ed into the number of arguments */
 void aml_method(struct aml *a, const char *path, unsigned args);
 void aml_processor(struct aml *a, const char *path, uint8_t id);
 void aml_package(struct aml *a, uint8_t elements);

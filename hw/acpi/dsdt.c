@@ -215,7 +215,7 @@ static void link_helpers(struct aml *a)
     aml_int(a, STA_ENABLED);
     aml_end(a);
 
-    aml_method(a, "IQCR", 1);
+    aml_method(a, "IQCR", 1 | AML_SERIALIZED); /* it makes a name */
     aml_op(a, AML_NAME);
     aml_path(a, "PRR0");
     aml_resources(a);
@@ -250,8 +250,8 @@ static void call_with_reg(struct aml *a, const char *method, const char *calls, 
 static void link_device(struct aml *a, unsigned n)
 {
     char name[5] = { 'L', 'N', 'K', (char)('A' + n), '\0' };
-    char reg[16];
-    snprintf(reg, sizeof(reg), "PCI0.ISA_.PRQ%u", n);
+    char reg[24];
+    snprintf(reg, sizeof(reg), "\\_SB.PCI0.ISA_.PRQ%u", n);
     aml_device(a, name);
     aml_name_id(a, "_HID", "PNP0C0F");
     aml_name_int(a, "_UID", n);
@@ -299,7 +299,7 @@ static void call_with_cpu(struct aml *a, const char *method, const char *calls, 
 }
 
 /* Local `to` = CPON[index] */
-static void load_present(struct aml *a, unsigned index_op, unsigned to)
+static void load_present(struct aml *a, enum aml_op index_op, enum aml_op to)
 {
     aml_op(a, AML_STORE);
     aml_op(a, AML_DEREF_OF);
@@ -368,7 +368,8 @@ static void processor_notify(const struct acpi_config *c, struct aml *a)
  * Local0 processor, Local1 known, Local2 bits, Local3 now, Local5 all bits. */
 static void processor_scan(struct aml *a)
 {
-    enum { CPU = AML_LOCAL0, KNOWN, BITS, NOW, ALL = AML_LOCAL0 + 5 };
+    static const enum aml_op CPU = AML_LOCAL0, KNOWN = AML_LOCAL0 + 1, BITS = AML_LOCAL0 + 2,
+                             NOW = AML_LOCAL0 + 3, ALL = AML_LOCAL0 + 5;
     aml_method(a, "PRSC", 0);
     aml_op(a, AML_STORE);
     aml_path(a, "PRS_");
@@ -497,7 +498,6 @@ void acpi_dsdt(const struct acpi_config *c, struct aml *a)
     aml_scope(a, "\\_SB");
     aml_device(a, "PCI0");
     aml_name_id(a, "_HID", "PNP0A03");
-    aml_name_int(a, "_ADR", 0);
     aml_name_int(a, "_UID", 0);
     pci_windows(c, a);
     pci_routing(a);

@@ -26,7 +26,7 @@
 #include <string.h>
 
 enum {
-    PMBA = 0x40,
+    PMBA = PIIX4_PMBA,
     DEVACTB3 = 0x5b, /* bits 31-24 */
     APMC_EN = 0x02,
     PMREGMISC = 0x80,

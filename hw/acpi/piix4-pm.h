@@ -11,6 +11,8 @@ struct piix4_pm_eject {
     void *opaque;
 };
 
+#define PIIX4_PMBA 0x40 /* configuration register: where PM1 and the PM timer are */
+
 /* The operator pressed the power button. Without effect under Xen, which owns that event. */
 void piix4_pm_power_button(struct device *d);
 /* Processor cpu (0..255) is there now: tells the guest through GPE 2. */

@@ -34,6 +34,8 @@ struct item {
     uint16_t key;
     uint32_t len;
     uint8_t *data;
+    void (*fill)(void *o);
+    void *fill_o;
 };
 
 struct fw_cfg {
@@ -145,10 +147,24 @@ int fw_cfg_add_file(struct device *d, const char *name, const void *data, uint32
 
 /* ---- reading ---- */
 
+void fw_cfg_on_select(struct device *d, const char *name, void (*fill)(void *o), void *o)
+{
+    struct fw_cfg *s = (struct fw_cfg *)d;
+    const uint8_t *entry = dir_find(s, name);
+    struct item *it = entry ? find(s, load_be16(entry + 4)) : NULL;
+    assert(it);
+    it->fill = fill;
+    it->fill_o = o;
+}
+
 static void select_item(struct fw_cfg *s, uint16_t key)
 {
     s->key = key & (uint16_t)~KEY_WRITE;
     s->at = 0;
+    const struct item *it = find(s, s->key);
+    if (it && it->fill) {
+        it->fill(it->fill_o);
+    }
 }
 
 /* The next bytes of the selected item, n at most: how many there are, from *p. */

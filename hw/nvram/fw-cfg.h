@@ -54,6 +54,9 @@ void fw_cfg_add_u64(struct device *d, uint16_t key, uint64_t v);
 /* A file: 0, or -errno with e when the name is too long or there are too many. */
 int fw_cfg_add_file(struct device *d, const char *name, const void *data, uint32_t len,
                     struct err *e);
+/* fill is called whenever the firmware selects that file (which exists), and may add it again with
+ * other bytes of the same number: for what depends on what the firmware did before. */
+void fw_cfg_on_select(struct device *d, const char *name, void (*fill)(void *o), void *o);
 bool fw_cfg_has_file(const struct device *d, const char *name);
 
 extern const struct dev_class fw_cfg_class;

@@ -18,7 +18,7 @@ def test_cli_when_option_is_known_but_missing_then_it_is_named(bed):
            "-spice: known, but Keel does not have it yet")
     expect("--usb", bed.refused("--usb"), "-usb: known, but Keel does not have it yet")
     for option in ("-usbdevice", "-sandbox",
-                   "-object", "-trace", "-d", "-snapshot", "-xen-attach"):
+                   "-object", "-trace", "-snapshot", "-xen-attach"):
         expect_in(option, "known, but Keel does not have it yet", bed.refused(option, "x"))
 
 
