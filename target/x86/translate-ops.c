@@ -288,16 +288,18 @@ bool need(struct dc *d, enum x86_feature f)
     return true;
 }
 
-/* A trap flag set as the instruction began: #DB behind it. */
+/* A trap flag set as the instruction began: #DB behind it. The helper leaves next in cpu->pc. */
 static void step(struct dc *d, struct ir_arg next)
 {
     call(d, &x86_h_singlestep, ir_none(), next, ir_none(), ir_none());
+    end(d, IR_EXIT);
 }
 
 void go_to(struct dc *d, uint64_t pc)
 {
     if (d->mode & MODE_TF) {
         step(d, ir_const((int64_t)pc));
+        return;
     }
     d->b->exit[0] = (struct ir_exit){ .pc = pc, .live_flags = x86_flags_live(d, pc) };
     end(d, IR_GOTO);
@@ -334,6 +336,7 @@ void jump_to(struct dc *d, struct ir_arg target, int hint)
 {
     if (d->mode & MODE_TF) {
         step(d, target);
+        return;
     }
     emit(d, IR_JMP, 8, ir_none(), target, ir_none())->imm = hint;
     d->ended = true;
@@ -343,6 +346,7 @@ void leave(struct dc *d)
 {
     if (d->mode & MODE_TF) {
         step(d, ld_state(d, 8, offsetof(struct tcg_cpu, pc)));
+        return;
     }
     end(d, IR_EXIT);
 }
