@@ -184,6 +184,13 @@ static uint64_t *plain_msr(struct x86_cpu *c, uint32_t msr)
     }
 }
 
+/* AMD's own (SYSCFG, HWCR, NB_CFG ...): guests that see that vendor touch them without a net. They
+ * read as 0 and forget. */
+static bool amd_msr(const struct x86_cpu *c, uint32_t msr)
+{
+    return msr >> 16 == 0xc001 && memcmp(c->model->vendor, "AuthenticAMD", 12) == 0;
+}
+
 static bool read_msr(struct x86_cpu *c, uint32_t msr, uint64_t *v)
 {
     const uint64_t *p = plain_msr(c, msr);
@@ -224,7 +231,8 @@ static bool read_msr(struct x86_cpu *c, uint32_t msr, uint64_t *v)
         *v = c->smbase;
         return c->smm;
     default:
-        return false;
+        *v = 0;
+        return amd_msr(c, msr);
     }
 }
 
@@ -324,7 +332,7 @@ static bool write_msr(struct x86_cpu *c, uint32_t msr, uint64_t v)
     case MSR_XSS:
         return v == 0;
     default:
-        return false;
+        return amd_msr(c, msr);
     }
 }
 
