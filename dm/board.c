@@ -430,28 +430,10 @@ static int user_properties(struct build *s, struct device *d, struct keyval *kv)
     return 0;
 }
 
-/* The short names that QEMU also takes. */
-static const char *full_name(const char *name)
-{
-    static const struct {
-        const char *name, *full;
-    } aliases[] = { { "AC97", "ac97" },
-                    { "ahci", "ich9-ahci" },
-                    { "e1000-82540em", "e1000" },
-                    { "virtio-blk", "virtio-blk-pci" },
-                    { "virtio-net", "virtio-net-pci" } };
-    for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
-        if (strcmp(name, aliases[i].name) == 0) {
-            return aliases[i].full;
-        }
-    }
-    return name;
-}
-
 static int user_device(struct build *s, struct keyval *kv)
 {
     const char *name = keyval_get(kv, "driver"), *id = keyval_get(kv, "id");
-    name = full_name(name);
+    name = device_full_name(name);
     const struct dev_class *class = hw_find(name);
     if (!class) {
         return device_missing(name, s->e);

@@ -313,6 +313,23 @@ bool device_known(const char *name)
     return bsearch(name, names, ARRAY_SIZE(names), sizeof(names[0]), compare) != NULL;
 }
 
+const char *device_full_name(const char *name)
+{
+    static const struct {
+        const char *name, *full;
+    } aliases[] = { { "AC97", "ac97" },
+                    { "ahci", "ich9-ahci" },
+                    { "e1000-82540em", "e1000" },
+                    { "virtio-blk", "virtio-blk-pci" },
+                    { "virtio-net", "virtio-net-pci" } };
+    for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
+        if (strcmp(name, aliases[i].name) == 0) {
+            return aliases[i].full;
+        }
+    }
+    return name;
+}
+
 int device_missing(const char *name, struct err *e)
 {
     return device_known(name)

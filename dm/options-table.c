@@ -525,8 +525,7 @@ TAKER(take_device)
     if (strcmp(driver, "help") == 0 || strcmp(driver, "?") == 0 || keyval_get(kv, "help") ||
         keyval_get(kv, "?")) {
         o->action = ACT_DEVICE_HELP;
-    } else if (!hw_find(driver) && strcmp(driver, "e1000-82540em") !=
-                                       0) { /* here, so that the NIC is named before its -netdev */
+    } else if (!hw_find(device_full_name(driver))) { /* here: the NIC is named before its -netdev */
         return device_missing(driver, e);
     }
     return 0;

@@ -111,6 +111,8 @@ struct keyval *opt_keyval(struct options *o, const char *text, const char *impli
 
 /* A device name that QEMU has, whether Keel has it or not. */
 bool device_known(const char *name);
+/* The class behind a short name that QEMU also takes ("ahci"); any other name as it is. */
+const char *device_full_name(const char *name);
 /* Says that Keel lacks the device, or that nobody has one of that name; returns -ENOENT. */
 int device_missing(const char *name, struct err *e);
 

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Linux's own drivers on every disk controller: one boot, one disk of another size behind each."""
+import hashlib
+
+import initramfs
+from guest import Guest, expect, expect_in, main
+
+MIB = 1 << 20
+# name, size in MiB, options
+DISKS = [
+    ("ide", 8, ["-device", "ide-hd,bus=ide.0,unit=0,drive=ide"]),
+    ("ahci", 9, ["-device", "ahci,id=ahci0", "-device", "ide-hd,bus=ahci0.0,drive=ahci"]),
+    ("virtio", 10, ["-device", "virtio-blk-pci,drive=virtio,serial=VIRT01"]),
+    ("legacy", 11, ["-device", "virtio-blk-pci,drive=legacy,disable-modern=on"]),
+    ("modern", 12, ["-device", "virtio-blk-pci,drive=modern,disable-legacy=on,num-queues=2"]),
+    ("nvme", 13, ["-device", "nvme,drive=nvme,serial=NVME01"]),
+]
+MODULES = ["ata_piix", "ahci", "sd_mod", "sr_mod", "virtio_pci", "virtio_blk", "nvme", "cdrom"]
+
+SCRIPT = """
+sleep 1
+for b in /sys/block/sd* /sys/block/vd* /sys/block/nvme*; do
+  [ -e $b ] || continue
+  d=/dev/${b##*/}
+  n=$(cat $b/size)
+  echo "DISK $n $(sha256sum < $d | cut -d' ' -f1)"
+  # a marker at 1 MiB, unaligned to pages; then 512 KiB copied inside the disk
+  yes "$n-marker" | dd of=$d bs=512 seek=2051 count=33 iflag=fullblock conv=fsync 2>/dev/null
+  dd if=$d of=/tmp/x bs=128k count=4 2>/dev/null
+  dd if=/tmp/x of=$d bs=128k seek=48 count=4 conv=fsync 2>/dev/null
+  echo 3 > /proc/sys/vm/drop_caches
+  echo "AFTER $n $(sha256sum < $d | cut -d' ' -f1)"
+done
+[ -b /dev/sr0 ] && echo "CD $(head -c 1048576 /dev/sr0 | sha256sum | cut -d' ' -f1)"
+echo "SERIAL $(cat /sys/block/vd*/serial | tr '\\n' ' ')"
+echo STORAGE DONE
+poweroff -f
+"""
+
+
+def pattern(name, mib):
+    """Contents that differ everywhere, so that no block can stand in for another."""
+    out = bytearray()
+    for i in range(mib * MIB // 64):
+        out += hashlib.sha512(b"%s %d" % (name.encode(), i)).digest()
+    return out
+
+
+def changed(data, sectors):
+    """What the guest's script makes of a disk."""
+    line = b"%d-marker\n" % sectors
+    data[2051 * 512:2084 * 512] = (line * (33 * 512 // len(line) + 1))[:33 * 512]
+    data[48 * 128 * 1024:52 * 128 * 1024] = data[:512 * 1024]
+    return data
+
+
+def test_storage_linux_reads_and_writes_every_controllers_disk(bed):
+    args, disks = [], {}
+    for name, mib, options in DISKS:
+        data = pattern(name, mib)
+        path = bed.file(name + ".img", bytes(data))
+        args += ["-drive", "if=none,id=%s,file=%s,format=raw" % (name, path), *options]
+        disks[mib * MIB // 512] = (name, path, data)
+    cd = bytes(pattern("cd", 2))
+    args += ["-drive", "if=none,id=cd,file=%s,format=raw,readonly=on" % bed.file("cd.iso", cd),
+             "-device", "ide-cd,bus=ahci0.3,drive=cd"]
+    kernel, release = initramfs.kernels()
+    initrd = initramfs.build(bed.path("initrd"), SCRIPT, MODULES, release=release)
+    g = Guest(bed, "-kernel", kernel, "-initrd", initrd, "-append",
+              "console=ttyS0 quiet panic=-1 tsc=reliable", "-no-reboot", *args)
+    g.wait("STORAGE DONE", 300)
+    text = g.finish()
+    before = dict(line.split()[1:3] for line in text.splitlines() if line.startswith("DISK "))
+    after = dict(line.split()[1:3] for line in text.splitlines() if line.startswith("AFTER "))
+    expect("disks seen", sorted(map(int, before)), sorted(disks))
+    for sectors, (name, path, data) in disks.items():
+        expect("what the guest read of " + name, before[str(sectors)],
+               hashlib.sha256(data).hexdigest())
+        data = changed(data, sectors)
+        expect("what it read back of " + name, after[str(sectors)],
+               hashlib.sha256(data).hexdigest())
+        with open(path, "rb") as f:
+            expect("the image of " + name, f.read() == data, True)
+    expect_in("CD", "CD " + hashlib.sha256(cd[:MIB]).hexdigest(), text)
+    expect_in("serial", "VIRT01", text)
+
+
+main(globals())
