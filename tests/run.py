@@ -6,6 +6,7 @@ Suites, in this order (all by default):
   unit        tests/unit, tests/fake-xen: cmocka programs
   functional  tests/functional: the real programs, driven from outside
   traces      every tests/traces/*.ktr replays without a difference
+  guest       tests/guest: real systems boot on the translator
   sanitize    unit and functional again under ASan and UBSan
   fuzz        every fuzz target for a few seconds, under sanitizers
   xen         real Xen under emulation: xl starts Keel (runs beside the others)
@@ -25,7 +26,7 @@ import time
 import zlib
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SUITES = ['style', 'unit', 'functional', 'traces', 'sanitize', 'fuzz', 'xen']
+SUITES = ['style', 'unit', 'functional', 'traces', 'guest', 'sanitize', 'fuzz', 'xen']
 print_lock = threading.Lock()
 
 
@@ -111,13 +112,21 @@ def unit(build_dir, label='unit', wrapper_env=None):
             count.take(False, '%s: %s ended with status %d after %d tests' % (label, t['name'], rc, n), out)
 
 
-def functional(build_dir, label='functional', env=None):
-    for path in sorted(glob.glob(TOP + '/tests/functional/test-*.py')):
+def scripts(build_dir, label, folder, env=None, timeout=300):
+    for path in sorted(glob.glob('%s/tests/%s/test-*.py' % (TOP, folder))):
         name = os.path.basename(path)[5:-3]
-        rc, out = run([sys.executable, path], timeout=300, env=dict(env or {}, KEEL_BUILD=build_dir))
+        rc, out = run([sys.executable, path], timeout=timeout, env=dict(env or {}, KEEL_BUILD=build_dir))
         n = count.tap('%s: %s' % (label, name), out)
         if rc and 'not ok' not in out or not n:
             count.take(False, '%s: %s ended with status %d after %d tests' % (label, name, rc, n), out)
+
+
+def functional(build_dir, label='functional', env=None):
+    scripts(build_dir, label, 'functional', env)
+
+
+def guest(build_dir):
+    scripts(build_dir, 'guest', 'guest', timeout=900)
 
 
 def pixels(path):
