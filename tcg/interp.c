@@ -254,7 +254,8 @@ void native_by_c(struct tcg_cpu *cpu, const struct ir_native *n, uint64_t linear
     if (n->mem_write) {
         t->probe_write(cpu, linear, n->mem_size);
     }
-    if (n->mem_read) {
+    /* x87 stores nothing when an unmasked exception comes up: then what was there is written back. */
+    if (n->mem_read || n->encoding == ENC_X87) {
         t->load_bytes(cpu, linear, cpu->bounce, n->mem_size);
     }
     n->sem(cpu, n, cpu->bounce);

@@ -7,6 +7,7 @@
 #include "ioreq/cpu.h"
 #include "target/x86/cpuid.h"
 #include "target/x86/vcpu-int.h"
+#include "target/x86/simd-int.h"
 #include "target/x86/x86-int.h"
 
 enum {
@@ -468,15 +469,20 @@ X86_HELPER(fpu_nm, IR_H_READS | IR_H_FAULTS)
 /* ---- MASKMOVQ, MASKMOVDQU ---- */
 
 /* Each byte whose mask has its top bit set is a store of its own. */
-X86_HELPER(maskmov, IR_H_READS | IR_H_FAULTS | IR_H_VECTOR)
+X86_HELPER(maskmov, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_VECTOR)
 {
     struct x86_cpu *c = x86_of(t);
     unsigned data = b & 0xff, mask = b >> 8 & 0xff, size = (unsigned)cc;
     const uint8_t *from = t->vec[data & 15].b, *by = t->vec[mask & 15].b;
+    uint64_t mm[2];
     if (size == 8) {
-        const uint8_t *mm = image(c) + FX_ST;
-        from = mm + 16 * (data & 7);
-        by = mm + 16 * (mask & 7);
+        image(c); /* the state is in memory behind this */
+        mmx_check_pending(t);
+        mmx_enter(t);
+        mm[0] = mmx_read(t, data);
+        mm[1] = mmx_read(t, mask);
+        from = (const uint8_t *)&mm[0];
+        by = (const uint8_t *)&mm[1];
     }
     for (unsigned i = 0; i < size; i++) {
         if (by[i] & 0x80) {

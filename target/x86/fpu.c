@@ -7,7 +7,7 @@
  * last instruction and operand (FIP, FDP, FOP) read as 0, since the host's would tell the guest
  * where Keel lies in memory.
  */
-#include "target/x86/cpu.h"
+#include "target/x86/x86-int.h"
 
 #include <Zydis/Zydis.h>
 #include <string.h>
@@ -74,9 +74,14 @@ void x86_fpu_reset(struct x86_cpu *c)
     c->tcg.mxcsr = 0x1f80;
 }
 
-static bool pending(const struct x86_cpu *c)
+bool x86_x87_pending(const struct x86_cpu *c)
 {
-    return c->fpu.image[FX_FSW] & FSW_ES;
+    uint16_t fsw;
+    if (!c->tcg.x87_live) {
+        return c->fpu.image[FX_FSW] & FSW_ES;
+    }
+    __asm__ volatile("fnstsw %0" : "=m"(fsw));
+    return fsw & FSW_ES;
 }
 
 static const void *routine(const struct ir_native *n)
@@ -104,7 +109,7 @@ static void run(struct tcg_cpu *cpu, const struct ir_native *n, void *mem)
 /* Instructions that wait: an exception left by an earlier one is delivered first. */
 static void sem_waiting(struct tcg_cpu *cpu, const struct ir_native *n, void *mem)
 {
-    if (pending(x86_of(cpu))) {
+    if (x86_x87_pending(x86_of(cpu))) {
         tcg_target(cpu->tcg)->fp_exception(cpu, true);
         return;
     }
@@ -121,6 +126,9 @@ x86_sem_fn x86_fpu_semantics(unsigned zydis_mnemonic, const struct ir_native *n)
     case ZYDIS_MNEMONIC_FNCLEX:
     case ZYDIS_MNEMONIC_FNSTCW:
     case ZYDIS_MNEMONIC_FNSTSW:
+    case ZYDIS_MNEMONIC_FENI8087_NOP: /* these three do nothing since the 387 */
+    case ZYDIS_MNEMONIC_FDISI8087_NOP:
+    case ZYDIS_MNEMONIC_FSETPM287_NOP:
         return run;
     }
     return sem_waiting;

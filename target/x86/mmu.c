@@ -336,8 +336,12 @@ static int tlb_fill(const struct walker *k)
 
 static void raise_fault(struct x86_cpu *c, uint64_t linear, int code)
 {
+    if (!c->outside) {
+        tcg_sync_pc(&c->tcg);
+        x86_mf_before_fault(c);
+    }
     if (code == PF_NONCANON) {
-        x86_raise_code(c, EX_GP, 0);
+        x86_raise_noncanonical(c, linear);
     }
     c->cr2 = linear;
     x86_raise_code(c, EX_PF, (uint32_t)code);
@@ -667,6 +671,8 @@ void *x86_mmu_host_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
 void x86_unaligned(struct tcg_cpu *cpu, uint64_t linear)
 {
     (void)linear;
+    tcg_sync_pc(cpu);
+    x86_mf_before_fault(x86_of(cpu));
     x86_raise_code(x86_of(cpu), EX_GP, 0);
 }
 

@@ -353,7 +353,7 @@ FP_FN(cvtpi2ps) /* the upper half stays */
 }
 SEM_FP(cvtpi2ps)
 
-/* ---- dot products: three steps, each with its own exceptions ---- */
+/* ---- dot products: three steps, each with its own exceptions for all lanes ---- */
 
 /* False: something unmasked came up and ends the instruction. */
 static bool step(struct simd *s, struct fp *f)
@@ -361,56 +361,54 @@ static bool step(struct simd *s, struct fp *f)
     return simd_flags(s->cpu, fp_take(f));
 }
 
-static bool dot32(struct simd *s, struct fp *f, union lane *d, const union lane *a,
-                  const union lane *b)
+static bool dot32(struct simd *s, struct fp *f)
 {
-    uint32_t t[4], low, high, sum;
-    for (unsigned i = 0; i < 4; i++) {
-        t[i] = s->imm >> (4 + i) & 1 ? fp_mul32(f, a->u32[i], b->u32[i]) : 0;
+    uint32_t t[8], sum[4];
+    unsigned n = s->bytes / 4;
+    for (unsigned i = 0; i < n; i++) {
+        t[i] = s->imm >> (4 + (i & 3)) & 1 ? fp_mul32(f, s->a.u32[i], s->b.u32[i]) : 0;
     }
     if (!step(s, f)) {
         return false;
     }
-    low = fp_add32(f, t[0], t[1]);
-    high = fp_add32(f, t[2], t[3]);
+    for (unsigned i = 0; i < n / 2; i++) {
+        sum[i] = fp_add32(f, t[2 * i], t[2 * i + 1]);
+    }
     if (!step(s, f)) {
         return false;
     }
-    sum = fp_add32(f, low, high);
-    for (unsigned i = 0; i < 4; i++) {
-        d->u32[i] = s->imm >> i & 1 ? sum : 0;
+    for (unsigned i = 0; i < n / 4; i++) {
+        sum[i] = fp_add32(f, sum[2 * i], sum[2 * i + 1]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        s->d.u32[i] = s->imm >> (i & 3) & 1 ? sum[i / 4] : 0;
     }
     return step(s, f);
 }
 
-static bool dot64(struct simd *s, struct fp *f, union lane *d, const union lane *a,
-                  const union lane *b)
+static bool dot64(struct simd *s, struct fp *f)
 {
     uint64_t t[2], sum;
     for (unsigned i = 0; i < 2; i++) {
-        t[i] = s->imm >> (4 + i) & 1 ? fp_mul64(f, a->u64[i], b->u64[i]) : 0;
+        t[i] = s->imm >> (4 + i) & 1 ? fp_mul64(f, s->a.u64[i], s->b.u64[i]) : 0;
     }
     if (!step(s, f)) {
         return false;
     }
     sum = fp_add64(f, t[0], t[1]);
     for (unsigned i = 0; i < 2; i++) {
-        d->u64[i] = s->imm >> i & 1 ? sum : 0;
+        s->d.u64[i] = s->imm >> i & 1 ? sum : 0;
     }
     return step(s, f);
 }
 
-static void dot(SEM_ARGS, bool (*fn)(struct simd *s, struct fp *f, union lane *d,
-                                     const union lane *a, const union lane *b))
+static void dot(SEM_ARGS, bool (*fn)(struct simd *s, struct fp *f))
 {
     struct simd s;
     struct fp f;
-    bool ok = true;
     simd_load(&s, cpu, n, mem);
     fp_begin(&f, cpu->mxcsr);
-    for (unsigned i = 0; ok && i * 16 < s.bytes; i++) {
-        ok = fn(&s, &f, &s.d.lane[i], &s.a.lane[i], &s.b.lane[i]);
-    }
+    bool ok = fn(&s, &f);
     fp_end(&f);
     if (!ok) {
         simd_raise(cpu);

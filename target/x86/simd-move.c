@@ -65,6 +65,7 @@ static void move_scalar(struct simd *s, unsigned bytes)
 {
     const struct ir_native *n = s->n;
     bool load = n->rm_class == RC_NONE && !n->mem_write;
+    s->bytes = 16; /* VEX.L is ignored */
     if (load) {
         memset(&s->d, 0, sizeof(s->d));
     } else if (simd_to_rm(n) && n->v_class != RC_NONE) {

@@ -96,15 +96,15 @@ void simd_load(struct simd *s, struct tcg_cpu *cpu, const struct ir_native *n, v
         simd_read(cpu, n->v_class ? n->v_class : n->reg_class, n->v_class ? n->v : n->reg, &s->a);
     }
     s->d = s->a;
+    if (n->x87) { /* even when an exception follows */
+        mmx_enter(cpu);
+    }
 }
 
 /* Shifts by immediate have the destination in vvvv or, in legacy encodings, in rm. */
 void simd_store(struct simd *s)
 {
     const struct ir_native *n = s->n;
-    if (n->x87) {
-        mmx_enter(s->cpu);
-    }
     if (s->done) {
         return;
     }

@@ -80,14 +80,18 @@ uint64_t x86_string_end(const struct x86_string *s, bool more)
 
 bool x86_string_pause(const struct x86_string *s)
 {
-    return s->prefix && __atomic_load_n(&s->c->tcg.exit_request, __ATOMIC_RELAXED);
+    return s->prefix && (s->c->eflags & EF_TF || /* a trap behind each element */
+                         __atomic_load_n(&s->c->tcg.exit_request, __ATOMIC_RELAXED));
 }
 
 /* Elements from offset off (a register's value) and linear on that lie wholly on this page and
- * before the offset wraps; 0: the first one straddles. */
+ * before the offset wraps; 0: one by itself, it straddles or traps. */
 uint64_t x86_string_room(const struct x86_string *s, uint64_t off, uint64_t linear)
 {
     uint64_t in_page = linear & 0xfff;
+    if (s->c->eflags & EF_TF) {
+        return 0;
+    }
     if (s->step < 0) {
         if (in_page + s->size > 4096) {
             return 0;

@@ -342,7 +342,7 @@ void emit_cmpxchg(struct dc *d)
     }
     struct place p = open_place(d, 0, size);
     struct ir_arg old = p.mem ? p.old : emit_t(d, IR_MOV, size, p.old, ir_none());
-    struct ir_arg new = temp(d);
+    struct ir_arg new = temp(d), wide = size == 4 ? zx(d, src, 4) : src;
     emit(d, IR_SUB, size, ir_none(), ir_gpr(RAX), old);
     emit(d, IR_CMOV, size, new, old, src)->cond = CC_E;
     if (p.mem) {
@@ -351,7 +351,9 @@ void emit_cmpxchg(struct dc *d)
     } else {
         /* both may be the same register: then the destination wins, which is written when equal */
         cmpxchg_accumulator(d, size, old);
-        if (p.out.num != RAX || p.out.high) {
+        if (size == 4 && p.out.num != RAX) { /* one that differs keeps its upper half */
+            emit(d, IR_CMOV, 8, p.out, p.out, wide)->cond = CC_E;
+        } else if (p.out.num != RAX || p.out.high) {
             mov(d, size, p.out, new);
         } else {
             emit(d, IR_CMOV, size, p.out, ir_gpr(RAX), new)->cond = CC_E;
@@ -558,6 +560,9 @@ void emit_crc32(struct dc *d)
     }
     struct ir_arg src = read_op(d, 1, op_size(d, 1));
     struct ir_arg dst = reg_arg(d->op[0].reg.value);
+    if (src.high) {
+        src = emit_t(d, IR_MOV, 1, src, ir_none());
+    }
     emit(d, IR_CRC32, 4, dst, dst, src)->imm = op_size(d, 1);
 }
 

@@ -112,6 +112,11 @@ void emit_enter(struct dc *d)
     struct ir_mem m = mem_at(d, SS, ir_gpr(RSP), -(int64_t)size, d->ssz);
     check_mem(d, &m, SS, size, ACCESS_W);
     store(d, &m, size, ir_gpr(RBP));
+    if (frame) { /* the new top of the stack must be writable */
+        struct ir_mem top = mem_at(d, SS, ir_gpr(RSP), -(int64_t)size - frame, d->ssz);
+        check_mem(d, &top, SS, 1, ACCESS_W);
+        emit(d, IR_LDST_PROBE, 1, ir_none(), ir_none(), ir_none())->mem = top;
+    }
     lea(d, size, ir_gpr(RBP), ir_gpr(RSP), -(int64_t)size, d->ssz);
     drop(d, -(int64_t)size - frame);
 }

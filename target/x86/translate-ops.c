@@ -116,6 +116,14 @@ unsigned segment_of(struct dc *d, unsigned i)
     return s >= ZYDIS_REGISTER_ES && s <= ZYDIS_REGISTER_GS ? s - ZYDIS_REGISTER_ES : DS;
 }
 
+/* A SIB byte's base 101 is none when mod is 0. The decoder gets that wrong for 32-bit addresses with
+ * REX.B: it says R13D and leaves out the displacement. */
+static bool no_base(const struct dc *d)
+{
+    return d->code64 && d->in.address_width == 32 && d->in.raw.modrm.mod == 0 &&
+           d->in.raw.modrm.rm == 4 && d->in.raw.sib.base == 5;
+}
+
 struct ir_mem mem_address(struct dc *d, unsigned i)
 {
     const ZydisDecodedOperandMem *z = &d->op[i].mem;
@@ -125,6 +133,8 @@ struct ir_mem mem_address(struct dc *d, unsigned i)
         if (z->base == ZYDIS_REGISTER_EIP) {
             m.disp = (uint32_t)m.disp;
         }
+    } else if (no_base(d)) {
+        m.disp = d->in.raw.disp.value;
     } else {
         m.base = reg_arg(z->base);
     }

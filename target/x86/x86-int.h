@@ -45,6 +45,14 @@ void x86_st_phys(struct x86_cpu *c, uint64_t phys, unsigned size, uint64_t val);
 /* Drops write tags of pages in [first, last], guest-physical, in any vCPU's table from any thread. */
 void x86_tlb_drop_writes(struct x86_cpu *c, uint64_t first, uint64_t last);
 
+/* fault-kind.c. Raises what a non-canonical address makes of the current instruction: #SS or #GP. */
+void x86_raise_noncanonical(struct x86_cpu *c, uint64_t linear) __attribute__((noreturn));
+/* Before a memory operand's fault is raised: #MF when the instruction is x87 or MMX and one is
+ * pending, since that comes first. */
+void x86_mf_before_fault(struct x86_cpu *c);
+/* fpu.c: an unmasked x87 exception waits for the next x87 instruction. */
+bool x86_x87_pending(const struct x86_cpu *c);
+
 static inline bool x86_canonical(uint64_t a)
 {
     return (uint64_t)((int64_t)(a << 16) >> 16) == a;

@@ -64,8 +64,8 @@ static uint32_t undefined_flags(const struct test *t)
             continue;
         }
         straight &= in.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
-        if (straight && in.cpu_flags && t->insns > 1) {
-            f &= ~(in.cpu_flags->modified | in.cpu_flags->set_0 | in.cpu_flags->set_1);
+        if (straight) {
+            f &= ~written_flags(&in, op);
         }
         f |= undefined_of(&in);
     }
@@ -87,14 +87,19 @@ static uint64_t flags_mask(enum engine_kind kind, const struct test *t, const st
 static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                            "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 
-static void compare_registers(const struct state *w, const struct state *g, struct text *x)
+static void compare_gprs(const struct state *w, const struct state *g, uint64_t mask,
+                         struct text *x)
 {
     for (unsigned i = 0; i < 16; i++) {
-        if (w->gpr[i] != g->gpr[i]) {
+        if ((w->gpr[i] ^ g->gpr[i]) & mask) {
             add(x, " %s=%llx(%llx)", gpr_names[i], (unsigned long long)g->gpr[i],
                 (unsigned long long)w->gpr[i]);
         }
     }
+}
+
+static void compare_registers(const struct state *w, const struct state *g, struct text *x)
+{
     for (unsigned i = 0; i < VEC_COUNT; i++) {
         for (unsigned k = 0; k < 4; k++) {
             if (w->vec[i][k] != g->vec[i][k]) {
@@ -141,6 +146,56 @@ static void compare_memory(const struct outcome *w, const struct outcome *g, str
     }
 }
 
+/* A fault of an MMX instruction's memory operand may come before or behind the change of the tags. */
+static bool mmx_fault(const struct test *t, const struct outcome *o)
+{
+    bool fault = o->vector >= 12 && o->vector <= 17 && o->vector != 16;
+    char text[1024];
+    disassemble(t, text, sizeof(text));
+    return fault && strstr(text, " mm");
+}
+
+/* Where processors differ among themselves, or the translator on purpose (docs/translator.md). */
+static bool tolerated(enum engine_kind kind, const struct test *t, const struct outcome *w,
+                      const struct outcome *g)
+{
+    char text[1024];
+    bool faults = w->vector >= 12 && w->vector <= 17 && g->vector >= 12 && g->vector <= 17;
+    bool jump_away = (g->out.rip + 0x800000000000u) >> 48;
+    disassemble(t, text, sizeof(text));
+    if (strstr(text, "maskmov") && (w->vector == 14 || w->vector == 13)) {
+        return true; /* an empty mask may fault */
+    }
+    if (strstr(text, "ldmxcsr") && g->vector == 13) {
+        return true; /* AMD has bit 17 */
+    }
+    if (g->cr2 >= 0x7fffffffff00u && g->cr2 < 0x800000000000u) {
+        return true; /* across the end of the canonical addresses */
+    }
+    if (strstr(text, "sha") && g->vector == 13) {
+        return true; /* alignment of SHA's operands */
+    }
+    if ((w->vector == 17 && g->vector < ENDED_CRASH) || (g->vector == 17 && faults)) {
+        return true; /* alignment checks of vector operands; which of two faults an operand has */
+    }
+    if (jump_away && w->vector == 13 && g->vector == 13) {
+        return true; /* a jump to a non-canonical address faults there, not here */
+    }
+    if (kind == ENGINE_TCI && w->vector == 19 && g->vector == 19 &&
+        (w->out.mxcsr ^ g->out.mxcsr) == 0x20) {
+        return true; /* PE beside an unmasked OE or UE */
+    }
+    return strstr(text, "cmps") && faults; /* which operand is looked at first */
+}
+
+/* BSF and BSR of 0 leave a 32-bit register's upper half, or clear it. */
+static bool upper_half_undefined(const struct test *t)
+{
+    char text[1024];
+    disassemble(t, text, sizeof(text));
+    return strstr(text, "bsf") || strstr(text, "bsr");
+}
+
 void compare(enum engine_kind kind, const struct test *t, const struct outcome *w,
              const struct outcome *g, char *why, size_t len)
 {
@@ -163,7 +218,17 @@ void compare(enum engine_kind kind, const struct test *t, const struct outcome *
         add(&x, " flags=%llx(%llx)", (unsigned long long)g->out.flags & 0xfffff,
             (unsigned long long)w->out.flags & 0xfffff);
     }
+    if (memcmp(w->out.gpr, g->out.gpr, sizeof(w->out.gpr)) && !upper_half_undefined(t)) {
+        compare_gprs(&w->out, &g->out, ~0ull, &x);
+    } else {
+        compare_gprs(&w->out, &g->out, UINT32_MAX, &x);
+    }
     compare_registers(&w->out, &g->out, &x);
-    compare_x87(&w->out, &g->out, &x);
+    if (memcmp(w->out.x87, g->out.x87, X87_SIZE) && !mmx_fault(t, w)) {
+        compare_x87(&w->out, &g->out, &x);
+    }
     compare_memory(w, g, &x);
+    if (*why && tolerated(kind, t, w, g)) {
+        *why = 0;
+    }
 }

@@ -103,6 +103,16 @@ static bool in_list(const char *list, const char *name)
     return false;
 }
 
+static bool has_prefix(const ZydisDecodedInstruction *in, uint8_t byte)
+{
+    for (unsigned i = 0; i < in->raw.prefix_count; i++) {
+        if (in->raw.prefixes[i].value == byte) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Depends on what a process may not know or set: descriptor tables, the kernel, time, chance, where
  * the last x87 instruction was; or leaves the code pages in ways the test cannot follow. */
 static bool excluded(const ZydisDecodedInstruction *in)
@@ -115,6 +125,22 @@ static bool excluded(const ZydisDecodedInstruction *in)
         return true;
     default:
         break;
+    }
+    if (in->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && has_prefix(in, 0x66)) {
+        return true; /* Intel ignores it, AMD cuts RIP to 16 bits */
+    }
+    bool rep = has_prefix(in, 0xf2) || has_prefix(in, 0xf3);
+    if (rep && (in->mnemonic == ZYDIS_MNEMONIC_LOOPE || in->mnemonic == ZYDIS_MNEMONIC_LOOPNE)) {
+        return true; /* AMD takes the condition from the prefix */
+    }
+    if (in->mnemonic == ZYDIS_MNEMONIC_MOVSXD && in->operand_width == 16) {
+        return true; /* AMD reads four bytes */
+    }
+    if (in->mnemonic == ZYDIS_MNEMONIC_PAUSE && in->raw.rex.B) {
+        return true; /* for AMD, XCHG */
+    }
+    if (in->opcode_map == ZYDIS_OPCODE_MAP_0F && in->opcode == 0x0d && in->raw.modrm.mod == 3) {
+        return true; /* AMD: #UD */
     }
     switch (in->mnemonic) {
     case ZYDIS_MNEMONIC_SGDT:
@@ -522,9 +548,10 @@ void fill_readonly(uint8_t *data)
 
 /* ---- addresses ---- */
 
-static uint64_t target(struct rng *r, unsigned size)
+/* valid: no faults; aligned: nothing else. */
+static uint64_t target(struct rng *r, unsigned size, bool valid, bool aligned)
 {
-    unsigned k = below(r, 100);
+    unsigned k = below(r, aligned ? 62 : valid ? 90 : 100);
     size = size ? size : 1;
     if (k < 62) { /* aligned, inside the random part */
         return DATA_BASE + PATCH_AT + 32u * below(r, PATCH_SIZE / 32);
@@ -557,6 +584,7 @@ struct maker {
     struct test *t;
     uint16_t fixed;   /* registers that have their value */
     uint32_t unknown; /* flags that are undefined by now */
+    bool last;        /* nothing may come behind: a register's value is undefined */
     struct {
         uint8_t at, size, from; /* of the displacement; the instruction behind is number from */
     } branch[MAX_INSNS];
@@ -595,8 +623,17 @@ static void set_vector_index(struct maker *m, const ZydisDecodedOperand *op)
 static void aim(struct maker *m, uint8_t *code, const struct insn *i, const ZydisDecodedOperand *op)
 {
     const ZydisDecodedInstruction *in = &i->in;
-    uint64_t to = target(m->r, op->size / 8u), disp = (uint64_t)op->mem.disp.value;
-    int base = gpr_number(op->mem.base), index = gpr_number(op->mem.index);
+    /* Whether SHA needs alignment and MASKMOV faults with an empty mask differs between makers, and so
+     * does which operand of CMPS is looked at first. */
+    bool masked = in->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+                  in->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU ||
+                  in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVDQU;
+    bool compares = in->mnemonic >= ZYDIS_MNEMONIC_CMPSB && in->mnemonic <= ZYDIS_MNEMONIC_CMPSW;
+    uint64_t to =
+        target(m->r, op->size / 8u, masked || compares, in->meta.isa_ext == ZYDIS_ISA_EXT_SHA);
+    uint64_t disp = (uint64_t)op->mem.disp.value;
+    bool no_base = in->raw.modrm.mod == 0 && in->raw.modrm.rm == 4 && in->raw.sib.base == 5;
+    int base = no_base ? -1 : gpr_number(op->mem.base), index = gpr_number(op->mem.index);
     if (op->mem.segment == ZYDIS_REGISTER_GS) {
         to -= GS_BASE;
     }
@@ -772,6 +809,25 @@ static bool undefined_result(struct maker *m, uint8_t *code, const struct insn *
     return false;
 }
 
+uint32_t written_flags(const void *instruction, const void *operands)
+{
+    const ZydisDecodedInstruction *in = instruction;
+    const ZydisDecodedOperand *op = operands;
+    ZydisInstructionCategory c = in->meta.category;
+    bool counted = c == ZYDIS_CATEGORY_SHIFT || c == ZYDIS_CATEGORY_ROTATE;
+    bool rep =
+        in->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+    for (unsigned i = 1; counted && i < in->operand_count_visible; i++) {
+        if (op[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && op[i].imm.value.u & 31) {
+            counted = false;
+        }
+    }
+    if (!in->cpu_flags || counted || rep) {
+        return 0;
+    }
+    return in->cpu_flags->modified | in->cpu_flags->set_0 | in->cpu_flags->set_1;
+}
+
 static uint32_t undefined_flags(const struct insn *i)
 {
     return i->in.cpu_flags ? i->in.cpu_flags->undefined : 0;
@@ -811,9 +867,10 @@ static bool add_insn(struct maker *m)
         }
     }
     if (fl) {
-        m->unknown &= ~(fl->modified | fl->set_0 | fl->set_1);
+        m->unknown &= ~written_flags(&i.in, i.op);
         m->unknown |= undefined_flags(&i);
     }
+    m->last = i.in.mnemonic == ZYDIS_MNEMONIC_BSF || i.in.mnemonic == ZYDIS_MNEMONIC_BSR;
     t->code_len = (uint16_t)(t->code_len + i.in.length);
     t->insns++;
     t->start[t->insns] = (uint8_t)t->code_len;
@@ -848,7 +905,7 @@ void generate(struct rng *r, struct test *t)
     t->code_at = (uint16_t)(chance(r, 80) ? 64 * below(r, 16) : 0x1000 - below(r, 40));
     t->in.rip = CODE_BASE + t->code_at;
     m.fixed = 1 << 4; /* rsp stays a stack pointer */
-    for (unsigned tries = 0; t->insns < want && (tries < 60 || !t->insns); tries++) {
+    for (unsigned tries = 0; t->insns < want && (tries < 60 || !t->insns) && !m.last; tries++) {
         add_insn(&m);
     }
     resolve_branches(&m);

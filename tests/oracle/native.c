@@ -79,7 +79,7 @@ static void save(const ucontext_t *u, struct outcome *o)
     o->vector = (uint32_t)g[REG_TRAPNO];
     o->error = (uint32_t)g[REG_ERR];
     o->cr2 = o->vector == 14 ? (uint64_t)g[REG_CR2] : 0;
-    if (o->cr2 >> 63) { /* Linux says "present" of all its own addresses */
+    if (o->cr2 >= 0x7ffffffff000u) { /* Linux says "present" of all its own addresses */
         o->error &= ~1u;
     }
     memcpy(o->data, (const void *)DATA_BASE, DATA_WRITABLE);
@@ -126,7 +126,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     ucontext_t *u = context;
     /* The kernel leaves AC as the test had it, and C code is not aligned; it does not
      * restore NT and ID. */
-    __asm__ volatile("pushfq; andl %0, (%%rsp); popfq" ::"i"(~(FLAG_AC | FLAG_NT | FLAG_ID)) : "memory", "cc");
+    __asm__ volatile("pushfq; andl %0, (%%rsp); popfq" ::"i"(~(FLAG_AC | FLAG_NT | FLAG_ID))
+                     : "memory", "cc");
     (void)info;
     if (started) {
         save(u, outcome);

@@ -29,7 +29,13 @@
 #define MAX_CODE 96
 #define MAX_INSNS 8
 
-enum { FLAGS_ARITH = 0x8d5, FLAG_DF = 0x400, FLAG_NT = 0x4000, FLAG_AC = 0x40000, FLAG_ID = 0x200000 };
+enum {
+    FLAGS_ARITH = 0x8d5,
+    FLAG_DF = 0x400,
+    FLAG_NT = 0x4000,
+    FLAG_AC = 0x40000,
+    FLAG_ID = 0x200000
+};
 enum { VEC_COUNT = 16, X87_SIZE = 160 };
 
 struct state {
@@ -84,6 +90,8 @@ void generate(struct rng *r, struct test *t);
 /* What the data pages hold: the same in every process, then the test's patch. */
 void fill_data(uint8_t *data, const struct test *t); /* the writable part */
 void fill_readonly(uint8_t *data);                   /* the rest; data: its address */
+/* The flags an instruction surely writes: none when a count may be 0. */
+uint32_t written_flags(const void *zydis_instruction, const void *zydis_operands);
 /* Splits code into instructions again; false: not all of it decodes. */
 bool decode_test(struct test *t);
 
