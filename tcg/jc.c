@@ -26,7 +26,7 @@ void jc_forget(struct tcg *t, struct block *b)
     for (struct engine_cpu *e = t->cpus; e; e = e->next) {
         struct tcg_jc_entry *j = &e->cpu->jcs[mode][slot];
         if (j->code == b->tb.code) {
-            __atomic_store_n(&j->pc, UINT64_MAX, __ATOMIC_RELEASE);
+            __atomic_store_n(&j->pc, JC_EMPTY(slot), __ATOMIC_RELEASE);
         }
     }
 }
@@ -38,11 +38,12 @@ void tcg_jc_flush(struct tcg_cpu *cpu)
         unsigned n = e->jc_filled[m];
         if (n <= JC_LISTED) {
             for (unsigned i = 0; i < n; i++) {
-                cpu->jcs[m][e->jc_list[m][i]].pc = UINT64_MAX;
+                unsigned slot = e->jc_list[m][i];
+                cpu->jcs[m][slot].pc = JC_EMPTY(slot);
             }
         } else {
             for (unsigned i = 0; i < JC_SIZE; i++) {
-                cpu->jcs[m][i].pc = UINT64_MAX;
+                cpu->jcs[m][i].pc = JC_EMPTY(i);
             }
         }
         e->jc_filled[m] = 0;

@@ -119,7 +119,9 @@ struct tcg_cpu *tcg_cpu_new(struct tcg *t)
     cpu->jc = cpu->jcs[0];
     cpu->mxcsr = cpu->mxcsr_host = 0x1f80;
     tcg_tlb_flush(cpu);
-    memset(cpu->jcs, 0xff, sizeof(cpu->jcs));
+    for (unsigned i = 0; i < TLB_MODES * JC_SIZE; i++) {
+        cpu->jcs[i / JC_SIZE][i % JC_SIZE].pc = JC_EMPTY(i % JC_SIZE);
+    }
     pthread_mutex_lock(&t->lock);
     e->next = t->cpus;
     t->cpus = e;

@@ -51,8 +51,10 @@ enum { JC_KERNEL, JC_USER, JC_MODES };
  * vCPU's present mode only: the target empties them when mode, CS base or mappings change. */
 #define JC_BITS 12
 #define JC_SIZE (1u << JC_BITS)
+/* What an empty entry holds: a RIP of another slot, so that none is taken for it. */
+#define JC_EMPTY(slot) (~(uint64_t)(slot))
 struct tcg_jc_entry {
-    uint64_t pc; /* RIP, or UINT64_MAX */
+    uint64_t pc; /* RIP, or JC_EMPTY */
     const void *code;
 };
 

@@ -87,7 +87,7 @@ static void flush_one_jc(struct x86_cpu *c, unsigned which)
 {
     struct tcg_jc_entry *e = c->tcg.jcs[which];
     for (unsigned i = 0; i < JC_SIZE; i++) {
-        e[i].pc = UINT64_MAX;
+        e[i].pc = JC_EMPTY(i);
     }
 }
 

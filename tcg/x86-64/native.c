@@ -157,6 +157,10 @@ void native_slow(struct gen *g, struct slow *s)
 {
     const struct ir_native *n = s->native;
     as_call(&g->a, g->jit->thunk[n->mem_write ? TH_NATIVE_PROBE : TH_NATIVE_LOAD]);
+    if (n->mem_write && n->encoding == ENC_X87) {
+        /* An unmasked exception keeps it from storing: then what was there is written back. */
+        as_call(&g->a, g->jit->thunk[TH_NATIVE_LOAD]);
+    }
     as_lea(&g->a, 8, s->addr, rm_cpu(CPU(bounce)));
     if (!n->mem_write) {
         as_jmp(&g->a, s->resume + g->a.rx);

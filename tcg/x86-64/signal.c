@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <ucontext.h>
 
+enum { TRAP_X87 = 16, TRAP_SIMD = 19 };
+
 __thread struct tcg_cpu *jit_running;
 static struct sigaction before;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -56,7 +58,7 @@ static void on_fpe(int sig, siginfo_t *info, void *context)
     if (s->flags_live) {
         cpu->flags = (uint64_t)regs[REG_EFL] & F_ALL;
     }
-    cpu->slow_op = s->x87;
+    cpu->slow_op = regs[REG_TRAPNO] == TRAP_X87; /* conversions from MMX to SSE may raise either */
     regs[REG_RIP] = (greg_t)(uintptr_t)cpu->tcg->jit->fp_fault;
 }
 
