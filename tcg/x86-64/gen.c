@@ -114,7 +114,7 @@ bool dies_here(const struct gen *g, const struct ir_arg *a)
     return a->kind == IR_TEMP && g->temp[a->num].uses == 1;
 }
 
-void bind(struct gen *g, const struct ir_arg *temp, unsigned reg)
+void bind_temp(struct gen *g, const struct ir_arg *temp, unsigned reg)
 {
     struct temp *t = &g->temp[temp->num];
     t->where = T_REG;
@@ -259,7 +259,7 @@ void finish(struct gen *g, const struct ir_arg *dst, unsigned reg, unsigned size
 {
     if (dst->kind == IR_TEMP) {
         assert(is_scratch(reg));
-        bind(g, dst, reg);
+        bind_temp(g, dst, reg);
     } else if (dst->kind == IR_GPR) {
         unsigned home = gpr_home[dst->num];
         if (dst->high) {
@@ -315,7 +315,7 @@ static void gen_mov(struct gen *g, const struct ir_op *o)
     if (dies_here(g, &o->a) && g->temp[o->a.num].where == T_REG) { /* takes the register over */
         unsigned r = g->temp[o->a.num].reg;
         g->temp[o->a.num].where = T_NONE;
-        bind(g, d, r);
+        bind_temp(g, d, r);
         return;
     }
     unsigned s = scratch(g);

@@ -155,7 +155,7 @@ void load_reg(struct gen *g, unsigned reg, const struct ir_arg *a, unsigned size
 unsigned dst_reg(struct gen *g, const struct ir_arg *dst);
 /* reg holds the result, with upper bits as a 32-bit operation leaves them: puts it into dst. */
 void finish(struct gen *g, const struct ir_arg *dst, unsigned reg, unsigned size);
-void bind(struct gen *g, const struct ir_arg *temp, unsigned reg);
+void bind_temp(struct gen *g, const struct ir_arg *temp, unsigned reg);
 
 /* ---- flags.c ---- */
 

@@ -218,7 +218,7 @@ static void load(struct gen *g, const struct ir_op *o)
     s->write = o->mem.flags & IR_MEM_RMW;
     struct rm m = rm_at(s->addr, 0);
     if (may_stay_in_memory(g, o)) {
-        bind(g, &o->dst, s->addr);
+        bind_temp(g, &o->dst, s->addr);
         g->temp[o->dst.num].where = T_LAZY;
         g->temp[o->dst.num].size = o->size;
         return;
