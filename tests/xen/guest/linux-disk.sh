@@ -27,6 +27,13 @@ done | grep -v pclmul | awk '!seen[$0]++' | while read -r ko; do
   [ -e "$t/i/mods/${ko##*/}" ] && continue
   strip -g -o "$r/mods/${ko##*/}" "$ko"; echo "${ko##*/}" >> "$r/mods/order"
 done
+# network cards, each with what it needs, for the tests that have one
+mkdir -p "$r/netmods"
+for m in 8139cp e1000; do
+  modprobe -S "$kver" --show-depends "$m" | awk '$1 == "insmod" { print $2 }'
+done | awk '!seen[$0]++' | while read -r ko; do
+  strip -g -o "$r/netmods/${ko##*/}" "$ko"; echo "${ko##*/}" >> "$r/netmods/order"
+done
 install -m755 "$here/root-init" "$r/init"
 cp "$here/splash.txt" "$r/"
 mksquashfs "$r" "$t/root.sq" -quiet -no-progress -noI -noD -noF -noX -all-root -mkfs-time 0 
