@@ -666,6 +666,18 @@ static int each(struct backends *b, const struct opt_list *l, const char *option
     return 0;
 }
 
+/* What a machine of our own has when nobody says anything of networks, as in QEMU. */
+static int default_network(struct backends *b, const struct options *o, struct err *e)
+{
+    if (o->nodefaults || o->accel != ACCEL_TCG || o->netdevs.n || o->nics.n || o->nets.n) {
+        return 0;
+    }
+    struct keyval *kv = keyval_parse("user", "type");
+    int ret = add_nic_option(b, kv, e);
+    keyval_free(kv);
+    return ret;
+}
+
 int networks_open(struct backends *b, const struct options *o, struct err *e)
 {
     int ret = each(b, &o->netdevs, "netdev", netdev_add, e);
@@ -674,6 +686,9 @@ int networks_open(struct backends *b, const struct options *o, struct err *e)
     }
     if (ret == 0) {
         ret = each(b, &o->nets, "net", add_net_option, e);
+    }
+    if (ret == 0) {
+        ret = default_network(b, o, e);
     }
     return ret == 0 ? each(b, &o->filters, "object", net_filter_add, e) : ret;
 }
