@@ -175,7 +175,7 @@ static void check_op(struct verifier *v, const struct ir_op *o)
         fail(v, "size %u", o->size);
     }
     for (unsigned i = 0; i < 3; i++) {
-        check_use(v, args[i], input_size(o));
+        check_use(v, args[i], o->op == IR_CRC32 && i == 1 ? (unsigned)o->imm : input_size(o));
         if (i < inputs && args[i]->kind == IR_NONE && o->op != IR_CALL && o->op != IR_A_RMW) {
             fail(v, "operand %u is missing", i);
         }

@@ -31,22 +31,28 @@ void jc_forget(struct tcg *t, struct block *b)
     }
 }
 
-void tcg_jc_flush(struct tcg_cpu *cpu)
+void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode)
 {
     struct engine_cpu *e = engine_of(cpu);
-    for (unsigned m = 0; m < TLB_MODES; m++) {
-        unsigned n = e->jc_filled[m];
-        if (n <= JC_LISTED) {
-            for (unsigned i = 0; i < n; i++) {
-                unsigned slot = e->jc_list[m][i];
-                cpu->jcs[m][slot].pc = JC_EMPTY(slot);
-            }
-        } else {
-            for (unsigned i = 0; i < JC_SIZE; i++) {
-                cpu->jcs[m][i].pc = JC_EMPTY(i);
-            }
+    struct tcg_jc_entry *jc = cpu->jcs[mode];
+    unsigned n = e->jc_filled[mode];
+    if (n <= JC_LISTED) {
+        for (unsigned i = 0; i < n; i++) {
+            unsigned slot = e->jc_list[mode][i];
+            jc[slot].pc = JC_EMPTY(slot);
         }
-        e->jc_filled[m] = 0;
+    } else {
+        for (unsigned i = 0; i < JC_SIZE; i++) {
+            jc[i].pc = JC_EMPTY(i);
+        }
+    }
+    e->jc_filled[mode] = 0;
+}
+
+void tcg_jc_flush(struct tcg_cpu *cpu)
+{
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        tcg_jc_flush_mode(cpu, m);
     }
 }
 

@@ -204,6 +204,7 @@ void tcg_flush(struct tcg *t); /* everything; when no vCPU is inside tcg_run */
 void tcg_tlb_flush(struct tcg_cpu *cpu);
 void tcg_tlb_flush_page(struct tcg_cpu *cpu, uint64_t linear);
 void tcg_jc_flush(struct tcg_cpu *cpu);
+void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode); /* TLB_KERNEL ... */
 static inline struct tcg_tlb_entry *tcg_tlb_slot(struct tcg_tlb *tlb, uint64_t linear)
 {
     return &tlb->e[(linear >> 12) & (TLB_SIZE - 1)];

@@ -85,9 +85,11 @@ static uint32_t compute_mode(const struct x86_cpu *c)
 
 static void flush_one_jc(struct x86_cpu *c, unsigned which)
 {
-    struct tcg_jc_entry *e = c->tcg.jcs[which];
-    for (unsigned i = 0; i < JC_SIZE; i++) {
-        e[i].pc = JC_EMPTY(i);
+    if (which == JC_USER) {
+        tcg_jc_flush_mode(&c->tcg, TLB_USER);
+    } else {
+        tcg_jc_flush_mode(&c->tcg, TLB_KERNEL);
+        tcg_jc_flush_mode(&c->tcg, TLB_KERNEL_AC);
     }
 }
 

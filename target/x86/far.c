@@ -672,16 +672,16 @@ static void set_ac(struct x86_cpu *c, bool ac)
 
 X86_HELPER(stac, IR_H_READS | IR_H_FAULTS)
 {
-    (void)a, (void)b, (void)cc;
+    (void)a, (void)b;
     set_ac(x86_of(t), true);
-    return 0;
+    return x86_go(x86_of(t), cc);
 }
 
 X86_HELPER(clac, IR_H_READS | IR_H_FAULTS)
 {
-    (void)a, (void)b, (void)cc;
+    (void)a, (void)b;
     set_ac(x86_of(t), false);
-    return 0;
+    return x86_go(x86_of(t), cc);
 }
 
 /* ---- SYSCALL, SYSRET, SYSENTER, SYSEXIT ---- */
