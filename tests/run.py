@@ -7,7 +7,7 @@ Suites, in this order (all by default):
   functional  tests/functional: the real programs, driven from outside
   traces      every tests/traces/*.ktr replays without a difference
   guest       tests/guest: real systems boot on the translator
-  sanitize    unit and functional again under ASan and UBSan
+  sanitize    unit and functional again under ASan and UBSan; what has threads under TSan
   fuzz        every fuzz target for a few seconds, under sanitizers
   xen         real Xen under emulation: xl starts Keel (runs beside the others)
 
@@ -175,6 +175,31 @@ def sanitize(build_dir):
     if build(where, '-Db_sanitize=address,undefined', '-Db_lundef=false', '-Dwerror=true'):
         unit(where, 'sanitize', SAN)
         functional(where, 'sanitize', dict(SAN, KEEL_SLOW='1'))
+    tsan(build_dir)
+
+
+# What runs on more than one thread: the loop, viewers, disk workers, the ring thread under fake Xen.
+TSAN_UNIT = ['ev', 'vnc', 'blk', 'chardev']
+TSAN_FUNCTIONAL = ['xen-glue', 'xen-keel']
+
+
+def tsan(build_dir):
+    where = build_dir + '-tsan'
+    if not os.path.exists(where + '/build.ninja'):
+        run(['meson', 'setup', where, TOP, '-Db_sanitize=thread', '-Db_lundef=false', '-Dwerror=true'])
+    libs = ['libfakexen-new.so'] + [os.path.basename(f) for f in glob.glob(build_dir + '/tests/fake-xen/libxen*')]
+    rc, out = run(['ninja', '-C', where, 'dm/keel'] + ['tests/unit/test-' + t for t in TSAN_UNIT] +
+                  ['tests/fake-xen/' + f for f in ['mini-model', 'fake-guest'] + libs], timeout=600)
+    count.take(rc == 0, 'build %s' % os.path.basename(where), out)
+    programs = [[where + '/tests/unit/test-' + t] for t in TSAN_UNIT]
+    programs += [[sys.executable, '%s/tests/functional/test-%s.py' % (TOP, t)] for t in TSAN_FUNCTIONAL]
+    for argv in programs if rc == 0 else []:
+        for old in glob.glob(where + '/race.*'):
+            os.unlink(old)
+        rc, out = run(argv, timeout=120, env={
+            'KEEL_BUILD': where, 'CMOCKA_MESSAGE_OUTPUT': 'TAP', 'TSAN_OPTIONS': 'log_path=%s/race' % where})
+        races = ''.join(open(f).read() for f in glob.glob(where + '/race.*'))  # one a process
+        count.take(rc == 0 and not races, 'sanitize: no race in ' + os.path.basename(argv[-1]), out + races)
 
 
 def fuzz(build_dir, seconds=4):
