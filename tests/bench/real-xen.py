@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""tests/bench/real-xen.py [--disk | --table LOG] - Keel beside the stock device model under emulated real Xen.
+"""tests/bench/real-xen.py [--disk] [--smp N] [--dm FILE] [--table LOG]... - Keel beside the stock
+device model under emulated real Xen.
 
 Boots dom0 once, runs tests/xen/jobs/perf.sh (and perf-disk.sh with --disk) with both device models
-in turn, and prints the median of each figure and the ratio Keel / stock.
+in turn, and prints the median of each figure and the ratio Keel / stock. --table reads the samples
+of earlier runs in place of making any.
 """
+import argparse
 import os
 import re
 import statistics
@@ -24,12 +27,12 @@ WHAT = {
 }
 
 
-def run(jobs):
+def run(jobs, dm, smp):
     out = os.path.join(TOP, 'build-xen')
-    subprocess.run([TOP + '/tests/xen/build.sh', '-o', out, '-d', TOP + '/build/dm/keel'], check=True)
+    subprocess.run([TOP + '/tests/xen/build.sh', '-o', out, '-d', dm], check=True)
     p = subprocess.run([sys.executable, TOP + '/tests/xen/run.py', '-b', out, '-s', out + '/share-perf',
-                        '--timeout', '1500', 'all'] + [TOP + '/tests/xen/jobs/' + j for j in jobs],
-                       stdout=subprocess.PIPE, text=True)
+                        '--smp', smp, '--timeout', '3000', 'all'] +
+                       [TOP + '/tests/xen/jobs/' + j for j in jobs], stdout=subprocess.PIPE, text=True)
     return p.stdout
 
 
@@ -51,8 +54,20 @@ def table(text):
             print('\n%s: a boot with vnc=1 and no viewer takes %.2f times one with vnc=0' % (who, a / b))
 
 
-if __name__ == '__main__':
-    if sys.argv[1:2] == ['--table']:  # the samples of an earlier run
-        table(open(sys.argv[2]).read())
+def main():
+    ap = argparse.ArgumentParser(usage=__doc__)
+    ap.add_argument('--disk', action='store_true')
+    ap.add_argument('--smp', default='1')
+    ap.add_argument('--dm', default=TOP + '/build/dm/keel')
+    ap.add_argument('--table', nargs='+')
+    a = ap.parse_args()
+    if a.table:
+        table(''.join(open(f).read() for f in a.table))
     else:
-        table(run(['perf.sh'] + (['perf-disk.sh'] if '--disk' in sys.argv else [])))
+        text = run(['perf.sh'] + (['perf-disk.sh'] if a.disk else []), a.dm, a.smp)
+        print(text, file=sys.stderr)
+        table(text)
+
+
+if __name__ == '__main__':
+    main()
