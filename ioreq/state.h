@@ -67,11 +67,19 @@ struct state_field {
 /* A scalar that state_version v brought. */
 #define FIELD_SINCE(type, member, v)                                                               \
     {                                                                                              \
-#member, STATE_KIND_OF(STATE_MEMBER(type, member)), v, offsetof(type, member), 1, 0, 0, NULL, 0 \
+#member, STATE_KIND_OF(STATE_MEMBER(type, member)), v, offsetof(type, member), 1, 0, 0,    \
+            NULL, 0                                                                                \
     }
 #define FIELD_ARRAY(type, member)                                                                  \
     {                                                                                              \
 #member, STATE_KIND_OF(STATE_MEMBER(type, member)[0]), 1, offsetof(type, member),          \
+            sizeof(STATE_MEMBER(type, member)) / sizeof(STATE_MEMBER(type, member)[0]), 0, 0,      \
+            NULL, 0                                                                                \
+    }
+/* An array that state_version v brought. */
+#define FIELD_ARRAY_SINCE(type, member, v)                                                         \
+    {                                                                                              \
+#member, STATE_KIND_OF(STATE_MEMBER(type, member)[0]), v, offsetof(type, member),          \
             sizeof(STATE_MEMBER(type, member)) / sizeof(STATE_MEMBER(type, member)[0]), 0, 0,      \
             NULL, 0                                                                                \
     }

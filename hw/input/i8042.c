@@ -84,7 +84,8 @@ struct i8042 {
     uint8_t ram[32];     /* [0]: the configuration byte */
     uint8_t outport;
     bool xlate_break;  /* the keyboard said 0xf0 */
-    struct vtimer gap; /* armed: too early for the next event */
+    int64_t gap_end;   /* virtual ns before which the next event would be too early */
+    struct vtimer gap; /* wakes us then, or when the held key repeats, whichever is first */
 
     struct ps2_kbd kbd;
     struct ps2_mouse mouse;
@@ -159,7 +160,7 @@ static bool fetch_aux(struct i8042 *s, bool events)
 /* Fills the output buffer if it is empty and somebody has something to say. */
 static void i8042_next(struct i8042 *s)
 {
-    bool events = !vtimer_armed(&s->gap);
+    bool events = vclock_now(s->dev.m) >= s->gap_end;
     if (s->obf) {
         return;
     }
@@ -183,6 +184,27 @@ static void i8042_wake(void *opaque)
     i8042_next(opaque);
 }
 
+static void arm_timer(struct i8042 *s)
+{
+    int64_t gap = s->gap_end > vclock_now(s->dev.m) ? s->gap_end : -1, repeat = s->kbd.repeat_at;
+    if (gap < 0 && repeat < 0) {
+        vtimer_disarm(&s->gap);
+    } else {
+        vtimer_arm_at(&s->gap, gap < 0 || (repeat >= 0 && repeat < gap) ? repeat : gap);
+    }
+}
+
+static void timer_fired(void *opaque)
+{
+    struct i8042 *s = opaque;
+    int64_t now = vclock_now(s->dev.m);
+    i8042_next(s);
+    if (s->kbd.repeat_at >= 0 && s->kbd.repeat_at <= now) {
+        ps2_kbd_repeat(&s->kbd, now);
+    }
+    arm_timer(s);
+}
+
 /* The controller's own answer, shown as the keyboard's or the mouse's. */
 static void answer(struct i8042 *s, uint8_t byte, bool aux)
 {
@@ -202,7 +224,8 @@ static uint64_t i8042_read_data(struct device *d, uint64_t off, unsigned size)
     (void)size;
     if (s->obf) {
         if (s->obf_event) {
-            vtimer_arm(&s->gap, GAP_NS);
+            s->gap_end = vclock_now(d->m) + GAP_NS;
+            arm_timer(s);
         }
         s->obf = FROM_NOBODY;
         i8042_update_irq(s);
@@ -389,7 +412,9 @@ static const struct region_ops cmd_ops = {
 
 static void i8042_key(void *opaque, uint16_t scancode, bool down)
 {
-    ps2_kbd_key(&((struct i8042 *)opaque)->kbd, scancode, down);
+    struct i8042 *s = opaque;
+    ps2_kbd_key(&s->kbd, scancode, down, vclock_now(s->dev.m));
+    arm_timer(s);
 }
 
 static void i8042_motion(void *opaque, int dx, int dy, int dz, unsigned buttons)
@@ -410,7 +435,7 @@ static int i8042_init(struct device *d, struct err *e)
     region_map(&s->cmd, 0x64);
     line_init(&s->irq1, d, LINE_ISA, 1);
     line_init(&s->irq12, d, LINE_ISA, 12);
-    vtimer_init(&s->gap, d->m, "i8042 gap", i8042_wake, s);
+    vtimer_init(&s->gap, d->m, "i8042 gap", timer_fired, s);
     s->kbd.con = s->con;
     s->kbd.port.wake = s->mouse.port.wake = i8042_wake;
     s->kbd.port.opaque = s->mouse.port.opaque = s;
@@ -425,6 +450,7 @@ static void i8042_reset(struct device *d)
 {
     struct i8042 *s = (struct i8042 *)d;
     vtimer_disarm(&s->gap);
+    s->gap_end = 0;
     memset(s->ram, 0, sizeof(s->ram));
     s->ram[0] = CFG_KBD_IRQ | CFG_AUX_IRQ;
     s->status = STAT_CMD;
@@ -452,6 +478,12 @@ static int i8042_loaded(struct device *d, struct err *e)
     if (s->con) {
         s->con->leds = s->kbd.leds;
     }
+    s->kbd.held = 0; /* whoever held it is not here */
+    s->kbd.repeat_at = -1;
+    if (s->gap_end > vclock_now(d->m) + GAP_NS) {
+        return err_set(e, -EINVAL, "%s: gap_end lies too far ahead", d->id);
+    }
+    arm_timer(s);
     i8042_update_irq(s);
     return 0;
 }
@@ -489,6 +521,7 @@ static const struct state_field i8042_state[] = {
     FIELD(struct i8042, outport),
     FIELD(struct i8042, xlate_break),
     FIELD_TIMER(struct i8042, gap),
+    FIELD_SINCE(struct i8042, gap_end, 2),
     FIELD_SUB(struct i8042, kbd, ps2_kbd_state, 1),
     FIELD_SUB(struct i8042, mouse, ps2_mouse_state, 1),
     FIELD_END,
@@ -500,7 +533,7 @@ const struct dev_class i8042_class = {
     .size = sizeof(struct i8042),
     .props = i8042_props,
     .state = i8042_state,
-    .state_version = 1,
+    .state_version = 2,
     .init = i8042_init,
     .reset = i8042_reset,
     .loaded = i8042_loaded,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* hw/input/ps2-kbd.c - a 101-key PS/2 keyboard.
  *
- * Keys come as set 1 codes and leave in the set the guest chose. Left out: typematic repeat, which
- * viewers do themselves (a repeated press arrives as one more make code), and the fake shifts
- * around the grey cursor keys, which no driver needs.
+ * Keys come as set 1 codes and leave in the set the guest chose. A key that is held repeats with the
+ * delay and rate that the guest set; repeats that a viewer sends are not news. While the guest
+ * takes no keys none are repeated, where the part would overrun its queue. Left out: the fake
+ * shifts around the grey cursor keys, which no driver needs.
  * Reference: IBM PS/2 Hardware Interface Technical Reference, Keyboard and Auxiliary Device.
  */
 #include "hw/input/ps2.h"
@@ -35,7 +36,9 @@ enum {
 enum { MOD_SHIFT = 1, MOD_CTRL = 2, MOD_ALT = 4 };
 
 #define DEFAULT_RATE 0x2b /* 10.9 a second after 500 ms */
-#define RELEASE_ROOM 32   /* bytes of the queue that only releases may use: no key gets stuck */
+#define DELAY_STEP_NS 250000000
+#define RATE_STEP_NS 4166667 /* 1/240 s */
+#define RELEASE_ROOM 32      /* bytes of the queue that only releases may use: no key gets stuck */
 
 /* Index: a set 2 code. 0xf0, the break prefix, never gets here. */
 const uint8_t ps2_set2_to_set1[256] = {
@@ -211,24 +214,79 @@ static void track_mods(struct ps2_kbd *k, uint16_t scancode, bool down)
     k->mods = (uint8_t)(down ? k->mods | mod : k->mods & ~mod);
 }
 
-void ps2_kbd_key(struct ps2_kbd *k, uint16_t scancode, bool down)
+/* ---- a held key repeats ---- */
+
+/* The rate byte: bits 5 and 6 are the delay; the period is (8 + bits 0-2) << bits 3-4. */
+static int64_t delay_ns(const struct ps2_kbd *k)
+{
+    return ((k->rate >> 5 & 3) + 1) * (int64_t)DELAY_STEP_NS;
+}
+
+static int64_t period_ns(const struct ps2_kbd *k)
+{
+    return ((8 + (k->rate & 7)) << (k->rate >> 3 & 3)) * (int64_t)RATE_STEP_NS;
+}
+
+static void let_go(struct ps2_kbd *k)
+{
+    k->held = 0;
+    k->repeat_at = -1;
+}
+
+static bool repeats(const struct ps2_kbd *k, uint16_t scancode)
+{
+    uint8_t code = k->set == 3 ? set3_code(scancode) : 0;
+    return scancode != 0xe11d && !(k->no_repeat[code / 8] & 1u << code % 8);
+}
+
+static void track_held(struct ps2_kbd *k, uint16_t scancode, bool down, int64_t now)
+{
+    if (down) {
+        k->held = scancode;
+        k->repeat_at = repeats(k, scancode) ? now + delay_ns(k) : -1;
+    } else if (k->held == scancode) {
+        let_go(k);
+    }
+}
+
+void ps2_kbd_repeat(struct ps2_kbd *k, int64_t now)
 {
     uint8_t bytes[10];
+    unsigned n = k->held == 0xe037 && k->set != 3 && !k->mods ? put(k, bytes, 0xe0, 0x37, true)
+                                                              : encode(k, bytes, k->held, true);
+    k->repeat_at = now + period_ns(k);
+    if (k->scanning && k->port.event_len == 0) {
+        ps2_event(&k->port, bytes, n);
+    }
+}
+
+void ps2_kbd_key(struct ps2_kbd *k, uint16_t scancode, bool down, int64_t now)
+{
+    uint8_t bytes[10];
+    if (down && scancode == k->held) {
+        return;
+    }
     unsigned n = encode(k, bytes, scancode, down);
     track_mods(k, scancode, down);
+    track_held(k, scancode, down, now);
     if (!k->scanning || n == 0 || (down && ps2_room(&k->port) < n + RELEASE_ROOM)) {
         return;
     }
     ps2_event(&k->port, bytes, n);
 }
 
-/* Set 3: modifiers report their release, other keys only after the guest asked for it. */
+/* ---- commands ---- */
+
+/* Set 3: modifiers report their release and do not repeat; other keys repeat and report it only
+ * after the guest asked for it. */
 static void set3_defaults(struct ps2_kbd *k)
 {
     static const uint8_t both[] = { 0x11, 0x12, 0x14, 0x19, 0x39, 0x58, 0x59 };
     memset(k->make_only, 0xff, sizeof(k->make_only));
+    memset(k->no_repeat, 0, sizeof(k->no_repeat));
     for (unsigned i = 0; i < sizeof(both); i++) {
         k->make_only[both[i] / 8] &= (uint8_t) ~(1u << both[i] % 8);
+        k->no_repeat[both[i] / 8] |= (uint8_t)(1u << both[i] % 8);
     }
 }
 
@@ -246,6 +304,7 @@ static void set_defaults(struct ps2_kbd *k)
     k->set = 2;
     set3_defaults(k);
     k->port.event_len = 0;
+    let_go(k);
 }
 
 void ps2_kbd_reset(struct ps2_kbd *k)
@@ -259,14 +318,24 @@ void ps2_kbd_reset(struct ps2_kbd *k)
     set_leds(k, 0);
 }
 
-static void key_list(struct ps2_kbd *k, uint8_t cmd, uint8_t code)
+static void set_bit(uint8_t *bits, uint8_t code, bool on)
 {
     uint8_t bit = (uint8_t)(1u << code % 8);
-    if (cmd == CMD_KEY_MAKE_BREAK) {
-        k->make_only[code / 8] &= (uint8_t)~bit;
-    } else {
-        k->make_only[code / 8] |= bit;
-    }
+    bits[code / 8] = (uint8_t)(on ? bits[code / 8] | bit : bits[code / 8] & ~bit);
+}
+
+static void key_list(struct ps2_kbd *k, uint8_t cmd, uint8_t code)
+{
+    set_bit(k->make_only, code, cmd != CMD_KEY_MAKE_BREAK);
+    set_bit(k->no_repeat, code, cmd != CMD_KEY_TYPEMATIC);
+}
+
+static void all_keys(struct ps2_kbd *k, uint8_t cmd)
+{
+    bool breaks = cmd == CMD_ALL || cmd == CMD_ALL_MAKE_BREAK;
+    bool repeat = cmd == CMD_ALL || cmd == CMD_ALL_TYPEMATIC;
+    memset(k->make_only, breaks ? 0 : 0xff, sizeof(k->make_only));
+    memset(k->no_repeat, repeat ? 0 : 0xff, sizeof(k->no_repeat));
 }
 
 static void argument(struct ps2_kbd *k, uint8_t cmd, uint8_t byte)
@@ -324,11 +393,9 @@ static void command(struct ps2_kbd *k, uint8_t byte)
         break;
     case CMD_ALL_TYPEMATIC:
     case CMD_ALL_MAKE:
-        memset(k->make_only, 0xff, sizeof(k->make_only));
-        break;
     case CMD_ALL_MAKE_BREAK:
     case CMD_ALL:
-        memset(k->make_only, 0, sizeof(k->make_only));
+        all_keys(k, byte);
         break;
     default: /* reset */
         ps2_kbd_reset(k);
@@ -365,5 +432,6 @@ const struct state_field ps2_kbd_state[] = {
     FIELD(struct ps2_kbd, rate),
     FIELD_RANGE(struct ps2_kbd, mods, 0, 7),
     FIELD_ARRAY(struct ps2_kbd, make_only),
+    FIELD_ARRAY_SINCE(struct ps2_kbd, no_repeat, 2),
     FIELD_END,
 };

@@ -49,13 +49,19 @@ struct ps2_kbd {
     uint8_t leds, rate;
     uint8_t mods;          /* PS2_MOD_* held down */
     uint8_t make_only[32]; /* set 3: bit per code: no break code */
+    uint8_t no_repeat[32]; /* set 3: bit per code: no repeat while held */
     struct con *con;       /* told about LEDs; may be NULL */
+    /* Not saved: whoever held the key down is not there after a restore. */
+    uint16_t held;     /* the key pressed last, 0: none, or it is up again */
+    int64_t repeat_at; /* virtual ns of its next repeat, -1: none */
 };
 extern const struct state_field ps2_kbd_state[];
 void ps2_kbd_reset(struct ps2_kbd *k);
 void ps2_kbd_write(struct ps2_kbd *k, uint8_t byte);
-/* con.h's scan codes. */
-void ps2_kbd_key(struct ps2_kbd *k, uint16_t scancode, bool down);
+/* con.h's scan codes; now in virtual ns. A key that is down already is not pressed again. */
+void ps2_kbd_key(struct ps2_kbd *k, uint16_t scancode, bool down, int64_t now);
+/* Whoever drives the keyboard calls this when repeat_at has come. */
+void ps2_kbd_repeat(struct ps2_kbd *k, int64_t now);
 /* What the controller's translation makes of a byte from the keyboard (set 2 to set 1). */
 extern const uint8_t ps2_set2_to_set1[256];
 

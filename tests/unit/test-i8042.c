@@ -385,6 +385,131 @@ static void test_kbd_set3_break_codes_on_request(void **state)
     bed_free(b);
 }
 
+static void save_into(struct bed *b, struct state_buf *s)
+{
+    struct err e = { 0 };
+    machine_enter(b->m);
+    machine_set_run_state(b->m, RUN_PAUSED);
+    assert_int_equal(machine_save(b->m, s, &e), 0);
+    machine_set_run_state(b->m, RUN_RUNNING);
+    machine_leave(b->m);
+}
+
+static int load_from(struct bed *b, const struct state_buf *s)
+{
+    struct err e = { 0 };
+    int ret;
+    machine_enter(b->m);
+    machine_set_run_state(b->m, RUN_PAUSED);
+    ret = machine_load(b->m, s->p, s->len, &e);
+    machine_set_run_state(b->m, RUN_RUNNING);
+    machine_leave(b->m);
+    return ret;
+}
+
+/* How many times the held key's code comes within ms. */
+static unsigned codes_in(struct bed *b, uint8_t code, unsigned ms)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < ms; i++) {
+        flat_advance(b->f, b->m, 1000000);
+        while (status(b) & 1) {
+            assert_int_equal(data(b), code);
+            n++;
+        }
+    }
+    return n;
+}
+
+static void test_kbd_held_key_repeats_at_the_guests_rate(void **state)
+{
+    struct bed *b = bed_new();
+    (void)state;
+    key(b, 0x1e, true);
+    assert_int_equal(codes_in(b, 0x1c, 499), 1);
+    assert_in_range(codes_in(b, 0x1c, 1001), 10, 12); /* 10.9 a second after half of one */
+    key(b, 0x1e, true);                               /* a viewer's own repeat is not news */
+    assert_int_equal(status(b) & 1, 0);
+    put(b, 0xf3);
+    put(b, 0x60); /* 30 a second after a whole one */
+    reads(b, "fa fa");
+    key(b, 0x1f, true); /* only the last one repeats */
+    assert_int_equal(codes_in(b, 0x1b, 990), 1);
+    assert_in_range(codes_in(b, 0x1b, 1010), 28, 32);
+    key(b, 0x1e, false);
+    flat_advance(b->f, b->m, GAP);
+    reads(b, "f0 1c");
+    assert_true(codes_in(b, 0x1b, 1000) > 20); /* another key's release does not end it */
+    key(b, 0x1f, false);
+    flat_advance(b->f, b->m, GAP);
+    reads(b, "f0 1b");
+    assert_int_equal(codes_in(b, 0, 3000), 0);
+    bed_free(b);
+}
+
+static void test_kbd_repeats_wait_for_a_guest_that_reads_nothing(void **state)
+{
+    struct bed *b = bed_new();
+    (void)state;
+    key(b, 0x1e, true);
+    flat_advance(b->f, b->m, 60000000000);
+    key(b, 0x1e, false);
+    reads(b, "1c 1c f0 1c");
+    bed_free(b);
+}
+
+static void test_kbd_what_never_repeats(void **state)
+{
+    struct bed *b = bed_new();
+    (void)state;
+    key(b, 0xe11d, true); /* Pause */
+    reads(b, "e1 14 77 e1 f0 14 f0 77");
+    assert_int_equal(codes_in(b, 0, 2000), 0);
+    key(b, 0xe11d, false);
+    key(b, 0x1e, true);
+    reads(b, "1c");
+    put(b, 0xf5); /* scanning off */
+    reads(b, "fa");
+    assert_int_equal(codes_in(b, 0, 2000), 0);
+    put(b, 0xf4);
+    reads(b, "fa");
+    assert_int_equal(codes_in(b, 0, 2000), 0);
+    put(b, 0xf0);
+    put(b, 0x03);
+    reads(b, "fa fa");
+    key(b, 0x1e, false);
+    key(b, 0x1e, true);
+    assert_true(codes_in(b, 0x1c, 2000) > 10);
+    put(b, 0xf8); /* every key reports its release and none repeats */
+    key(b, 0x1e, false);
+    key(b, 0x1e, true);
+    reads(b, "fa f0 1c 1c");
+    assert_int_equal(codes_in(b, 0, 2000), 0);
+    key(b, 0x1e, false);
+    put(b, 0xfa); /* all: release and repeat */
+    key(b, 0x1e, true);
+    flat_advance(b->f, b->m, 10000000);
+    reads(b, "f0 fa 1c 1c");
+    assert_true(codes_in(b, 0x1c, 2000) > 10);
+    bed_free(b);
+}
+
+static void test_kbd_held_key_is_up_after_a_restore(void **state)
+{
+    struct bed *b = bed_new(), *c = bed_new();
+    struct state_buf s = { 0 };
+    (void)state;
+    key(b, 0x1e, true);
+    reads(b, "1c");
+    save_into(b, &s);
+    assert_int_equal(load_from(c, &s), 0);
+    assert_int_equal(codes_in(c, 0, 3000), 0);
+    assert_true(codes_in(b, 0x1c, 3000) > 20);
+    free(s.p);
+    bed_free(b);
+    bed_free(c);
+}
+
 static void test_kbd_flood_is_bounded_and_leaves_no_key_down(void **state)
 {
     struct bed *b = bed_new();
@@ -568,28 +693,6 @@ static void test_mouse_scaling_doubles_large_counts(void **state)
     bed_free(b);
 }
 
-static void save_into(struct bed *b, struct state_buf *s)
-{
-    struct err e = { 0 };
-    machine_enter(b->m);
-    machine_set_run_state(b->m, RUN_PAUSED);
-    assert_int_equal(machine_save(b->m, s, &e), 0);
-    machine_set_run_state(b->m, RUN_RUNNING);
-    machine_leave(b->m);
-}
-
-static int load_from(struct bed *b, const struct state_buf *s)
-{
-    struct err e = { 0 };
-    int ret;
-    machine_enter(b->m);
-    machine_set_run_state(b->m, RUN_PAUSED);
-    ret = machine_load(b->m, s->p, s->len, &e);
-    machine_set_run_state(b->m, RUN_RUNNING);
-    machine_leave(b->m);
-    return ret;
-}
-
 static void test_i8042_state_travels_in_the_middle_of_everything(void **state)
 {
     struct bed *b = bed_new(), *c = bed_new();
@@ -721,6 +824,10 @@ int main(void)
         cmocka_unit_test(test_kbd_sets_and_translation),
         cmocka_unit_test(test_kbd_modifiers_change_print_and_pause),
         cmocka_unit_test(test_kbd_set3_break_codes_on_request),
+        cmocka_unit_test(test_kbd_held_key_repeats_at_the_guests_rate),
+        cmocka_unit_test(test_kbd_repeats_wait_for_a_guest_that_reads_nothing),
+        cmocka_unit_test(test_kbd_what_never_repeats),
+        cmocka_unit_test(test_kbd_held_key_is_up_after_a_restore),
         cmocka_unit_test(test_kbd_flood_is_bounded_and_leaves_no_key_down),
         cmocka_unit_test(test_mouse_commands_answer),
         cmocka_unit_test(test_mouse_becomes_intellimouse_and_explorer),
