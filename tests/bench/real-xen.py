@@ -36,6 +36,10 @@ def run(jobs, dm, smp):
     return p.stdout
 
 
+def figure(v):
+    return '%.0f' % v if v >= 100 else '%.3g' % v
+
+
 def table(text):
     samples = {}
     for who, what, value in re.findall(r'^sample (\w+) ([\w-]+) ([\d.]+)$', text, re.M):
@@ -46,7 +50,8 @@ def table(text):
         s = samples.get(what, {})
         if 'keel' in s and 'stock' in s:
             k, q = statistics.median(s['keel']), statistics.median(s['stock'])
-            print('| %s | %.4g | %.4g | %.2f | %d + %d |' % (title, k, q, k / q, len(s['keel']), len(s['stock'])))
+            print('| %s | %s | %s | %.2f | %d + %d |' % (title, figure(k), figure(q), k / q, len(s['keel']),
+                                                         len(s['stock'])))
     for who in ('keel', 'stock'):
         if {'vnc-boot-s', 'novnc-boot-s'} <= samples.keys() and who in samples['vnc-boot-s']:
             a = statistics.median(samples['vnc-boot-s'][who])
