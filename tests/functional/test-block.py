@@ -3,6 +3,7 @@
 """Images behind a machine's drives: formats, temporary disks, locks, -blockdev."""
 import os
 import subprocess
+import time
 
 from keel import Failure, expect, expect_in, main
 
@@ -24,7 +25,8 @@ def holds(path, *reads, fmt="qcow2"):
 
 
 def wait_ready(t):
-    for _ in range(10000):
+    end = time.time() + 30
+    while time.time() < end:
         if t.inp("b", 0x1f7) & 0x88 in (0, 8):
             return
     raise Failure("the disk stays busy")
