@@ -466,6 +466,7 @@ static void i8042_reset(struct device *d)
 static int i8042_loaded(struct device *d, struct err *e)
 {
     struct i8042 *s = (struct i8042 *)d;
+    int64_t now = vclock_now(d->m);
     if (ps2_check(&s->kbd.port) < 0 || ps2_check(&s->mouse.port) < 0) {
         return err_set(e, -EINVAL, "%s: a queue holds more than it can", d->id);
     }
@@ -480,10 +481,12 @@ static int i8042_loaded(struct device *d, struct err *e)
     }
     s->kbd.held = 0; /* whoever held it is not here */
     s->kbd.repeat_at = -1;
-    if (s->gap_end > vclock_now(d->m) + GAP_NS) {
+    if (s->gap_end > now + GAP_NS) {
         return err_set(e, -EINVAL, "%s: gap_end lies too far ahead", d->id);
     }
-    arm_timer(s);
+    if (s->gap_end > now && (!vtimer_armed(&s->gap) || s->gap.when > s->gap_end)) {
+        vtimer_arm_at(&s->gap, s->gap_end);
+    }
     i8042_update_irq(s);
     return 0;
 }

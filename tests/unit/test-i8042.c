@@ -497,14 +497,23 @@ static void test_kbd_what_never_repeats(void **state)
 static void test_kbd_held_key_is_up_after_a_restore(void **state)
 {
     struct bed *b = bed_new(), *c = bed_new();
-    struct state_buf s = { 0 };
+    struct state_buf s = { 0 }, again = { 0 };
     (void)state;
+    flat_advance(b->f, b->m, 5000000000);
     key(b, 0x1e, true);
-    reads(b, "1c");
+    reads(b, "1c"); /* the timer is set for the repeat */
+    key(b, 0x1f, true);
+    data(b); /* ... and now for the gap */
     save_into(b, &s);
     assert_int_equal(load_from(c, &s), 0);
+    save_into(c, &again);
+    assert_int_equal(s.len, again.len);
+    assert_memory_equal(s.p, again.p, s.len);
     assert_int_equal(codes_in(c, 0, 3000), 0);
-    assert_true(codes_in(b, 0x1c, 3000) > 20);
+    key(c, 0x20, true);
+    assert_int_equal(codes_in(c, 0x23, 499), 1);
+    assert_true(codes_in(b, 0x1b, 3000) > 20);
+    free(again.p);
     free(s.p);
     bed_free(b);
     bed_free(c);
