@@ -4,6 +4,11 @@
 
 /* ---- two operands to two operands ---- */
 
+static bool same_arg(const struct ir_arg *a, const struct ir_arg *b)
+{
+    return a->kind == b->kind && a->num == b->num && a->high == b->high;
+}
+
 static bool in_reg(const struct gen *g, const struct ir_arg *a, unsigned reg)
 {
     return (reg_of(g, a) & 0xff) != NO_REG && (reg_of(g, a) & 15) == reg;
@@ -24,6 +29,16 @@ static unsigned target(struct gen *g, const struct ir_arg *dst, const struct ir_
             load_reg(g, home, a, size, false);
             return home;
         }
+    } else if (dst->kind == IR_GPR && !dst->high && cache_wanted(g, dst->num)) {
+        unsigned c = cache_reg(g, dst->num);
+        if (same_arg(dst, a)) {
+            return to_reg(g, a, 8);
+        }
+        if (c != NO_REG && size >= 4 && (!b || !in_reg(g, b, c))) {
+            g->busy |= (uint16_t)(1u << c);
+            load_reg(g, c, a, size, true);
+            return c;
+        }
     } else if (dst->kind == IR_TEMP && dies_here(g, a) && g->temp[a->num].where == T_REG) {
         unsigned r = g->temp[a->num].reg; /* goes on as the result */
         g->temp[a->num].where = T_NONE;
@@ -36,14 +51,11 @@ static unsigned target(struct gen *g, const struct ir_arg *dst, const struct ir_
     return s;
 }
 
-static bool same_arg(const struct ir_arg *a, const struct ir_arg *b)
+/* The operation can work on the guest register where it is in memory. */
+static bool in_place(const struct gen *g, const struct ir_op *o, const struct ir_arg *a)
 {
-    return a->kind == b->kind && a->num == b->num && a->high == b->high;
-}
-
-static bool is_cpu_slot(const struct ir_arg *a)
-{
-    return a->kind == IR_GPR && gpr_home[a->num] == NO_REG;
+    return o->dst.kind == IR_GPR && gpr_home[o->dst.num] == NO_REG && same_arg(&o->dst, a) &&
+           o->size != 4 && !cache_wanted(g, o->dst.num);
 }
 
 struct src src_of(struct gen *g, const struct ir_arg *a, unsigned size)
@@ -159,7 +171,7 @@ static void binary(struct gen *g, const struct ir_op *o)
     }
     enum alu op = alu_of(o->op);
     struct src s;
-    if (is_cpu_slot(&o->dst) && same_arg(&o->dst, x) && o->size != 4) { /* in place */
+    if (in_place(g, o, x)) {
         s = src_of(g, y, o->size);
         flags_before(g, o);
         struct rm slot = rm_cpu(gpr_off(o->dst.num));
@@ -213,7 +225,7 @@ static void unary_code(struct as *a, unsigned op, unsigned size, struct rm m)
 
 static void unary(struct gen *g, const struct ir_op *o)
 {
-    if (is_cpu_slot(&o->dst) && same_arg(&o->dst, &o->a) && o->size != 4) {
+    if (in_place(g, o, &o->a)) {
         flags_before(g, o);
         unary_code(&g->a, o->op, o->size, rm_cpu(gpr_off(o->dst.num)));
         flags_written(g, o);
@@ -289,7 +301,7 @@ static void shift(struct gen *g, const struct ir_op *o)
 {
     if (is_const(&o->b)) {
         unsigned n = (unsigned)o->b.value & count_mask(o->size);
-        if (is_cpu_slot(&o->dst) && same_arg(&o->dst, &o->a) && o->size != 4) {
+        if (in_place(g, o, &o->a)) {
             if (n) {
                 flags_before(g, o);
                 shift_const_code(&g->a, o->op, o->size, rm_cpu(gpr_off(o->dst.num)), n);

@@ -32,6 +32,7 @@ void gen_call(struct gen *g, const struct ir_op *o)
 {
     const struct ir_helper *h = o->helper;
     flags_clobber(g, flags_live_before(g, o));
+    cache_flush(g);
     pass(g, &o->a, 0, 8);
     pass(g, &o->b, 1, 8);
     pass(g, &o->c, 2, 8);
@@ -40,6 +41,7 @@ void gen_call(struct gen *g, const struct ir_op *o)
     as_mov_to(&g->a, 8, rm_cpu(CPU(call_fn)), s);
     set_pc_code(g, g->pc, s);
     let_go(g, s);
+    cache_flush(g); /* what was loaded to be passed */
     as_call(&g->a, g->jit->thunk[TH_HELPER]);
     g->x87_in = false;
     g->f_mem = true;
@@ -68,6 +70,7 @@ void gen_eval(struct gen *g, const struct ir_op *o)
 
 static void atomic_by_c(struct gen *g, const struct ir_op *o)
 {
+    cache_write_back(g);
     unsigned at = linear_address(g, &o->mem);
     as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), at);
     let_go(g, at);

@@ -125,6 +125,7 @@ static void indirect(struct gen *g, const struct ir_op *o)
 void gen_exit(struct gen *g, const struct ir_op *o)
 {
     flags_to_mem(g, g->live[g->at]);
+    cache_write_back(g);
     switch (o->op) {
     case IR_GOTO:
         leave_by(g, 0);

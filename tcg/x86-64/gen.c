@@ -50,6 +50,10 @@ static void load_lazy(struct gen *g, struct temp *t)
 
 static void spill(struct gen *g, unsigned reg)
 {
+    if (g->owner[reg] >= GPR_OWNER) {
+        cache_evict(g, (unsigned)g->owner[reg] - GPR_OWNER);
+        return;
+    }
     struct temp *t = &g->temp[g->owner[reg]];
     if (t->where == T_LAZY) {
         load_lazy(g, t);
@@ -58,6 +62,24 @@ static void spill(struct gen *g, unsigned reg)
     t->where = T_SPILL;
     as_mov_to(&g->a, 8, rm_cpu(spill_off(t->slot)), reg);
     g->owner[reg] = FREE;
+}
+
+bool scratch_free(const struct gen *g)
+{
+    for (unsigned i = 0; i < SCRATCHES; i++) {
+        if (g->owner[scratch_regs[i]] == FREE && !(g->busy >> scratch_regs[i] & 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The operation that needs what reg holds next. */
+static unsigned next_use(const struct gen *g, unsigned reg)
+{
+    int owner = g->owner[reg];
+    return owner >= GPR_OWNER ? cache_next_use(g, (unsigned)owner - GPR_OWNER)
+                              : g->temp[owner].last;
 }
 
 unsigned scratch(struct gen *g)
@@ -72,7 +94,7 @@ unsigned scratch(struct gen *g)
             g->busy |= (uint16_t)(1u << r);
             return r;
         }
-        if (victim == NO_REG || g->temp[g->owner[r]].last > g->temp[g->owner[victim]].last) {
+        if (victim == NO_REG || next_use(g, r) > next_use(g, victim)) {
             victim = r;
         }
     }
@@ -131,7 +153,7 @@ unsigned reg_of(const struct gen *g, const struct ir_arg *a)
 {
     if (a->kind == IR_GPR) {
         unsigned r = gpr_home[a->num];
-        return a->high ? r | HIGH : r;
+        return r == NO_REG ? cache_reg(g, a->num) : a->high ? r | HIGH : r;
     }
     if (a->kind == IR_TEMP && g->temp[a->num].where == T_REG) {
         return g->temp[a->num].reg;
@@ -157,6 +179,9 @@ struct rm rm_of(struct gen *g, const struct ir_arg *a, unsigned size)
         return rm_reg(r);
     }
     if (a->kind == IR_GPR) {
+        if (scratch_free(g) && cache_next_use(g, a->num) != NEVER) {
+            return rm_reg(to_reg(g, a, size));
+        }
         return rm_cpu(gpr_off(a->num));
     }
     const struct temp *t = &g->temp[a->num];
@@ -201,7 +226,12 @@ unsigned to_reg(struct gen *g, const struct ir_arg *a, unsigned size)
         return g->temp[a->num].reg;
     }
     r = scratch(g);
-    load_reg(g, r, a, size, true);
+    if (a->kind == IR_GPR && gpr_home[a->num] == NO_REG) {
+        as_mov(&g->a, 8, r, rm_cpu(gpr_off(a->num)));
+        cache_set(g, a->num, r, false);
+    } else {
+        load_reg(g, r, a, size, true);
+    }
     return r;
 }
 
@@ -244,6 +274,10 @@ unsigned dst_reg(struct gen *g, const struct ir_arg *dst)
     if (dst->kind == IR_GPR && !dst->high && gpr_home[dst->num] != NO_REG) {
         return gpr_home[dst->num];
     }
+    const struct ir_op *o = &g->ir->op[g->at];
+    if (dst->kind == IR_GPR && !dst->high && o->size >= 4 && !(ir_gprs_read(o) >> dst->num & 1)) {
+        cache_drop(g, dst->num);
+    }
     return scratch(g);
 }
 
@@ -253,6 +287,36 @@ static void insert_high(struct gen *g, unsigned home, unsigned reg)
     as_op(&g->a, 0x86, 1, home | HIGH, low); /* xchg al, ah */
     as_mov(&g->a, 1, home, rm_reg(reg));
     as_op(&g->a, 0x86, 1, home | HIGH, low);
+}
+
+/* To a guest register without a home. */
+static void finish_slot(struct gen *g, unsigned n, unsigned reg, unsigned size)
+{
+    unsigned c = cache_reg(g, n);
+    if (c == reg) {
+        cache_changed(g, n);
+        return;
+    }
+    if (size < 4) {
+        if (c != NO_REG) {
+            as_mov(&g->a, size, c, rm_reg(reg));
+            cache_changed(g, n);
+        } else {
+            as_mov_to(&g->a, size, rm_cpu(gpr_off(n)), reg);
+        }
+        return;
+    }
+    cache_drop(g, n);
+    bool again = cache_next_use(g, n) != NEVER;
+    if (again && is_scratch(reg) && g->owner[reg] == FREE) {
+        cache_set(g, n, reg, true);
+    } else if (again && scratch_free(g)) {
+        unsigned s = scratch(g);
+        as_mov(&g->a, 8, s, rm_reg(reg));
+        cache_set(g, n, s, true);
+    } else {
+        as_mov_to(&g->a, 8, rm_cpu(gpr_off(n)), reg);
+    }
 }
 
 void finish(struct gen *g, const struct ir_arg *dst, unsigned reg, unsigned size)
@@ -265,7 +329,7 @@ void finish(struct gen *g, const struct ir_arg *dst, unsigned reg, unsigned size
         if (dst->high) {
             insert_high(g, home, reg);
         } else if (home == NO_REG) {
-            as_mov_to(&g->a, size >= 4 ? 8 : size, rm_cpu(gpr_off(dst->num)), reg);
+            finish_slot(g, dst->num, reg, size);
         } else if (home != reg) {
             as_mov(&g->a, size, home, rm_reg(reg));
         }
@@ -280,15 +344,21 @@ static void gen_mov(struct gen *g, const struct ir_op *o)
     unsigned home = d->kind == IR_GPR ? gpr_home[d->num] : NO_REG;
     if (d->kind == IR_GPR && home == NO_REG) { /* to struct tcg_cpu */
         struct rm slot = rm_cpu(gpr_off(d->num));
-        if (is_const(&o->a) && (o->size < 4 || (o->size == 8 && fits32(o->a.value)) ||
+        if (o->size < 4 && cache_reg(g, d->num) != NO_REG) {
+            load_reg(g, cache_reg(g, d->num), &o->a, o->size, false);
+            cache_changed(g, d->num);
+            return;
+        }
+        if (is_const(&o->a) && cache_next_use(g, d->num) == NEVER && (o->size < 4 || (o->size == 8 && fits32(o->a.value)) ||
                                 (o->size == 4 && (int32_t)o->a.value >= 0))) {
+            cache_drop(g, d->num);
             as_mov_imm(&g->a, o->size == 4 ? 8 : o->size, slot, o->a.value);
             return;
         }
         unsigned r;
-        if (o->size == 4) { /* upper half 0 */
+        if (o->size == 4 || (o->size == 8 && cache_next_use(g, d->num) != NEVER)) {
             r = scratch(g);
-            load_reg(g, r, &o->a, 4, true);
+            load_reg(g, r, &o->a, o->size, true);
         } else {
             r = to_reg(g, &o->a, o->size);
         }
@@ -331,6 +401,9 @@ static void gen_setcc(struct gen *g, const struct ir_op *o)
         unsigned home = reg_of(g, d);
         struct rm m = (home & 0xff) == NO_REG ? rm_cpu(gpr_off(d->num)) : rm_reg(home);
         as_full(&g->a, M_0F | 0x90 | cc, 1, 0, false, &m, true);
+        if (cache_reg(g, d->num) != NO_REG) {
+            cache_changed(g, d->num);
+        }
         return;
     }
     unsigned s = scratch(g);
@@ -494,6 +567,7 @@ static void begin(struct gen *g, struct block *b, struct ir_block *ir)
     g->start = as_here(&g->a);
     for (unsigned i = 0; i < 16; i++) {
         g->owner[i] = FREE;
+        g->cached[i & 3] = (struct cached){ NO_REG, false };
     }
     g->slots = g->busy = 0;
     g->slows = g->sites = 0;

@@ -35,7 +35,14 @@ struct temp {
     uint8_t size;  /* T_LAZY: bytes */
 };
 
-enum { FREE = -1 };
+/* What a scratch register holds: nothing, temporary n, or guest register n. */
+enum { FREE = -1, GPR_OWNER = 0x4000 };
+enum { NEVER = 0xffff };
+
+struct cached {
+    uint8_t reg; /* NO_REG: it is in struct tcg_cpu only */
+    bool dirty;
+};
 
 /* C functions that translated code calls with everything saved. */
 enum thunk {
@@ -91,7 +98,8 @@ struct slow {
     uint16_t need; /* flags to bring back before the instruction */
     const struct ir_op *op;
     const struct ir_native *native;
-    uint8_t native_reg, native_rm;
+    uint8_t native_reg;
+    uint8_t dirty[4]; /* registers with changed guest R12..R15 */
 };
 
 struct exit_stub {
@@ -111,6 +119,7 @@ struct gen {
     uint64_t pc; /* of the instruction */
     struct temp temp[IR_MAX_TEMPS];
     int16_t owner[16];
+    struct cached cached[4]; /* guest R12..R15 */
     uint16_t busy;      /* registers that the current operation holds */
     uint32_t slots;     /* spill slots in use */
     bool f_host, f_mem; /* where F is valid */
@@ -135,6 +144,7 @@ static inline size_t spill_off(unsigned slot)
     return offsetof(struct tcg_cpu, spill) + slot * 8;
 }
 
+bool scratch_free(const struct gen *g);
 unsigned scratch(struct gen *g); /* held until the operation ends */
 void let_go(struct gen *g, unsigned reg);
 /* The operation will not look at this operand any more. */
@@ -156,6 +166,19 @@ unsigned dst_reg(struct gen *g, const struct ir_arg *dst);
 /* reg holds the result, with upper bits as a 32-bit operation leaves them: puts it into dst. */
 void finish(struct gen *g, const struct ir_arg *dst, unsigned reg, unsigned size);
 void bind_temp(struct gen *g, const struct ir_arg *temp, unsigned reg);
+
+/* ---- cache.c ---- */
+
+unsigned cache_reg(const struct gen *g, unsigned n);
+void cache_set(struct gen *g, unsigned n, unsigned reg, bool dirty);
+void cache_changed(struct gen *g, unsigned n);
+void cache_drop(struct gen *g, unsigned n);  /* the value is not needed */
+void cache_evict(struct gen *g, unsigned n); /* stores it if need be */
+void cache_write_back(struct gen *g);
+void cache_flush(struct gen *g);
+void cache_note_dirty(const struct gen *g, uint8_t dirty[4]);
+unsigned cache_next_use(const struct gen *g, unsigned n);
+bool cache_wanted(const struct gen *g, unsigned n);
 
 /* ---- flags.c ---- */
 

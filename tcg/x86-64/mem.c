@@ -163,6 +163,7 @@ static struct slow *new_slow(struct gen *g, enum slow_kind kind)
 {
     struct slow *s = &g->slow[g->slows++];
     *s = (struct slow){ .kind = (uint8_t)kind, .pc = g->pc, .op = &g->ir->op[g->at] };
+    cache_note_dirty(g, s->dirty);
     return s;
 }
 
@@ -359,6 +360,11 @@ static void slow_entry(struct gen *g, const struct slow *s)
     as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), s->addr);
     as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_size)), s->size);
     set_pc_code(g, s->pc, s->index);
+    for (unsigned i = 0; i < 4; i++) {
+        if (s->dirty[i] != NO_REG) {
+            as_mov_to(&g->a, 8, rm_cpu(gpr_off(12 + i)), s->dirty[i]);
+        }
+    }
 }
 
 static void call_thunk(struct gen *g, enum thunk t)

@@ -89,6 +89,7 @@ static void by_c(struct gen *g, const struct ir_op *o)
     const struct ir_native *n = o->native;
     flags_to_mem(g, F_ALL);
     flags_clobber(g, F_ALL);
+    cache_flush(g);
     if (n->mem_size) {
         unsigned at = linear_address(g, &o->mem);
         as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), at);
@@ -98,6 +99,7 @@ static void by_c(struct gen *g, const struct ir_op *o)
     as_mov_to(&g->a, 8, rm_cpu(CPU(call_fn)), s);
     as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_op)), o->mem.flags & IR_MEM_ALIGN ? 1 : 0);
     set_pc_code(g, g->pc, s);
+    cache_flush(g); /* what the address was made of */
     as_call(&g->a, g->jit->thunk[TH_NATIVE_SEM]);
     g->f_mem = true;
     g->x87_in = false;
@@ -121,6 +123,9 @@ void gen_native(struct gen *g, const struct ir_op *o)
     }
     if (n->x87) {
         x87_in(g, o);
+    }
+    if (n->x87 || n->may_raise || n->mem_size || n->reg_class == RC_GPR || n->rm_class == RC_GPR) {
+        cache_write_back(g);
     }
     unsigned reg = n->reg, rm = n->rm;
     if (n->reg_class == RC_GPR) {

@@ -24,7 +24,7 @@ static unsigned rnd(unsigned n)
 
 static struct ir_arg any_gpr(void)
 {
-    unsigned n = rnd(16);
+    unsigned n = rnd(3) ? rnd(16) : 12 + rnd(4); /* more of those without a home */
     return ir_gpr(n == 4 || n == 7 ? 12 : n); /* RSP and RDI hold addresses */
 }
 
@@ -366,7 +366,8 @@ static void run_many(unsigned count)
     for (unsigned w = 0; w < rig_ways_here(); w++) {
         rig_open(&rigs[w], rig_ways[w].engine, rig_ways[w].passes);
     }
-    const char *only = getenv("RIG_SEED");
+    const char *only = getenv("RIG_SEED"), *more = getenv("RIG_COUNT");
+    count = more ? (unsigned)atoi(more) : count;
     for (unsigned i = 0; i < count; i++) {
         uint64_t s = 0x9e3779b97f4a7c15ull * (i + 1) | 1;
         block_seed = only ? strtoull(only, NULL, 16) : s;
