@@ -5,6 +5,7 @@ Suites, in this order (all by default):
   style       include order, clang-format, file heads, tests that documents name
   unit        tests/unit, tests/fake-xen: cmocka programs
   functional  tests/functional: the real programs, driven from outside
+  oracle      random instructions: the translator's engines against the processor, for a minute
   traces      every tests/traces/*.ktr replays without a difference
   guest       tests/guest: real systems boot on the translator
   sanitize    unit and functional again under ASan and UBSan; what has threads under TSan
@@ -26,7 +27,7 @@ import time
 import zlib
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SUITES = ['style', 'unit', 'functional', 'traces', 'guest', 'sanitize', 'fuzz', 'xen']
+SUITES = ['style', 'unit', 'functional', 'oracle', 'traces', 'guest', 'sanitize', 'fuzz', 'xen']
 print_lock = threading.Lock()
 
 
@@ -127,6 +128,19 @@ def functional(build_dir, label='functional', env=None):
 
 def guest(build_dir):
     scripts(build_dir, 'guest', 'guest', timeout=900)
+
+
+def oracle(build_dir):
+    """tests/oracle: what once was found, then new cases; and an engine with mistakes must be found."""
+    program = build_dir + '/tests/oracle/oracle'
+    if not os.path.exists(program):
+        return  # no x86-64 host
+    rc, out = run([program, '--regressions', 'tests/oracle/regressions.txt', '-t', '60'])
+    lines = out.splitlines() or ['']
+    count.take(rc == 0, 'oracle: engines agree with the processor (%s)' % lines[-1].lstrip('# '), out)
+    rc, out = run([program, '--engines', 'wrong', '-n', '20000'])
+    ok = rc == 1 and 'imul' in out and 'addpd' in out
+    count.take(ok, 'oracle: finds an engine that is wrong now and then', out)
 
 
 def pixels(path):
