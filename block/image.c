@@ -94,7 +94,6 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
         .fd = o->fd,
         .format = o->format ? o->format : "raw",
         .read_only = o->read_only,
-        .guessed = o->guessed,
         .lock = o->lock,
         .share_rw = o->share_rw,
         .discard = o->discard,
@@ -124,7 +123,6 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
                                    .len = im->node->len,
                                    .read_only = im->node->read_only,
                                    .is_file = im->node->is_file,
-                                   .grows = im->node->file != NULL,
                                    .filename = xstrdup(im->node->filename) };
     return &im->base;
 }

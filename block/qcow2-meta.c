@@ -21,7 +21,7 @@
 #include <string.h>
 
 #define WALK_MAX_CLUSTERS (1ull << 30)
-#define WALK_MAX_L1_ENTRIES (16ull << 20)
+#define WALK_MAX_L1_ENTRIES (64ull << 20)
 
 /* ---- walking ---- */
 

@@ -336,7 +336,7 @@ struct writer {
 static void put(struct writer *w, const void *p, size_t len)
 {
     w->full |= len > w->room - w->at;
-    if (!w->full && len) {
+    if (!w->full) {
         memcpy(w->b + w->at, p, len);
         w->at += len;
     }

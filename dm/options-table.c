@@ -42,7 +42,6 @@ FLAG(take_record, o->record = arg)
 FLAG(take_no_acpi, o->acpi = false)
 FLAG(take_no_reboot, o->no_reboot = true)
 FLAG(take_no_shutdown, o->no_shutdown = true)
-FLAG(take_snapshot, o->snapshot = true)
 FLAG(take_nothing, (void)0)
 FLAG(take_nodefaults, o->nodefaults = true)
 FLAG(take_nographic, o->nographic = true)
@@ -61,7 +60,6 @@ FLAG(take_debugcon, opt_list_add(&o->debugcons, kv))
 FLAG(take_monitor, opt_list_add(&o->monitors, kv))
 FLAG(take_qmp, opt_list_add(&o->qmps, kv))
 FLAG(take_serial, opt_list_add(&o->serials, kv))
-FLAG(take_blockdev, opt_list_add(&o->blockdevs, kv))
 FLAG(take_drive, opt_list_add(&o->drives, kv))
 FLAG(take_vnc, opt_list_add(&o->vncs, kv))
 FLAG(take_add_fd, opt_list_add(&o->add_fds, kv))
@@ -472,9 +470,9 @@ static const struct opt_param drive_params[] = {
     { "read-only", "boolean", false },
     { "discard", "string", false },
     { "detect-zeroes", "string", false },
-    { "snapshot", "boolean", false },
-    { "rerror", "string", false },
-    { "werror", "string", false },
+    { "snapshot", "boolean", true },
+    { "rerror", "string", true },
+    { "werror", "string", true },
     { "copy-on-read", "boolean", true },
     { "serial", "string", true },
     { "addr", "string", true },
@@ -491,35 +489,6 @@ static const struct opt_param drive_params[] = {
     { "iops_rd", "number", true },
     { "iops_wr", "number", true },
     { "group", "string", true },
-    { "file.locking", "string", false },
-    { 0 },
-};
-
-static const struct opt_param blockdev_params[] = {
-    { "driver", "string", false },
-    { "node-name", "string", false },
-    { "file", "string", false },
-    { "filename", "string", false },
-    { "read-only", "boolean", false },
-    { "auto-read-only", "boolean", false },
-    { "discard", "string", false },
-    { "detect-zeroes", "string", false },
-    { "cache.direct", "boolean", false },
-    { "cache.no-flush", "boolean", false },
-    { "locking", "string", false },
-    { "aio", "string", false },
-    { "file.driver", "string", false },
-    { "file.filename", "string", false },
-    { "file.read-only", "boolean", false },
-    { "file.auto-read-only", "boolean", false },
-    { "file.discard", "string", false },
-    { "file.detect-zeroes", "string", false },
-    { "file.cache.direct", "boolean", false },
-    { "file.cache.no-flush", "boolean", false },
-    { "file.locking", "string", false },
-    { "file.aio", "string", false },
-    { "backing", "string", true },
-    { "force-share", "boolean", true },
     { 0 },
 };
 
@@ -669,8 +638,7 @@ const struct opt_def opt_table[] = {
     { "audiodev", true, true, NULL, "driver", take_audio, "none,id=ID  no sound" },
     { "balloon", true, false, NULL, NULL, NULL, NULL },
     { "bios", true, true, NULL, NULL, take_bios, "FILE  the BIOS (bios-256k.bin)" },
-    { "blockdev", true, true, blockdev_params, "driver", take_blockdev,
-      "driver=raw|qcow2|file,node-name=NAME,file.filename=FILE[,...]" },
+    { "blockdev", true, false, NULL, NULL, NULL, NULL },
     { "boot", true, true, boot_params, "order", take_boot,
       "[order=]LETTERS  a floppy, c disk, d CD-ROM, n network" },
     { "bootp", true, false, NULL, NULL, NULL, NULL },
@@ -813,7 +781,7 @@ const struct opt_def opt_table[] = {
     { "smb", true, false, NULL, NULL, NULL, NULL },
     { "smbios", true, false, NULL, NULL, NULL, NULL },
     { "smp", true, true, smp_params, "cpus", take_smp, "[cpus=]N[,maxcpus=M]" },
-    { "snapshot", false, true, NULL, NULL, take_snapshot, " writes to disks are gone at the end" },
+    { "snapshot", false, false, NULL, NULL, NULL, NULL },
     { "soundhw", true, false, NULL, NULL, NULL, NULL },
     { "spice", true, false, NULL, NULL, NULL, NULL },
     { "startdate", true, false, NULL, NULL, NULL, NULL },

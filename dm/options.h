@@ -60,7 +60,7 @@ struct options {
     bool domid_restrict;
     const char *incoming;
     bool stopped; /* -S */
-    bool no_shutdown, no_reboot, snapshot;
+    bool no_shutdown, no_reboot;
     const char *boot; /* drive letters */
     bool nodefaults, nographic;
     const char *vga; /* -vga, NULL: the board's default */
@@ -73,7 +73,7 @@ struct options {
     const char *qtest, *qtest_log;
 
     /* In the order typed. */
-    struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, blockdevs, drives, devices,
+    struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
         globals, add_fds, data_dirs, fw_cfgs, netdevs, nics, nets, filters;
     struct opt_list all; /* owns every keyval */
 };

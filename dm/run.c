@@ -13,7 +13,6 @@
 
 #include "dm/base/err.h"
 #include "dm/monitor.h"
-#include "dm/qmp-block.h"
 #include "dm/record.h"
 #include "hw/acpi/piix4-pm.h"
 #include "target/x86/vcpu.h"
@@ -60,7 +59,6 @@ int keel_cont(struct keel *k, struct err *e)
         return err_set(e, -EBUSY, "the machine waits for its state to arrive");
     default:
         machine_set_run_state(k->m, RUN_RUNNING);
-        drives_retry(k);
         let_processors_run(k);
         networks_kick(&k->be);
         monitor_event(k, "RESUME", NULL);

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""tests/bench/cpu.py [--keel PROGRAM] [--qemu PROGRAM] [--runs N] [--only NAME,...] [--no-events]
+
+Runs the programs of tests/bench/cpu natively, in a guest under `keel -accel tcg` and in one under
+`qemu-system-x86_64 -accel tcg`, in turn and on one host processor, then the events of
+tests/bench/cpu/events.c under both. Prints tables of medians and ratios for docs/performance.md.
+The guest is Debian's kernel (/boot/vmlinuz-*-amd64) with the programs in an initramfs.
+"""
+import argparse
+import glob
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'cpu')
+INTEGER = ['sieve', 'sha256', 'quicksort', 'strings', 'interp', 'icall', 'recursion', 'mix']
+FLOATING = ['matmul', 'nbody', 'x87', 'avx2dot']
+STRING = ['movsb', 'stosb']
+SYSTEM = ['syscall', 'ctxswitch']
+GROUPS = [('integer', INTEGER), ('floating point, SIMD, x87', FLOATING),
+          ('string instructions', STRING), ('kernel', SYSTEM)]
+NAMES = INTEGER + FLOATING + STRING + SYSTEM
+EVENTS = ['interrupt', 'pagefault', 'tlbrefill', 'port', 'smc', 'codestore', 'pushf']
+LIMIT = 900  # seconds a guest may take
+
+
+def cpio(files):
+    """An initramfs in the newc format; files: name to (mode, bytes)."""
+    out = b''
+    for i, (name, (mode, data)) in enumerate(list(files.items()) + [('TRAILER!!!', (0, b''))]):
+        head = '070701' + ''.join('%08X' % x for x in (
+            i + 1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0))
+        entry = head.encode() + name.encode() + b'\0'
+        out += entry + bytes(-len(entry) % 4) + data + bytes(-len(data) % 4)
+    return out
+
+
+def compile_all(work):
+    for name in NAMES + ['init']:
+        subprocess.run(['gcc', '-static', '-O2', '-o', '%s/%s' % (work, name), '%s/%s.c' % (HERE, name),
+                        '-lm'], check=True)
+    files = {d: (0o040755, b'') for d in ('bench', 'dev', 'proc')}
+    for name in NAMES:
+        files['bench/' + name] = (0o100755, open(work + '/' + name, 'rb').read())
+    files['init'] = (0o100755, open(work + '/init', 'rb').read())
+    with open(work + '/initrd', 'wb') as f:
+        f.write(cpio(files))
+    subprocess.run(['gcc', '-m64', '-O2', '-ffreestanding', '-fno-pic', '-no-pie', '-nostdlib',
+                    '-mno-red-zone', '-mgeneral-regs-only', '-fno-stack-protector', '-static',
+                    '-fcf-protection=none', '-Wl,--build-id=none', '-T', HERE + '/events.ld', '-o',
+                    work + '/events.elf', HERE + '/events-start.S', HERE + '/events.c'], check=True)
+    subprocess.run(['objcopy', '-O', 'elf32-i386', work + '/events.elf', work + '/events'], check=True)
+
+
+def pinned(argv):
+    return ['taskset', '-c', str(max(os.sched_getaffinity(0)))] + argv
+
+
+def lines_of(argv, limit):
+    """Lines of the program's output with the time each arrived; ends it after limit seconds."""
+    p = subprocess.Popen(pinned(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT)
+    try:
+        os.set_blocking(p.stdout.fileno(), False)
+        end, rest = time.monotonic() + limit, b''
+        while time.monotonic() < end:
+            data = p.stdout.read()
+            now = time.monotonic()
+            if data:
+                *whole, rest = (rest + data).split(b'\n')
+                for line in whole:
+                    yield now, line.decode(errors='replace').strip()
+            elif data == b'' or p.poll() is not None:
+                break
+            else:
+                time.sleep(0.0005)
+    finally:
+        p.kill()
+        p.wait()
+
+
+def results(lines):
+    """Times in ns by name, and the checksums seen."""
+    times, sums = {}, {}
+    for _, line in lines:
+        m = re.match(r'bench (\w+) ([0-9a-f]{16}) (\d+)$', line)
+        if m:
+            times.setdefault(m[1], []).append(int(m[3]))
+            sums.setdefault(m[1], set()).add(m[2])
+        elif line.startswith(('bench-missing', 'bench-failed')):
+            print('# ' + line)
+        elif line == 'bench-end':
+            break
+    return times, sums
+
+
+def machine(program, keel):
+    argv = [program, '-accel', 'tcg', '-cpu', 'max', '-m', '512', '-display', 'none', '-nodefaults',
+            '-no-reboot', '-serial', 'stdio']
+    return argv if keel else argv + ['-machine', 'pc']
+
+
+def guest(program, keel, work, kernel, names, runs):
+    append = 'console=ttyS0 quiet panic=-1 tsc=reliable bench=%s runs=%d' % (','.join(names), runs)
+    argv = machine(program, keel) + ['-kernel', kernel, '-initrd', work + '/initrd', '-append', append]
+    return results(lines_of(argv, LIMIT))
+
+
+def native(work, names, runs):
+    lines = []
+    for name in names:
+        lines += lines_of([work + '/' + name, str(runs)], LIMIT)
+    return results(lines)
+
+
+def events(program, keel, work):
+    """ns an event by name: between the lines BEGIN and END as they arrive."""
+    found, began = {}, {}
+    for now, line in lines_of(machine(program, keel) + ['-kernel', work + '/events'], 120):
+        m = re.search(r'(begin|end) (\w+) (\d+)$', line)
+        if m and m[1] == 'begin':
+            began[m[2]] = now
+        elif m and m[2] in began:
+            found[m[2]] = (now - began[m[2]]) * 1e9 / int(m[3])
+        elif line.endswith('all done'):
+            break
+    return found
+
+
+def geomean(values):
+    return statistics.geometric_mean(values) if values else float('nan')
+
+
+def print_kernels(names, nat, keel, qemu):
+    print('| kernel | native ms | Keel ms | QEMU ms | Keel / native | QEMU / Keel |')
+    print('|---|---:|---:|---:|---:|---:|')
+    for title, group in GROUPS:
+        ratios, slow = [], []
+        for name in [n for n in group if n in names]:
+            n, k, q = [t.get(name) and statistics.median(t[name]) / 1e6 for t in (nat, keel, qemu)]
+            cells = ['%.1f' % x if x else '-' for x in (n, k, q)]
+            slow += [k / n] if k and n else []
+            ratios += [q / k] if q and k else []
+            cells.append('%.2f' % (k / n) if k and n else '-')
+            cells.append('**%.2f**' % (q / k) if q and k else '-')
+            print('| %s | %s |' % (name, ' | '.join(cells)))
+        if ratios:
+            print('| *%s, geometric mean* | | | | %.2f | **%.2f** |'
+                  % (title, geomean(slow), geomean(ratios)))
+
+
+def print_events(keel, qemu):
+    print('\n| event | Keel ns | QEMU ns | QEMU / Keel |')
+    print('|---|---:|---:|---:|')
+    for name in EVENTS:
+        k, q = keel.get(name), qemu.get(name)
+        print('| %s | %s | %s | %s |' % (name, '%.0f' % k if k else '-', '%.0f' % q if q else '-',
+                                         '**%.2f**' % (q / k) if k and q else '-'))
+
+
+def main():
+    ap = argparse.ArgumentParser(usage=__doc__)
+    ap.add_argument('--keel', default=os.environ.get('KEEL_BUILD', 'build') + '/dm/keel')
+    ap.add_argument('--qemu', default=shutil.which('qemu-system-x86_64'))
+    ap.add_argument('--kernel', default=(sorted(glob.glob('/boot/vmlinuz-*-amd64')) or [None])[-1])
+    ap.add_argument('--runs', type=int, default=5)
+    ap.add_argument('--only', default=','.join(NAMES))
+    ap.add_argument('--no-events', action='store_true')
+    a = ap.parse_args()
+    names = [n for n in a.only.split(',') if n]
+    unknown = [n for n in names if n not in NAMES]
+    if unknown or not a.kernel:
+        sys.exit('cpu.py: %s' % ('unknown kernels: ' + ', '.join(unknown) if unknown else 'no /boot/vmlinuz'))
+    with tempfile.TemporaryDirectory() as work:
+        compile_all(work)
+        nat, want = native(work, names, a.runs)
+        keel, ksums = guest(a.keel, True, work, a.kernel, names, a.runs)
+        qemu, qsums = guest(a.qemu, False, work, a.kernel, names, a.runs) if a.qemu else ({}, {})
+        print_kernels(names, nat, keel, qemu)
+        for who, sums in (('keel', ksums), ('qemu', qsums)):
+            for name in sums:
+                if sums[name] != want.get(name):
+                    print('# %s: %s has another checksum under %s' % (name, sums[name], who))
+        if not a.no_events:
+            print_events(events(a.keel, True, work), events(a.qemu, False, work) if a.qemu else {})
+    return 0 if all(n in keel for n in names) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
