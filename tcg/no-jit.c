@@ -24,10 +24,10 @@ bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir)
     return false;
 }
 
-enum leave jit_run(struct tcg_cpu *cpu, struct block *b, struct tcg_link **link)
+enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link)
 {
     (void)cpu;
-    (void)b;
+    (void)code;
     *link = NULL;
     return LEAVE_BLOCK;
 }

@@ -269,7 +269,7 @@ static enum leave run_single(struct tcg_cpu *cpu)
 static enum leave run_from(struct tcg_cpu *cpu, struct block *b, struct tcg_link **link)
 {
     *link = NULL;
-    return cpu->tcg->jit ? jit_run(cpu, b, link) : tci_run(cpu, b, link);
+    return cpu->tcg->jit ? jit_run(cpu, b->tb.code, link) : tci_run(cpu, b, link);
 }
 
 static void link_to(struct tcg_cpu *cpu, struct tcg_link *link, struct block *b)
@@ -281,6 +281,17 @@ static void link_to(struct tcg_cpu *cpu, struct tcg_link *link, struct block *b)
     }
 }
 
+/* Code for this RIP that the jump cache knows; NULL: look properly. */
+static const void *shortcut(struct tcg_cpu *cpu)
+{
+    if (!cpu->tcg->jit) {
+        return NULL;
+    }
+    const struct tcg_jc_entry *j = &cpu->jcs[cpu->tlb - cpu->tlbs][jc_slot(cpu->pc)];
+    const void *code = j->code;
+    return __atomic_load_n(&j->pc, __ATOMIC_ACQUIRE) == cpu->pc ? code : NULL;
+}
+
 static enum tcg_exit run_loop(struct tcg_cpu *cpu)
 {
     struct tcg_link *link = NULL;
@@ -288,13 +299,15 @@ static enum tcg_exit run_loop(struct tcg_cpu *cpu)
         if (asked_out(cpu)) {
             return TCG_EXIT_REQUEST;
         }
-        struct block *b = block_find(cpu);
-        if (!b) {
+        const void *code = link ? NULL : shortcut(cpu);
+        struct block *b = code ? NULL : block_find(cpu);
+        if (!code && !b) {
             ask_for_flush(cpu->tcg);
             return TCG_EXIT_REQUEST;
         }
         link_to(cpu, link, b);
-        switch (run_from(cpu, b, &link)) {
+        link = NULL;
+        switch (code ? jit_run(cpu, code, &link) : run_from(cpu, b, &link)) {
         case LEAVE_BLOCK:
             return TCG_EXIT_BLOCK;
         case LEAVE_ICOUNT:

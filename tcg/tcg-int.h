@@ -72,7 +72,7 @@ struct engine_cpu {
     struct block *now;             /* interpreter: the block it runs */
     struct tcg_link *taken;        /* interpreter: the way out that had no block behind it */
     unsigned jc_filled[TLB_MODES]; /* entries in jc_list, or more than fit */
-    uint16_t jc_list[TLB_MODES][128];
+    uint16_t jc_list[TLB_MODES][512];
 };
 
 struct tcg {
@@ -161,7 +161,7 @@ struct jit *jit_new(struct tcg *t, struct err *e);
 void jit_free(struct jit *j);
 /* False: no room in the cache. */
 bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir);
-enum leave jit_run(struct tcg_cpu *cpu, struct block *b, struct tcg_link **link);
+enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link);
 /* Points the jump of a link at host code (executable view). */
 void jit_patch(struct tcg_link *l, const uint8_t *target);
 extern const bool jit_exists; /* false: no generator for this host */

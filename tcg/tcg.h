@@ -45,7 +45,6 @@ struct tcg_tlb {
 /* Which protection its tags were made for. KERNEL_AC: the supervisor while it may reach user pages in
  * spite of SMAP. */
 enum { TLB_KERNEL, TLB_USER, TLB_KERNEL_AC, TLB_MODES };
-enum { JC_KERNEL, JC_USER, JC_MODES };
 
 /* Jump cache: where the block for a RIP lies, for indirect jumps and far direct ones. Valid for the
  * vCPU's present mode only: the target empties them when mode, CS base or mappings change. */

@@ -83,29 +83,23 @@ static uint32_t compute_mode(const struct x86_cpu *c)
     return m;
 }
 
-static void flush_one_jc(struct x86_cpu *c, unsigned which)
+void x86_rights_changed(struct x86_cpu *c)
 {
-    if (which == JC_USER) {
-        tcg_jc_flush_mode(&c->tcg, TLB_USER);
-    } else {
-        tcg_jc_flush_mode(&c->tcg, TLB_KERNEL);
-        tcg_jc_flush_mode(&c->tcg, TLB_KERNEL_AC);
+    unsigned which = x86_data_mode(c);
+    uint64_t base = c->mode & MODE_CS64 ? 0 : c->tcg.seg_base[CS];
+    c->tcg.tlb = &c->tcg.tlbs[which];
+    c->tcg.jc = c->tcg.jcs[which];
+    if (c->jc_mode[which] != c->mode || c->jc_cs_base[which] != base) {
+        c->jc_mode[which] = c->mode;
+        c->jc_cs_base[which] = base;
+        tcg_jc_flush_mode(&c->tcg, which);
     }
 }
 
 void x86_mode_changed(struct x86_cpu *c)
 {
-    uint32_t m = compute_mode(c);
-    unsigned cpl = (m & MODE_CPL) >> MODE_CPL_SHIFT, jc = cpl == 3 ? JC_USER : JC_KERNEL;
-    c->mode = m;
-    c->tcg.tlb = &c->tcg.tlbs[x86_data_mode(c)];
-    c->tcg.jc = c->tcg.jcs[jc];
-    uint64_t base = m & MODE_CS64 ? 0 : c->tcg.seg_base[CS];
-    if (c->jc_mode[jc] != m || c->jc_cs_base[jc] != base) {
-        c->jc_mode[jc] = m;
-        c->jc_cs_base[jc] = base;
-        flush_one_jc(c, jc);
-    }
+    c->mode = compute_mode(c);
+    x86_rights_changed(c);
 }
 
 uint64_t x86_get_eflags(const struct x86_cpu *c)
@@ -197,7 +191,9 @@ void x86_reset(struct x86_cpu *c, bool power_on)
         reset_cold(c);
     }
     c->wait_sipi = c->index != 0;
-    c->jc_mode[0] = c->jc_mode[1] = UINT32_MAX;
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        c->jc_mode[m] = UINT32_MAX;
+    }
     x86_mode_changed(c);
     x86_tlb_flush(c, true);
 }

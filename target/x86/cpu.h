@@ -189,14 +189,17 @@ struct x86_cpu {
     /* With DB_WATCHED, of Keel's own, when a watchpoint of the gdb server was hit. */
     uint64_t db_pending; /* DR6 bits of a debug trap that is due behind this instruction */
 
-    /* Beside the soft TLBs: the guest-physical page of each entry, and how often other threads
-     * emptied them. */
+    /* Beside the soft TLBs: the guest-physical page of each entry (bit 0: it is global), and how often
+     * other threads emptied them. */
     uint64_t tlb_phys[TLB_MODES][TLB_SIZE];
     uint64_t large_lo[2], large_hi[2]; /* linear span of entries from larger pages, a half each */
     uint64_t code_pages[8];     /* filter of linear pages whose blocks may be in a jump cache */
     uint32_t tlb_gen;           /* atomic */
-    uint32_t jc_mode[JC_MODES]; /* mode and CS base that the jump caches were filled in */
-    uint64_t jc_cs_base[JC_MODES];
+    uint16_t local_slot[TLB_MODES][256]; /* slots that got pages which are not global */
+    unsigned local_n[TLB_MODES];         /* how many, or more than fit */
+    bool local_code[TLB_MODES];          /* code on such a page ran */
+    uint32_t jc_mode[TLB_MODES]; /* mode and CS base that the jump caches were filled in */
+    uint64_t jc_cs_base[TLB_MODES];
 
     /* Pins; set by other threads with atomic operations, read by this one. */
     uint32_t pending; /* PEND_* */

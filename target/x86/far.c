@@ -667,7 +667,7 @@ static void set_ac(struct x86_cpu *c, bool ac)
         x86_raise(c, EX_UD);
     }
     c->eflags = ac ? c->eflags | EF_AC : c->eflags & ~(uint32_t)EF_AC;
-    c->tcg.tlb = &c->tcg.tlbs[x86_data_mode(c)];
+    x86_rights_changed(c);
 }
 
 X86_HELPER(stac, IR_H_READS | IR_H_FAULTS)

@@ -68,7 +68,7 @@ H(popf);     /* value, operand size, next: mode may change, ends the block */
 H(pushf);    /* operand size; returns the image (VM and RF clear); checks VM86 IOPL */
 H(cli);      /* -, -, next; ends the block */
 H(sti);
-H(stac);
+H(stac); /* -, -, next; ends the block: another soft TLB */
 H(clac);
 H(wbinvd);  /* privilege check only */
 H(monitor); /* linear */

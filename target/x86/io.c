@@ -62,7 +62,8 @@ static bool plain_phys(struct x86_cpu *c, uint64_t linear, enum x86_access how, 
         return false;
     }
     const struct tcg_tlb_entry *e = tcg_tlb_slot(c->tcg.tlb, linear);
-    *phys = c->tlb_phys[c->tcg.tlb - c->tcg.tlbs][e - c->tcg.tlb->e] | (linear & 0xfff);
+    uint64_t page = c->tlb_phys[c->tcg.tlb - c->tcg.tlbs][e - c->tcg.tlb->e] & ~0xfffull;
+    *phys = page | (linear & 0xfff);
     return true;
 }
 

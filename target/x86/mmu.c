@@ -20,6 +20,7 @@
 
 #define PAGE_MASK 0xfffull
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100 };
+#define PHYS_GLOBAL 1ull /* in tlb_phys */
 #define PTE_NX (1ull << 63)
 #define PTE_ADDR 0x000ffffffffff000ull
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_NONE = -1, PF_NONCANON = -2 };
@@ -27,7 +28,7 @@ enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_NONE = -1, PF_NO
 /* What a walk found. */
 struct page {
     uint64_t phys;
-    bool w, u, x, dirty, large;
+    bool w, u, x, dirty, large, global;
     uint8_t *host;  /* NULL: devices */
     unsigned flags; /* SOFT_* */
 };
@@ -138,6 +139,7 @@ static int take_leaf(const struct walker *k, uint64_t at, unsigned size, uint64_
     uint64_t bits = PTE_A | (k->how == ACC_WRITE ? PTE_D : 0);
     *again = !set_bits(k, at, size, e, bits);
     p->dirty = (e | bits) & PTE_D;
+    p->global = e & PTE_G && k->c->cr4 & CR4_PGE;
     return PF_NONE;
 }
 
@@ -279,6 +281,15 @@ static void note_large(struct x86_cpu *c, uint64_t linear)
     }
 }
 
+static void note_local(struct x86_cpu *c, unsigned mode, unsigned slot)
+{
+    unsigned n = c->local_n[mode];
+    if (n < sizeof(c->local_slot[0]) / sizeof(c->local_slot[0][0])) {
+        c->local_slot[mode][n] = (uint16_t)slot;
+    }
+    c->local_n[mode] = n + 1;
+}
+
 static bool write_is_plain(const struct walker *k, const struct page *p)
 {
     return p->dirty && p->flags & SOFT_WRITE && allowed(k, p, ACC_WRITE) &&
@@ -298,7 +309,11 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
         return;
     }
     bool write = !watched && write_is_plain(k, p);
-    c->tlb_phys[k->mode][e - tlb->e] = p->phys;
+    unsigned slot = (unsigned)(e - tlb->e);
+    c->tlb_phys[k->mode][slot] = p->phys | (p->global ? PHYS_GLOBAL : 0);
+    if (!p->global) {
+        note_local(c, k->mode, slot);
+    }
     tcg_tlb_set(tlb, tag, p->host, readable && !watched && allowed(k, p, ACC_READ), write,
                 readable && allowed(k, p, ACC_EXEC));
     if (p->large) {
@@ -369,11 +384,42 @@ static inline uint8_t *plain_write(struct x86_cpu *c, unsigned mode, uint64_t li
     return e->write == (linear & ~PAGE_MASK) ? e->host + (linear & PAGE_MASK) : NULL;
 }
 
+enum { LOCAL_LISTED = sizeof(((struct x86_cpu *)0)->local_slot[0]) / sizeof(uint16_t) };
+
+/* Drops what is not global from one table. */
+static void flush_local(struct x86_cpu *c, unsigned m)
+{
+    struct tcg_tlb *tlb = &c->tcg.tlbs[m];
+    if (c->local_n[m] <= LOCAL_LISTED) {
+        for (unsigned i = 0; i < c->local_n[m]; i++) {
+            tcg_tlb_set(tlb, (uint64_t)c->local_slot[m][i] << 12, NULL, false, false, false);
+        }
+    } else {
+        for (uint64_t i = 0; i < TLB_SIZE; i++) {
+            if (!(c->tlb_phys[m][i] & PHYS_GLOBAL)) {
+                tcg_tlb_set(tlb, i << 12, NULL, false, false, false);
+            }
+        }
+    }
+    c->local_n[m] = 0;
+    if (c->local_code[m]) {
+        tcg_jc_flush_mode(&c->tcg, m);
+        c->local_code[m] = false;
+    }
+}
+
 void x86_tlb_flush(struct x86_cpu *c, bool global_too)
 {
-    (void)global_too; /* entries do not say whether they are global */
+    if (!global_too && c->cr4 & CR4_PGE) {
+        for (unsigned m = 0; m < TLB_MODES; m++) {
+            flush_local(c, m);
+        }
+        return;
+    }
     tcg_tlb_flush(&c->tcg);
     tcg_jc_flush(&c->tcg);
+    memset(c->local_n, 0, sizeof(c->local_n));
+    memset(c->local_code, 0, sizeof(c->local_code));
     memset(c->code_pages, 0, sizeof(c->code_pages));
     c->large_lo[0] = c->large_lo[1] = UINT64_MAX;
     c->large_hi[0] = c->large_hi[1] = 0;
@@ -408,7 +454,8 @@ void x86_tlb_drop_writes(struct x86_cpu *c, uint64_t first, uint64_t last)
     for (unsigned m = 0; m < TLB_MODES; m++) {
         for (unsigned i = 0; i < TLB_SIZE; i++) {
             struct tcg_tlb_entry *e = &c->tcg.tlbs[m].e[i];
-            if ((c->tlb_phys[m][i] | PAGE_MASK) >= first && c->tlb_phys[m][i] <= last) {
+            uint64_t page = c->tlb_phys[m][i] & ~PAGE_MASK;
+            if ((page | PAGE_MASK) >= first && page <= last) {
                 __atomic_store_n(&e->write, TLB_NEVER((uint64_t)i << 12), __ATOMIC_SEQ_CST);
             }
         }
@@ -722,15 +769,19 @@ static bool fetch_page(struct x86_cpu *c, uint64_t linear, struct page *p, int *
     uint64_t bit = code_page_bit(linear, &word);
     c->code_pages[word] |= bit;
     if (e->exec == (linear & ~PAGE_MASK)) {
-        p->phys = c->tlb_phys[mode][e - c->tcg.tlbs[mode].e];
+        uint64_t phys = c->tlb_phys[mode][e - c->tcg.tlbs[mode].e];
+        p->phys = phys & ~PAGE_MASK;
+        p->global = phys & PHYS_GLOBAL;
         p->host = e->host;
         p->flags = SOFT_READ;
+        c->local_code[mode_now(c)] |= !p->global;
         return true;
     }
     struct walker k = {
         .c = c, .linear = linear, .how = ACC_EXEC, .mode = mode, .no_code = true, .p = p
     };
     *code = tlb_fill(&k);
+    c->local_code[mode_now(c)] |= !p->global;
     return *code == PF_NONE;
 }
 

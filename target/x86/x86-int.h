@@ -53,6 +53,9 @@ void x86_mf_before_fault(struct x86_cpu *c);
 /* fpu.c: an unmasked x87 exception waits for the next x87 instruction. */
 bool x86_x87_pending(const struct x86_cpu *c);
 
+/* The privilege level or EFLAGS.AC changed: other tables from now on. */
+void x86_rights_changed(struct x86_cpu *c);
+
 static inline bool x86_canonical(uint64_t a)
 {
     return (uint64_t)((int64_t)(a << 16) >> 16) == a;

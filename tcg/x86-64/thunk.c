@@ -326,10 +326,10 @@ void jit_free(struct jit *j)
     }
 }
 
-enum leave jit_run(struct tcg_cpu *cpu, struct block *b, struct tcg_link **link)
+enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link)
 {
     jit_running = cpu;
-    uint64_t v = cpu->tcg->jit->enter(cpu, b->tb.code);
+    uint64_t v = cpu->tcg->jit->enter(cpu, code);
     jit_running = NULL;
     if (v > LEAVE_ICOUNT) {
         *link = (struct tcg_link *)(uintptr_t)v;
