@@ -41,6 +41,7 @@ enum {
     NS_PER_TICK = 10,
     IRQ_NONE = 0xff,
 };
+#define FAR_TICKS ((uint64_t)INT64_MAX / NS_PER_TICK / 8) /* a match beyond is never seen */
 #define PERIOD_FS 10000000ull
 #define VENDOR 0x8086ull
 #define CAPABILITIES                                                                               \
@@ -167,8 +168,8 @@ static void arm(struct hpet *s, unsigned n)
         return;
     }
     uint64_t d = distance(t, t->base);
-    uint64_t due = t->base + d - s->counter; /* ticks after zero_ns */
-    if (!d || due > (uint64_t)INT64_MAX / NS_PER_TICK / 2) {
+    uint64_t due = t->base - s->counter + d; /* ticks after zero_ns */
+    if (!d || d > FAR_TICKS || due > 2 * FAR_TICKS) {
         vtimer_disarm(&t->timer);
     } else {
         vtimer_arm_at(&t->timer, s->zero_ns + (int64_t)due * NS_PER_TICK);
