@@ -6,6 +6,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/chardev/chardev.h"
+#include "dm/chardev/chr-mux.h"
 #include "dm/fdset.h"
 #include "dm/options.h"
 #include "hw/net/net-dev.h"
@@ -44,6 +45,13 @@ struct chr *chr_find(const struct backends *b, const char *id)
     return NULL;
 }
 
+static struct chr *keep_chr(struct backends *b, struct chr *c)
+{
+    b->chrs = xrealloc(b->chrs, (b->nchrs + 1) * sizeof(struct chr *));
+    b->chrs[b->nchrs++] = c;
+    return c;
+}
+
 static struct chr *add_chr(struct backends *b, const char *id, const char *spec, struct err *e)
 {
     if (chr_find(b, id)) {
@@ -51,16 +59,36 @@ static struct chr *add_chr(struct backends *b, const char *id, const char *spec,
         return NULL;
     }
     struct chr *c = chardev_new(b->loop, id, b->pretend ? "null" : spec, e);
-    if (c) {
-        b->chrs = xrealloc(b->chrs, (b->nchrs + 1) * sizeof(struct chr *));
-        b->chrs[b->nchrs++] = c;
+    return c ? keep_chr(b, c) : NULL;
+}
+
+/* A stream whose other half is a monitor's. Ctrl-C belongs to the guest then. */
+static struct chr *add_muxed(struct backends *b, const char *id, const char *spec, struct err *e)
+{
+    char name[48];
+    if (b->nmuxed == ARRAY_SIZE(b->muxed)) {
+        err_set(e, -EINVAL, "more than %zu streams are shared with monitors", ARRAY_SIZE(b->muxed));
+        return NULL;
     }
-    return c;
+    snprintf(name, sizeof(name), "%s-base", id);
+    struct chr *base = add_chr(b, name, strcmp(spec, "stdio") == 0 ? "stdio,signal=off" : spec, e);
+    if (!base) {
+        return NULL;
+    }
+    struct muxed_monitor *m = &b->muxed[b->nmuxed++];
+    m->mux = chr_mux_new(base);
+    struct chr *front = keep_chr(b, chr_mux_front(m->mux, id));
+    snprintf(name, sizeof(name), "%s-monitor", id);
+    m->chr = keep_chr(b, chr_mux_front(m->mux, name));
+    return front;
 }
 
 struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, struct err *e)
 {
     *e = (struct err){ 0 };
+    if (strncmp(spec, "mon:", 4) == 0) {
+        return add_muxed(b, id, spec + 4, e);
+    }
     if (strcmp(spec, "none") == 0) {
         return NULL;
     }
@@ -510,6 +538,7 @@ void backends_close(struct backends *b)
     free(b->chrs);
     networks_close(b);
     fdset_free_all(&b->fdsets);
+    boot_list_free(&b->boot);
     con_free(b->con);
     free((void *)b->rom.bytes);
     free_nic_roms(b);

@@ -10,6 +10,7 @@
 
 #include "block/blk.h"
 #include "dm/board-pc.h"
+#include "dm/boot-list.h"
 #include "dm/net.h"
 #include "hw/display/vga.h"
 #include "hw/xen/xen-platform.h"
@@ -18,6 +19,7 @@
 #include <stddef.h>
 
 struct chr;
+struct chr_mux;
 struct con;
 struct debug_exit_hook;
 struct err;
@@ -42,6 +44,11 @@ struct drive {
     struct drive *next;
 };
 
+struct muxed_monitor {
+    struct chr_mux *mux;
+    struct chr *chr;
+};
+
 struct backends {
     struct ev_loop *loop;
     bool pretend;
@@ -50,9 +57,12 @@ struct backends {
     struct chr **chrs;    /* every stream made, in order */
     size_t nchrs;
     struct networks net;
+    struct muxed_monitor muxed[4]; /* "mon:" streams; the process puts monitors on them */
+    unsigned nmuxed;
     struct fdset *fdsets;
     struct debug_exit_hook *exit_hook; /* for isa-debug-exit; NULL: nothing happens */
     struct xen_unplug unplug;          /* the board fills it in for xen-platform */
+    struct boot_list boot;             /* devices with a bootindex= */
     struct board_pc pc;                /* the board fills it in: chips that talk to each other */
     struct vga_rom rom; /* the display's option ROM; a replay fills it in from the trace */
     struct rom_file *nic_roms;
@@ -70,7 +80,9 @@ struct drive *drive_find(const struct backends *b, const char *id);
 /* By drive id, or by the id of the device it is plugged into. */
 struct drive *drive_find_any(const struct backends *b, const char *id, const char *dev_id);
 struct chr *chr_find(const struct backends *b, const char *id);
-/* Makes a stream from what follows -serial, -monitor or -qmp; "chardev:ID" finds one. NULL with e,
+/* Makes a stream from what follows -serial, -monitor or -qmp; "chardev:ID" finds one,
+ * "mon:SPEC" shares it with a monitor,
+ * "mon:SPEC" shares one with a monitor. NULL with e,
  * or NULL with e->code 0 for "none". */
 struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, struct err *e);
 

@@ -11,6 +11,9 @@
 #include "dm/base/bytes.h"
 #include "dm/base/util.h"
 #include "dm/options.h"
+#include "hw/timer/mc146818.h"
+
+#define DEFAULT_ORDER "cad"
 
 enum {
     CMOS_FLOPPY_TYPE = 0x10,
@@ -48,6 +51,7 @@ static unsigned boot_nibble(char letter)
     }
 }
 
+/* Low nibble and high nibble of BOOT_1, high nibble of BOOT_2, whose bit 0 skips the floppy check. */
 static void boot_order(uint8_t *bytes, const char *order)
 {
     unsigned device[3] = { 0 };
@@ -122,9 +126,18 @@ static void drives(uint8_t *bytes, const struct backends *b)
     }
 }
 
+void board_boot_order(struct device *rtc, const char *order)
+{
+    uint8_t bytes[MC146818_BYTES] = { 0 };
+    boot_order(bytes, order ? order : DEFAULT_ORDER);
+    mc146818_set_byte(rtc, CMOS_BOOT_1, bytes[CMOS_BOOT_1]);
+    mc146818_set_byte(rtc, CMOS_BOOT_2, bytes[CMOS_BOOT_2]);
+}
+
 void board_cmos(uint8_t *bytes, const struct options *o, const struct backends *b)
 {
-    boot_order(bytes, o->boot ? o->boot : "cad");
+    const char *order = o->boot_once ? o->boot_once : o->boot;
+    boot_order(bytes, order ? order : DEFAULT_ORDER);
     memory(bytes, o->ram_bytes, board_below_4g(o));
     drives(bytes, b);
     bytes[CMOS_CPUS_LESS_1] = (uint8_t)(o->cpus - 1);

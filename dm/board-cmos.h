@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct backends;
+struct device;
 struct options;
 
 /* Fills bytes[128] from the command line and the drives. */
@@ -13,5 +14,8 @@ void board_cmos(uint8_t *bytes, const struct options *o, const struct backends *
 
 /* How much RAM at most lies below 4 GiB, in bytes. */
 uint64_t board_below_4g(const struct options *o);
+
+/* Writes the boot order (drive letters, NULL: the default) into the clock chip's RAM. */
+void board_boot_order(struct device *rtc, const char *order);
 
 #endif

@@ -19,6 +19,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/board-cmos.h"
+#include "dm/boot-list.h"
 #include "dm/firmware.h"
 #include "dm/keyval.h"
 #include "dm/options.h"
@@ -36,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct build {
     struct machine *m;
@@ -406,8 +408,9 @@ static int user_property(struct build *s, struct device *d, const struct keyval_
         return err_set(s->e, -EINVAL, "%s: set by the board", kv->key);
     }
     if (strcmp(kv->key, "bootindex") == 0) {
-        return err_set(s->e, -EINVAL,
-                       "bootindex: known, but Keel does not have it yet (-boot order= is there)");
+        return s->own
+                   ? 0
+                   : err_set(s->e, -EINVAL, "bootindex: needs firmware of Keel's own (accel=tcg)");
     }
     if (strcmp(kv->key, "romfile") == 0 && dev_prop_find(d->class, "rom")) {
         return set_romfile(s, d, kv->value);
@@ -457,7 +460,8 @@ static int user_device(struct build *s, struct keyval *kv)
         dev_free(d);
         return ret;
     }
-    return finish(s, d);
+    ret = finish(s, d);
+    return ret < 0 ? ret : boot_list_take(&s->b->boot, d, kv, s->e);
 }
 
 static int user_devices(struct build *s)
@@ -499,15 +503,34 @@ static int check_globals(struct build *s)
 
 /* ---- what a hypervisor has in itself ---- */
 
+/* Seconds from UTC now to what the clock chip shall say now. */
+static int64_t clock_offset(const struct options *o)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    switch (o->rtc_base) {
+    case RTC_LOCAL:
+        return localtime_r(&now, &local) ? local.tm_gmtoff : 0;
+    case RTC_DATE:
+        return o->rtc_date - now;
+    default:
+        return 0;
+    }
+}
+
 static int clock_chip(struct build *s)
 {
     uint8_t content[MC146818_BYTES] = { 0 };
+    int64_t offset = clock_offset(s->o);
     struct device *d = make(s, "mc146818rtc", NULL);
     if (!d) {
         return s->e->code;
     }
     board_cmos(content, s->o, s->b);
     dev_set_ptr(d, "content", content);
+    dev_set_ptr(d, "offset", &offset);
+    dev_set_bool(d, "follow", !s->o->rtc_vm_clock);
+    dev_set_bool(d, "slew", s->o->rtc_slew);
     s->b->pc.rtc = d;
     return finish(s, d);
 }

@@ -13,6 +13,7 @@
 #include "dm/board-cmos.h"
 #include "dm/kernel.h"
 #include "dm/options.h"
+#include "dm/smbios.h"
 #include "hw/acpi/piix4-pm.h"
 #include "hw/nvram/fw-cfg.h"
 #include "ioreq/soft.h"
@@ -169,10 +170,46 @@ static int add_states(struct device *d, struct err *e)
     return fw_cfg_add_file(d, "etc/system-states", states, sizeof(states), e);
 }
 
-static int add_boot_order(struct device *d, const struct options *o, struct err *e)
+static int add_boot_order(struct device *d, const struct options *o, const struct backends *b,
+                          struct err *e)
 {
-    return o->kernel ? fw_cfg_add_file(d, "bootorder", KERNEL_ROM_PATH, sizeof(KERNEL_ROM_PATH), e)
-                     : 0;
+    char *text = boot_list_text(&b->boot, o->kernel ? KERNEL_ROM_PATH : NULL, o->boot_strict);
+    int ret = text ? fw_cfg_add_file(d, "bootorder", text, (uint32_t)strlen(text) + 1, e) : 0;
+    free(text);
+    return ret;
+}
+
+static int add_splash(struct device *d, const char *path, struct err *e)
+{
+    struct blob b;
+    int ret = blob_read(&b, path, 8u << 20, e);
+    if (ret == 0) {
+        bool jpeg = b.len > 2 && b.bytes[0] == 0xff && b.bytes[1] == 0xd8;
+        ret = fw_cfg_add_file(d, jpeg ? "bootsplash.jpg" : "bootsplash.bmp", b.bytes,
+                              (uint32_t)b.len, e);
+        free(b.bytes);
+    }
+    return ret < 0 ? err_prefix(e, "-boot splash") : 0;
+}
+
+/* The firmware's menu, and what it does when nothing boots. */
+static int add_boot_behaviour(struct device *d, const struct options *o, const struct backends *b,
+                              struct err *e)
+{
+    uint8_t ms[4];
+    int ret = add_boot_order(d, o, b, e);
+    if (ret == 0 && o->splash) {
+        ret = add_splash(d, o->splash, e);
+    }
+    if (ret == 0 && o->splash_ms) {
+        store_le(ms, 2, o->splash_ms);
+        ret = fw_cfg_add_file(d, "etc/boot-menu-wait", ms, 2, e);
+    }
+    if (ret == 0 && o->has_reboot_timeout) {
+        store_le(ms, 4, o->reboot_timeout);
+        ret = fw_cfg_add_file(d, "etc/boot-fail-wait", ms, 4, e);
+    }
+    return ret;
 }
 
 /* ---- ACPI ---- */
@@ -276,7 +313,7 @@ int firmware_describe(struct device *d, struct machine *m, const struct options 
     if (o->kernel && kernel_load(d, o, below_4g, e) < 0) {
         return e->code;
     }
-    if (add_boot_order(d, o, e) < 0) {
+    if (add_boot_behaviour(d, o, b, e) < 0 || smbios_add(d, o, below_4g, e) < 0) {
         return e->code;
     }
     add_uuid(d, o->uuid);

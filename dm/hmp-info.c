@@ -10,6 +10,7 @@
 #include "dm/qmp-block.h"
 #include "dm/text.h"
 #include "hw/pci/pci.h"
+#include "ioreq/soft.h"
 #include "ui/vnc.h"
 #include "xen-glue/xen.h"
 
@@ -242,31 +243,60 @@ static void info_xen(struct keel *k, struct text *out)
              (unsigned long long)s.map_bytes);
 }
 
+/* Interrupt controllers and timers, where they are ours. */
+static void info_pic(struct keel *k, struct text *out)
+{
+    const struct board_pc *pc = &k->be.pc;
+    if (!pc->pic) {
+        text_add(out, "the interrupt controllers are not Keel's\r\n");
+        return;
+    }
+    pc->pic->class->info(pc->pic, put_line, out);
+    text_add(out, "ioapic:\r\n");
+    pc->ioapic->class->info(pc->ioapic, put_line, out);
+}
+
+static void info_lapic(struct keel *k, struct text *out)
+{
+    for (unsigned i = 0; k->be.pc.apic && i < k->o.max_cpus; i++) {
+        apic_info_cpu(k->be.pc.apic, i, put_line, out);
+    }
+    if (!k->be.pc.apic) {
+        text_add(out, "the local APICs are not Keel's\r\n");
+    }
+}
+
+static void info_irq(struct keel *k, struct text *out)
+{
+    if (!k->soft) {
+        text_add(out, "interrupts are not counted here\r\n");
+        return;
+    }
+    text_add(out, "IRQ statistics:\r\n");
+    for (unsigned i = 0; i < 16; i++) {
+        uint64_t n = soft_irq_count(k->soft, i);
+        if (n) {
+            text_add(out, "%2u: %llu\r\n", i, (unsigned long long)n);
+        }
+    }
+}
+
 static const struct {
     const char *name;
     void (*tell)(struct keel *k, struct text *out);
 } topics[] = {
-    { "block", info_block },
-    { "blockstats", info_blockstats },
-    { "chardev", info_chardev },
-    { "cpus", info_cpus },
-    { "jit", hmp_info_jit },
-    { "loop", info_loop },
-    { "mem", hmp_info_mem },
-    { "mtree", info_mtree },
-    { "name", info_name },
-    { "network", hmp_info_network },
-    { "pci", info_pci },
-    { "registers", hmp_info_registers },
-    { "tlb", hmp_info_tlb },
-    { "qtree", info_qtree },
-    { "state", info_state },
-    { "status", info_status },
-    { "usernet", hmp_info_usernet },
-    { "uuid", info_uuid },
-    { "version", info_version },
-    { "vnc", info_vnc },
-    { "xen", info_xen },
+    { "block", info_block },     { "blockstats", info_blockstats },
+    { "chardev", info_chardev }, { "cpus", info_cpus },
+    { "irq", info_irq },         { "jit", hmp_info_jit },
+    { "lapic", info_lapic },     { "loop", info_loop },
+    { "mem", hmp_info_mem },     { "mtree", info_mtree },
+    { "name", info_name },       { "network", hmp_info_network },
+    { "pci", info_pci },         { "registers", hmp_info_registers },
+    { "tlb", hmp_info_tlb },     { "pic", info_pic },
+    { "qtree", info_qtree },     { "state", info_state },
+    { "status", info_status },   { "usernet", hmp_info_usernet },
+    { "uuid", info_uuid },       { "version", info_version },
+    { "vnc", info_vnc },         { "xen", info_xen },
 };
 
 bool hmp_info(struct keel *k, const char *what, struct text *out)

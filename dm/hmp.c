@@ -71,6 +71,15 @@ static void do_powerdown(struct hmp_call *c)
     keel_powerdown(c->k);
 }
 
+static void do_wakeup(struct hmp_call *c)
+{
+    if (c->k->m->run_state == RUN_SUSPENDED) {
+        keel_wakeup(c->k);
+    } else {
+        text_add(c->out, "Error: Unable to wake up: guest is not in suspended state\r\n");
+    }
+}
+
 static void do_info(struct hmp_call *c)
 {
     if (!hmp_info(c->k, c->word[1], c->out)) {
@@ -285,6 +294,7 @@ static const struct hmp_command {
     { "stop s", 0, "stop the guest's devices", do_stop },
     { "system_powerdown", 0, "press the power button", do_powerdown },
     { "system_reset", 0, "press the reset button", do_reset },
+    { "system_wakeup", 0, "wake up from suspension", do_wakeup },
     { "x", 1, "/COUNTxSIZE ADDRESS, as the first processor sees it", do_x },
     { "xp", 1, "/COUNTxSIZE ADDRESS, guest-physical", do_xp },
 };

@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/options-pc.h"
 #include "dm/options-tcg.h"
 #include "hw/registry.h"
 
@@ -338,50 +339,6 @@ TAKER(take_domid)
     return 0;
 }
 
-static const struct opt_param boot_params[] = {
-    { "order", "string", false },      { "once", "string", true },
-    { "menu", "boolean", false },      { "splash", "string", true },
-    { "splash-time", "number", true }, { "reboot-timeout", "number", true },
-    { "strict", "boolean", true },     { 0 },
-};
-
-TAKER(take_boot)
-{
-    const char *order = keyval_get(kv, "order");
-    unsigned seen = 0;
-    (void)arg;
-    for (const char *p = order; p && *p; p++) {
-        if (*p < 'a' || *p > 'p') {
-            return err_set(e, -EINVAL, "order=%s: drive letters go from a to p", order);
-        }
-        if (seen & 1u << (*p - 'a')) {
-            return err_set(e, -EINVAL, "order=%s: '%c' comes twice", order, *p);
-        }
-        seen |= 1u << (*p - 'a');
-    }
-    o->boot = order;
-    return keyval_bool(kv, "menu", &o->boot_menu, e);
-}
-
-static const struct opt_param rtc_params[] = {
-    { "base", "string", false },
-    { "clock", "string", false },
-    { "driftfix", "string", false },
-    { 0 },
-};
-
-TAKER(take_rtc)
-{
-    static const char *const utc[] = { "utc", NULL }, *const host[] = { "host", NULL },
-                             *const none[] = { "none", NULL };
-    (void)o, (void)arg;
-    int ret = keyval_only(kv, "base", utc, e);
-    if (ret == 0) {
-        ret = keyval_only(kv, "clock", host, e);
-    }
-    return ret ? ret : keyval_only(kv, "driftfix", none, e);
-}
-
 static const struct opt_param run_with_params[] = {
     { "chroot", "string", false },
     { "user", "string", false },
@@ -596,27 +553,6 @@ TAKER(take_incoming)
     return NOT_YET(e, arg);
 }
 
-static const struct opt_param fw_cfg_params[] = {
-    { "name", "string", false },
-    { "file", "string", false },
-    { "string", "string", false },
-    { "gen_id", "string", true },
-    { 0 },
-};
-
-TAKER(take_fw_cfg)
-{
-    (void)arg;
-    if (!keyval_get(kv, "name")) {
-        return err_set(e, -EINVAL, "name: missing");
-    }
-    if (!keyval_get(kv, "file") == !keyval_get(kv, "string")) {
-        return err_set(e, -EINVAL, "expected either file= or string=");
-    }
-    opt_list_add(&o->fw_cfgs, kv);
-    return 0;
-}
-
 const struct opt_def opt_table[] = {
     /* name, takes argument, have, parameters, implied key, taker, help */
     { "D", true, true, NULL, NULL, take_log_file,
@@ -627,7 +563,8 @@ const struct opt_def opt_table[] = {
     { "accel", true, true, accel_params, "accel", take_accel,
       "NAME  who owns the vCPUs: tcg (Keel's translator), xen, or qtest for device tests" },
     { "acpitable", true, false, NULL, NULL, NULL, NULL },
-    { "action", true, false, NULL, NULL, NULL, NULL },
+    { "action", true, true, opt_action_params, NULL, opt_take_action,
+      "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=shutdown|pause]" },
     { "add-fd", true, true, add_fd_params, NULL, take_add_fd,
       "fd=N,set=M[,opaque=TEXT]  put an inherited descriptor into /dev/fdset/M" },
     { "alt-grab", false, false, NULL, NULL, NULL, NULL },
@@ -639,8 +576,9 @@ const struct opt_def opt_table[] = {
     { "balloon", true, false, NULL, NULL, NULL, NULL },
     { "bios", true, true, NULL, NULL, take_bios, "FILE  the BIOS (bios-256k.bin)" },
     { "blockdev", true, false, NULL, NULL, NULL, NULL },
-    { "boot", true, true, boot_params, "order", take_boot,
-      "[order=]LETTERS  a floppy, c disk, d CD-ROM, n network" },
+    { "boot", true, true, opt_boot_params, "order", opt_take_boot,
+      "[order=]LETTERS[,once=LETTERS][,menu=on][,strict=on]  a floppy, c disk, d CD-ROM, n "
+      "network" },
     { "bootp", true, false, NULL, NULL, NULL, NULL },
     { "cdrom", true, true, NULL, "file", take_cdrom, "FILE  a CD-ROM image at ide.1, unit 0" },
     { "chardev", true, true, NULL, "backend", take_chardev,
@@ -673,7 +611,7 @@ const struct opt_def opt_table[] = {
     { "fdb", true, true, NULL, "file", take_fdb, "FILE  an image in the second floppy drive" },
     { "fsdev", true, false, NULL, NULL, NULL, NULL },
     { "full-screen", false, false, NULL, NULL, NULL, NULL },
-    { "fw_cfg", true, true, fw_cfg_params, "name", take_fw_cfg,
+    { "fw_cfg", true, true, opt_fw_cfg_params, "name", opt_take_fw_cfg,
       "[name=]NAME,file=FILE|string=TEXT  a file for the firmware to find" },
     { "gdb", true, true, NULL, NULL, take_gdb, "DEV  wait for gdb there: tcp::PORT, unix:PATH" },
     { "global", true, true, NULL, NULL, take_global,
@@ -762,7 +700,8 @@ const struct opt_def opt_table[] = {
     { "realtime", true, false, NULL, NULL, NULL, NULL },
     { "redir", true, false, NULL, NULL, NULL, NULL },
     { "rotate", true, false, NULL, NULL, NULL, NULL },
-    { "rtc", true, true, rtc_params, NULL, take_rtc, "base=utc  the clock is Xen's" },
+    { "rtc", true, true, opt_rtc_params, NULL, opt_take_rtc,
+      "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]  the clock chip's time" },
     { "run-with", true, true, run_with_params, NULL, take_run_with,
       "[chroot=DIR][,user=NAME|UID:GID]" },
     { "runas", true, true, NULL, NULL, take_runas,
@@ -779,7 +718,8 @@ const struct opt_def opt_table[] = {
     { "show-cursor", false, false, NULL, NULL, NULL, NULL },
     { "singlestep", false, false, NULL, NULL, NULL, NULL },
     { "smb", true, false, NULL, NULL, NULL, NULL },
-    { "smbios", true, false, NULL, NULL, NULL, NULL },
+    { "smbios", true, true, opt_smbios_params, NULL, opt_take_smbios,
+      "type=N,KEY=TEXT...|file=FILE  what the SMBIOS tables say" },
     { "smp", true, true, smp_params, "cpus", take_smp, "[cpus=]N[,maxcpus=M]" },
     { "snapshot", false, false, NULL, NULL, NULL, NULL },
     { "soundhw", true, false, NULL, NULL, NULL, NULL },

@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/options-pc.h"
 #include "ioreq/cpu.h"
 #include "tcg/ir.h"
 
@@ -157,6 +158,13 @@ static int check_whole(struct options *o, struct err *e)
         return err_set(e, -EINVAL, "-%s: needs -kernel", o->initrd ? "initrd" : "append");
     }
     int ret = check_machine(o, e);
+    if (ret == 0 && o->accel == ACCEL_TCG && o->nographic && !o->nodefaults && !o->serials.n &&
+        !o->monitors.n && !o->mons.n) { /* the terminal is all there is */
+        opt_list_add(&o->serials, opt_keyval(o, "mon:stdio", NULL));
+    }
+    if (ret == 0) {
+        ret = opt_check_pc(o, e);
+    }
     if (ret == 0 && o->kernel && o->accel != ACCEL_TCG) {
         return err_set(e, -EINVAL, "-kernel: runs with accel=tcg only");
     }
@@ -182,7 +190,7 @@ void options_free(struct options *o)
     struct opt_list *lists[] = { &o->chardevs, &o->mons,      &o->monitors, &o->qmps,
                                  &o->serials,  &o->debugcons, &o->vncs,     &o->drives,
                                  &o->devices,  &o->globals,   &o->add_fds,  &o->data_dirs,
-                                 &o->fw_cfgs };
+                                 &o->fw_cfgs,  &o->smbioses };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         free(lists[i]->kv);
     }

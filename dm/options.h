@@ -54,7 +54,16 @@ struct options {
     bool no_smm, no_hpet;             /* -machine smm=off, hpet=off */
     const char *bios;
     const char *kernel, *initrd, *append;
-    bool boot_menu;
+    const char *boot_once; /* drive letters for the first boot */
+    const char *splash;    /* an image for the firmware to show */
+    uint32_t splash_ms;    /* and how long its menu waits, 0: its own default */
+    bool boot_menu, boot_strict;
+    bool has_reboot_timeout;
+    uint32_t reboot_timeout; /* ms, UINT32_MAX: never */
+    enum { RTC_UTC, RTC_LOCAL, RTC_DATE } rtc_base;
+    int64_t rtc_date;            /* seconds since the epoch */
+    bool rtc_vm_clock, rtc_slew; /* clock= is not the host's; driftfix=slew */
+    bool panic_pauses;
     const char *name, *uuid;
     long domid; /* -1: not given */
     bool domid_restrict;
@@ -74,7 +83,7 @@ struct options {
 
     /* In the order typed. */
     struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
-        globals, add_fds, data_dirs, fw_cfgs, netdevs, nics, nets, filters;
+        globals, add_fds, data_dirs, fw_cfgs, smbioses, netdevs, nics, nets, filters;
     struct opt_list all; /* owns every keyval */
 };
 

@@ -56,12 +56,7 @@ static json_t *do_wakeup(struct qmp_call *c)
     if (c->k->m->run_state != RUN_SUSPENDED) {
         return qmp_fail(c, NULL, "Unable to wake up: guest is not in suspended state");
     }
-    machine_set_run_state(c->k->m, RUN_RUNNING);
-    networks_kick(&c->k->be);
-    if (c->k->xen) {
-        xen_wakeup(c->k->xen);
-    }
-    monitor_event(c->k, "WAKEUP", NULL);
+    keel_wakeup(c->k);
     return qmp_ok();
 }
 

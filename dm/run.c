@@ -12,12 +12,17 @@
 #include "dm/keel.h"
 
 #include "dm/base/err.h"
+#include "dm/board-cmos.h"
 #include "dm/monitor.h"
 #include "dm/record.h"
 #include "hw/acpi/piix4-pm.h"
+#include "hw/timer/mc146818.h"
 #include "target/x86/vcpu.h"
+#include "xen-glue/xen.h"
 
 #include <errno.h>
+
+enum { CMOS_SHUTDOWN_CODE = 0x0f, CMOS_RESUME_S3 = 0xfe };
 
 const char *run_state_name(enum run_state s)
 {
@@ -89,6 +94,10 @@ void keel_reset(struct keel *k, bool guest, const char *reason)
 {
     halt_processors(k);
     machine_reset(k->m);
+    if (k->o.boot_once && k->be.pc.rtc) { /* that was the once */
+        board_boot_order(k->be.pc.rtc, k->o.boot);
+        k->o.boot_once = NULL;
+    }
     if (k->m->run_state == RUN_SHUTDOWN) {
         machine_set_run_state(k->m, RUN_PAUSED);
     }
@@ -113,11 +122,40 @@ void keel_powerdown(struct keel *k)
     monitor_event(k, "POWERDOWN", NULL);
 }
 
+static struct device *power_management(const struct keel *k)
+{
+    for (struct device *d = k->m->devices; d; d = d->next) {
+        if (d->class == &piix4_pm_class) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+void keel_wakeup(struct keel *k)
+{
+    if (k->m->run_state != RUN_SUSPENDED) {
+        return;
+    }
+    if (k->soft) { /* the firmware shall resume in place of booting */
+        machine_reset(k->m);
+        mc146818_set_byte(k->be.pc.rtc, CMOS_SHUTDOWN_CODE, CMOS_RESUME_S3);
+        piix4_pm_wake(power_management(k));
+    }
+    machine_set_run_state(k->m, RUN_RUNNING);
+    let_processors_run(k);
+    networks_kick(&k->be);
+    if (k->xen) {
+        xen_wakeup(k->xen);
+    }
+    monitor_event(k, "WAKEUP", NULL);
+}
+
 /* ---- what the guest does to its power ---- */
 
-static void guest_off(struct keel *k, const char *reason)
+static void guest_off(struct keel *k, bool stay, const char *reason)
 {
-    if (!k->o.no_shutdown) {
+    if (!stay && !k->o.no_shutdown) {
         keel_quit(k, true, reason);
         return;
     }
@@ -131,11 +169,11 @@ static void power_events(void *opaque)
     unsigned events = k->power_events;
     k->power_events = 0;
     if (events & 1u << POWER_CRASH) {
-        guest_off(k, "guest-panic");
+        guest_off(k, k->o.panic_pauses, "guest-panic");
     } else if (events & 1u << POWER_OFF) {
-        guest_off(k, "guest-shutdown");
+        guest_off(k, false, "guest-shutdown");
     } else if (events & 1u << POWER_RESET && k->o.no_reboot) {
-        guest_off(k, "guest-reset");
+        guest_off(k, false, "guest-reset");
     } else if (events & 1u << POWER_RESET) {
         keel_reset(k, true, "guest-reset");
     } else if (events & 1u << POWER_SUSPEND && machine_running(k->m)) {

@@ -12,6 +12,7 @@
 #include "dm/base/err.h"
 #include "dm/board-cmos.h"
 #include "dm/board.h"
+#include "dm/chardev/chr-mux.h"
 #include "dm/gdb.h"
 #include "dm/monitor.h"
 #include "dm/qmp-block.h"
@@ -245,6 +246,12 @@ static int add_mon_spec(struct keel *k, const char *option, const char *spec, bo
     return e->code ? err_prefix(e, "-%s %s", option, spec) : 0;
 }
 
+/* Ctrl-A x on a stream shared with a monitor. */
+static void quit_typed(void *opaque)
+{
+    keel_quit(opaque, false, "host-ui");
+}
+
 static int open_monitors(struct keel *k, struct err *e)
 {
     int ret = 0;
@@ -253,6 +260,10 @@ static int open_monitors(struct keel *k, struct err *e)
     }
     for (size_t i = 0; ret == 0 && i < k->o.monitors.n; i++) {
         ret = add_mon_spec(k, "monitor", k->o.monitors.kv[i]->text, false, e);
+    }
+    for (unsigned i = 0; ret == 0 && i < k->be.nmuxed; i++) {
+        monitor_add(k, k->be.muxed[i].chr, false);
+        chr_mux_on_quit(k->be.muxed[i].mux, quit_typed, k);
     }
     for (size_t i = 0; ret == 0 && i < k->o.qmps.n; i++) {
         ret = add_mon_spec(k, "qmp", k->o.qmps.kv[i]->text, true, e);

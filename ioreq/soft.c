@@ -87,6 +87,7 @@ struct soft_host {
     void *sink_o;
 
     bool isa[16], told[16];
+    uint64_t rises[16];
     bool intx[256][4];
     unsigned asserted[4]; /* pins that drive each PIRQ */
     uint8_t link[4];      /* ISA IRQ of each PIRQ, 0: none */
@@ -509,6 +510,7 @@ static void tell(struct soft_host *s, unsigned irq)
     bool level = level_of(s, irq);
     if (s->sink && level != s->told[irq]) {
         s->told[irq] = level;
+        s->rises[irq] += level;
         s->sink->irq(s->sink_o, irq, level);
     }
 }
@@ -547,6 +549,11 @@ static void soft_msi(void *h, uint64_t addr, uint32_t data)
     if (s->sink) {
         s->sink->msi(s->sink_o, addr, data);
     }
+}
+
+uint64_t soft_irq_count(const struct soft_host *s, unsigned irq)
+{
+    return s->rises[irq & 15];
 }
 
 void soft_set_sink(struct soft_host *s, const struct soft_sink *sink, void *o)

@@ -59,6 +59,8 @@ struct soft_sink {
     void (*msi)(void *o, uint64_t addr, uint32_t data);
 };
 void soft_set_sink(struct soft_host *s, const struct soft_sink *sink, void *o);
+/* How often irq rose since the machine was made. */
+uint64_t soft_irq_count(const struct soft_host *s, unsigned irq);
 
 /* Read-only memory for good (a BIOS): len bytes, copied, a multiple of 4096. */
 int soft_add_rom(struct soft_host *s, uint64_t gpa, const void *data, uint64_t len, struct err *e);

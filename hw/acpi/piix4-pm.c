@@ -39,6 +39,7 @@ enum {
 
     PM1_TMR = 0x0001,
     PM1_PWRBTN = 0x0100,
+    PM1_WAK = 0x8000,
     PM1_EN_BITS = 0x0521,
     SCI_EN = 0x0001,
     PM1_CNT_STORED = 0x1c03, /* SLP_TYP, BM_RLD, SCI_EN; GBL_RLS and SLP_EN read as zero */
@@ -223,6 +224,14 @@ void piix4_pm_power_button(struct device *d)
         s->pm1_sts |= PM1_PWRBTN;
         update_sci(s);
     }
+}
+
+void piix4_pm_wake(struct device *d)
+{
+    struct piix4_pm *s = (struct piix4_pm *)d;
+
+    s->pm1_sts |= PM1_WAK;
+    update_sci(s);
 }
 
 /* ---- SMI command ---- */

@@ -15,6 +15,8 @@ struct piix4_pm_eject {
 
 /* The operator pressed the power button. Without effect under Xen, which owns that event. */
 void piix4_pm_power_button(struct device *d);
+/* The machine woke up from S3. */
+void piix4_pm_wake(struct device *d);
 /* Processor cpu (0..255) is there now: tells the guest through GPE 2. */
 void piix4_pm_cpu_plug(struct device *d, unsigned cpu);
 /* A function was plugged into slot (0..31), or is asked to leave it: GPE 1. */

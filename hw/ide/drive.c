@@ -11,6 +11,8 @@
 #include "hw/ide/ide-int.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <stdio.h>
 
 enum { ANY_UNIT = 0xffffffff };
@@ -229,6 +231,20 @@ void ide_unplug_disks(struct machine *m, bool aux_only)
         d->status = 0;
         d->unplugged = true;
     }
+}
+
+struct ide_place ide_place_of(const struct device *dev)
+{
+    const struct ide_drive *d = (const struct ide_drive *)dev;
+    const char *dot = d->bus ? strrchr(d->bus, '.') : NULL;
+    struct ide_place p = { .devfn = d->ch->pci->devfn, .unit = d->unit };
+
+    if (d->ch->link) { /* a serial port is known by its bus's number */
+        p.channel = dot ? (unsigned)strtoul(dot + 1, NULL, 10) : 0;
+    } else {
+        p.channel = d->ch == ide_bus_find(dev->m, "ide.1");
+    }
+    return p;
 }
 
 /* State. */

@@ -16,4 +16,12 @@ extern const struct dev_class ide_cd_class;
  * disks are back after the next reset (Xen's unplug protocol, docs/misc/hvm-emulated-unplug). */
 void ide_unplug_disks(struct machine *m, bool aux_only);
 
+/* Where a drive (a device of ide_hd_class or ide_cd_class) hangs: its controller's PCI function, the
+ * channel or port there, and the unit on it. */
+struct ide_place {
+    uint8_t devfn;
+    unsigned channel, unit;
+};
+struct ide_place ide_place_of(const struct device *d);
+
 #endif

@@ -7,6 +7,9 @@
  * up from the time that passed since register C was read. So a clock nobody listens to costs
  * nothing. A guest that falls behind gets one interrupt for many, as from the real chip.
  *
+ * With driftfix=slew periodic interrupts that were missed are made up for, eight times as fast as
+ * they were asked for: some systems count time by them.
+ *
  * With clock=host the time follows the wall clock over a stop of the machine: when they differ by
  * two seconds or more the clock jumps. The century is in byte 0x32, as BIOSes keep it.
  *
@@ -22,6 +25,8 @@
 #define NS_PER_S 1000000000ll
 #define UIP_NS 244000ll /* update in progress is seen this long before the second changes */
 #define CRYSTAL_HZ 32768ll
+#define MAX_OWED 65536
+#define SLEW_RATE 8
 #define SECONDS_PER_DAY 86400ll
 
 enum {
@@ -69,12 +74,14 @@ struct mc146818 {
     struct vtimer event;
     const uint8_t *content; /* property */
     const int64_t *offset;  /* property */
+    bool slew;              /* property: driftfix=slew */
     bool follow;            /* property: clock=host */
     bool irq_off;
     uint8_t index;
     uint8_t reg[MC146818_BYTES]; /* time registers: as last computed or written */
     int64_t base_ns;             /* its clock less virtual time */
     int64_t checked_ns;          /* virtual time up to which flags in C are right */
+    uint32_t owed;               /* slew: periodic interrupts that came due while one was pending */
     int64_t wall_offset;         /* seconds from the wall clock to this one */
 };
 
@@ -279,12 +286,32 @@ static int64_t next_alarm(const struct mc146818 *s, int64_t t)
     return (seconds + alarm_distance(&a, of_day)) * NS_PER_S;
 }
 
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Periods after the one that ended at `first`, and that one as well if its interrupt still waits. */
+static void count_missed(struct mc146818 *s, int64_t first, int64_t now)
+{
+    int64_t num;
+    if (!s->slew || !(s->reg[REG_B] & B_PIE) || !period_of(s, &num)) {
+        s->owed = 0;
+        return;
+    }
+    int64_t missed = (now - first) / (num * NS_PER_S / CRYSTAL_HZ);
+    missed += s->reg[REG_C] & C_PF ? 1 : 0;
+    s->owed = (uint32_t)sooner(s->owed + missed, MAX_OWED);
+}
+
 /* Raises in C what came about since the last look. */
 static void check_flags(struct mc146818 *s)
 {
     int64_t from = s->checked_ns + s->base_ns, now = clock_ns(s);
     s->checked_ns = vclock_now(s->dev.m);
-    if (next_periodic(s, from) <= now) {
+    int64_t first = next_periodic(s, from);
+    if (first <= now) {
+        count_missed(s, first, now);
         s->reg[REG_C] |= C_PF;
     }
     if (next_update(s, from) <= now) {
@@ -293,11 +320,6 @@ static void check_flags(struct mc146818 *s)
     if (!(s->reg[REG_C] & C_AF) && next_alarm(s, from) <= now) {
         s->reg[REG_C] |= C_AF;
     }
-}
-
-static int64_t sooner(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 static uint8_t raised_causes(const struct mc146818 *s)
@@ -314,6 +336,10 @@ static void update_irq(struct mc146818 *s)
     line_set(&s->irq8, raised && !s->irq_off);
     if (!raised && (wanted & B_PIE)) {
         when = sooner(when, next_periodic(s, now));
+        int64_t num;
+        if (s->owed && period_of(s, &num)) {
+            when = sooner(when, now + num * NS_PER_S / CRYSTAL_HZ / SLEW_RATE);
+        }
     }
     if (!raised && (wanted & B_UIE)) {
         when = sooner(when, next_update(s, now));
@@ -332,6 +358,10 @@ static void event_fired(void *opaque)
 {
     struct mc146818 *s = opaque;
     check_flags(s);
+    if (s->owed && !(s->reg[REG_C] & C_PF)) { /* too early for a real one */
+        s->owed--;
+        s->reg[REG_C] |= C_PF;
+    }
     update_irq(s);
 }
 
@@ -502,6 +532,7 @@ static void mc146818_reset(struct device *d)
     struct mc146818 *s = (struct mc146818 *)d;
     s->index = 0;
     s->irq_off = false;
+    s->owed = 0;
     s->reg[REG_B] &= (uint8_t) ~(B_PIE | B_AIE | B_UIE);
     s->reg[REG_C] = 0;
     s->checked_ns = vclock_now(d->m);
@@ -531,6 +562,7 @@ static void mc146818_fini(struct device *d)
 static const struct dev_prop props[] = {
     PROP(struct mc146818, "content", PROP_PTR, content, 0, "what the battery kept"),
     PROP(struct mc146818, "offset", PROP_PTR, offset, 0, "seconds from the wall clock"),
+    PROP(struct mc146818, "slew", PROP_BOOL, slew, 0, "make up for missed periodic interrupts"),
     PROP(struct mc146818, "follow", PROP_BOOL, follow, 0, "go with the wall clock over a stop"),
     { 0 },
 };
@@ -543,6 +575,7 @@ static const struct state_field state[] = {
     FIELD(struct mc146818, base_ns),
     FIELD(struct mc146818, checked_ns),
     FIELD(struct mc146818, wall_offset),
+    FIELD_RANGE(struct mc146818, owed, 0, MAX_OWED),
     FIELD_END,
 };
 

@@ -23,7 +23,7 @@ def test_cli_when_option_is_known_but_missing_then_it_is_named(bed):
 
 
 def test_cli_when_option_is_unknown_then_it_is_named(bed):
-    expect_in("bootindex", "bootindex: known, but Keel does not have it yet",
+    expect_in("bootindex", "bootindex: needs firmware of Keel's own",
               bed.refused("-M", "pc", "-accel", "qtest", "-drive", "if=none,id=c",
                           "-device", "ide-cd,drive=c,bootindex=1"))
     expect("-frobnicate", bed.refused("-frobnicate"), "-frobnicate: unknown option")
@@ -74,7 +74,13 @@ def test_cli_when_value_is_bad_then_it_is_named(bed):
                        (("-accel", "kvm"), "kvm"), (("-accel", "frob"), "unknown accelerator"),
                        (("-machine", "pc,max-ram-below-4g=1T"), "more than 4G"),
                        (("-machine", "pc,suppress-vmdesc=maybe"), "maybe"),
-                       (("-rtc", "base=localtime"), "localtime"), (("-netdev", "vde,id=n"), "vde"),
+                       (("-rtc", "base=tomorrow"), "tomorrow"), (("-rtc", "clock=x"), "clock=x"),
+                       (("-rtc", "driftfix=x"), "driftfix=x"), (("-boot", "once=c1"), "once"),
+                       (("-boot", "reboot-timeout=99999"), "65535"),
+                       (("-action", "reboot=x"), "reboot=x"), (("-smbios", "type=9"), "type=9"),
+                       (("-smbios", "type=1,vendor=x"), "vendor"), (("-smbios", "x=y"), "'x'"),
+                       (("-smbios", "file=/none"), "/none"), (("-bios", "/none"), "/none"),
+                       (("-fw_cfg", "name=%s,string=x" % ("n" * 56)), "55"), (("-netdev", "vde,id=n"), "vde"),
                        (("-incoming", "tcp:0:4444"), "tcp"), (("-mon", "mode=control"), "chardev"),
                        (("-mon", "chardev=a,mode=x"), "mode=x"), (("-global", "x"), "PROPERTY")):
         line = bed.refused(*args)
