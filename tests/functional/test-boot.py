@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import glob
+import time
 
 from keel import Failure, expect, expect_in, main
 
@@ -286,6 +287,13 @@ INIT = b"""#!/bin/busybox sh
 """
 
 
+def fastest(bed):
+    """The generator where this host has one."""
+    p = bed.start("-accel", "tcg", "-S", "-display", "none", "-monitor", "none")
+    time.sleep(0.5)
+    return "tcg" if p.proc.poll() is None else "tcg,keel-engine=interp"
+
+
 def initramfs(bed):
     root = bed.path("root")
     os.makedirs(root + "/bin")
@@ -306,12 +314,12 @@ def test_boot_when_debians_kernel_then_user_space_and_power_off(bed):
         print("# skipped: no linux-image-amd64 or busybox-static here")
         return
     log = bed.path("serial")
-    p = bed.start("-accel", "tcg,keel-engine=interp", "-display", "none", "-monitor", "none", "-m",
-                  "256", "-smp", "2", "-serial", "file:" + log, "-kernel", kernels[-1], "-initrd",
+    p = bed.start("-accel", fastest(bed), "-display", "none", "-monitor", "none", "-m", "256",
+                   "-smp", "2", "-serial", "file:" + log, "-kernel", kernels[-1], "-initrd",
                   initramfs(bed), "-append", "console=ttyS0 panic=-1", "-smbios",
                   "type=1,manufacturer=Acme,product=Anvil", "-no-reboot")
     try:
-        code = p.wait(280)
+        code = p.wait(560)
     except Exception as e:
         with open(log, "rb") as f:
             raise Failure("%s: %s" % (e, f.read()[-1500:]))
