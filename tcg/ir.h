@@ -217,7 +217,8 @@ struct ir_helper {
 
 /* ---- opaque instructions (SSE, AVX, x87, MMX, AES, SHA ...) ---- */
 
-/* Without any operand in ModRM (reg_class and rm_class RC_NONE, mem_size 0) there is no ModRM byte
+/* DIV and IDIV of 32 and 64 bits (map 0, opcode f7) are described, too; they work on RAX and RDX.
+ * Without any operand in ModRM (reg_class and rm_class RC_NONE, mem_size 0) there is no ModRM byte
  * (EMMS, VZEROUPPER). A register form of x87 has ModRM 11 reg rm, with rm_class RC_ST or RC_FIXED. */
 /* A guest instruction that the x86-64 generator re-encodes with its own registers and address, and
  * that other engines do by calling sem. Vector registers keep their numbers. */

@@ -33,9 +33,13 @@ static uint16_t bit_of(const struct ir_arg *a)
     return a->kind == IR_GPR ? (uint16_t)(1u << a->num) : 0;
 }
 
-/* PCMPESTRM, PCMPESTRI, PCMPISTRM, PCMPISTRI: lengths in RAX and RDX, the index to RCX. */
+/* DIV, IDIV: RAX and RDX. PCMPESTRM, PCMPESTRI, PCMPISTRM, PCMPISTRI: lengths in RAX and RDX, the index
+ * to RCX. */
 static uint16_t implied_gprs(const struct ir_native *n, bool written)
 {
+    if (n->map == 0 && n->encoding == ENC_LEGACY) {
+        return 1 << 0 | 1 << 2;
+    }
     if (n->map != 3 || n->opcode < 0x60 || n->opcode > 0x63 || n->encoding == ENC_X87) {
         return 0;
     }

@@ -112,6 +112,7 @@ struct tb {
 
 /* ---- what the target does for the engine ---- */
 
+enum tcg_unit { TCG_SIMD, TCG_X87, TCG_DIVIDER };
 struct tcg_target {
     const char *name;
     size_t cpu_size;
@@ -134,8 +135,8 @@ struct tcg_target {
     void *(*host_write)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
     /* Under NATIVE with x87: the state must be in the processor (true) or in memory (false). */
     void (*x87_sync)(struct tcg_cpu *cpu, bool to_processor);
-    /* SIGFPE in translated code: #XM or #MF; does not return. */
-    void (*fp_exception)(struct tcg_cpu *cpu, bool x87);
+    /* SIGFPE in translated code: #XM, #MF or #DE; does not return. */
+    void (*fp_exception)(struct tcg_cpu *cpu, enum tcg_unit unit);
     void (*unaligned)(struct tcg_cpu *cpu,
                       uint64_t linear); /* IR_MEM_ALIGN violated: #GP; no return */
     void (*disas)(FILE *out, uint64_t pc, const uint8_t *code, unsigned len, uint32_t flags);

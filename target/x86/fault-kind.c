@@ -124,6 +124,6 @@ void x86_mf_before_fault(struct x86_cpu *c)
 {
     struct current k;
     if (x86_x87_pending(c) && decode_current(c, &k) && (waits(&k) || uses_mmx(&k))) {
-        x86_fp_exception(&c->tcg, true);
+        x86_fp_exception(&c->tcg, TCG_X87);
     }
 }

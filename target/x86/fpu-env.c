@@ -427,10 +427,13 @@ X86_HELPER(fwait, IR_H_READS | IR_H_FAULTS)
     return 0;
 }
 
-void x86_fp_exception(struct tcg_cpu *cpu, bool x87)
+void x86_fp_exception(struct tcg_cpu *cpu, enum tcg_unit unit)
 {
     struct x86_cpu *c = x86_of(cpu);
-    if (!x87) {
+    if (unit == TCG_DIVIDER) {
+        x86_raise(c, EX_DE);
+    }
+    if (unit == TCG_SIMD) {
         x86_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EX_XM : EX_UD);
     }
     raise_mf(c);

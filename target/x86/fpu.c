@@ -110,7 +110,7 @@ static void run(struct tcg_cpu *cpu, const struct ir_native *n, void *mem)
 static void sem_waiting(struct tcg_cpu *cpu, const struct ir_native *n, void *mem)
 {
     if (x86_x87_pending(x86_of(cpu))) {
-        tcg_target(cpu->tcg)->fp_exception(cpu, true);
+        tcg_target(cpu->tcg)->fp_exception(cpu, TCG_X87);
         return;
     }
     run(cpu, n, mem);

@@ -68,7 +68,7 @@ void mmx_write(struct tcg_cpu *cpu, unsigned num, uint64_t val)
 void mmx_check_pending(struct tcg_cpu *cpu)
 {
     if (get_fsw(cpu) & FSW_ES) {
-        tcg_target(cpu->tcg)->fp_exception(cpu, true);
+        tcg_target(cpu->tcg)->fp_exception(cpu, TCG_X87);
     }
 }
 

@@ -152,5 +152,5 @@ bool simd_flags(struct tcg_cpu *cpu, uint32_t flags)
 
 void simd_raise(struct tcg_cpu *cpu)
 {
-    tcg_target(cpu->tcg)->fp_exception(cpu, false);
+    tcg_target(cpu->tcg)->fp_exception(cpu, TCG_SIMD);
 }

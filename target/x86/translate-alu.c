@@ -8,6 +8,7 @@
 #include "target/x86/translate-int.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* Where a result goes: a register in place, or memory by way of temporaries. */
 struct place {
@@ -164,9 +165,52 @@ void emit_imul(struct dc *d)
     emit(d, IR_IMUL, size, dst, a, b);
 }
 
+/* The C meaning of a division that is a NATIVE. */
+static void divide(struct tcg_cpu *cpu, const struct ir_native *n, void *mem)
+{
+    uint64_t by = 0;
+    unsigned size = n->w ? 8 : 4;
+    memcpy(&by, mem ? mem : &cpu->gpr[n->rm], size);
+    (n->reg == 7 ? &x86_h_idiv : &x86_h_div)->fn(cpu, by, size, 0);
+}
+
+/* DIV and IDIV, which the host does as well; what it refuses comes back as #DE. */
+static void native_div(struct dc *d, unsigned size)
+{
+    struct ir_native *n = &d->b->native[d->b->natives++];
+    *n = (struct ir_native){ .encoding = ENC_LEGACY,
+                             .opcode = 0xf7,
+                             .w = size == 8,
+                             .reg_class = RC_FIXED,
+                             .reg = d->arg ? 7 : 6,
+                             .fw = F_ALL,
+                             .may_raise = true,
+                             .sem = divide,
+                             .len = d->in.length };
+    memcpy(n->bytes, d->bytes, n->len);
+    struct ir_mem m = { .seg = -1, .addr_size = 8 };
+    if (is_mem(d, 0)) {
+        n->mem_size = (uint8_t)size;
+        n->mem_read = true;
+        m = mem_operand(d, 0, size, ACCESS_R);
+    } else {
+        n->rm_class = RC_GPR;
+        n->rm = (uint8_t)reg_arg(d->op[0].reg.value).num;
+        n->rm_read = true;
+    }
+    struct ir_op *o = emit(d, IR_NATIVE, 0, ir_none(), ir_none(), ir_none());
+    o->native = n;
+    o->mem = m;
+    o->fneed = n->fw;
+}
+
 void emit_div(struct dc *d)
 {
     unsigned size = op_size(d, 0);
+    if (size >= 4) {
+        native_div(d, size);
+        return;
+    }
     struct ir_arg src = zx(d, read_op(d, 0, size), size);
     call(d, d->arg ? &x86_h_idiv : &x86_h_div, ir_none(), src, ir_const(size), ir_none());
 }

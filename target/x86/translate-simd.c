@@ -235,7 +235,8 @@ static void describe_operands(const struct dc *d, struct ir_native *n)
     }
     if (d->in.cpu_flags) {
         const ZydisAccessedFlags *f = d->in.cpu_flags;
-        n->fw = (f->modified | f->set_0 | f->set_1 | f->undefined) & F_ALL;
+        /* the decoder forgets some of the flags that comparisons clear */
+        n->fw = f->modified ? F_ALL : 0;
         n->fr = f->tested & F_ALL;
         if (d->in.meta.isa_ext == ZYDIS_ISA_EXT_AVX && n->fw == (F_ZF | F_CF)) {
             n->fw = F_ALL; /* VPTEST, VTESTPS: the decoder does not know that they clear the others */

@@ -187,6 +187,6 @@ bool x86_watch_page(const struct x86_cpu *c, uint64_t linear);
 void x86_watch_check(struct x86_cpu *c, uint64_t linear, unsigned size, bool write);
 void x86_smi(struct x86_cpu *c);
 /* SIGFPE in translated code: #XM, #MF, or FERR#. */
-void x86_fp_exception(struct tcg_cpu *cpu, bool x87);
+void x86_fp_exception(struct tcg_cpu *cpu, enum tcg_unit unit);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* tcg/x86-64/signal.c - SIGFPE: a vector or x87 instruction of the guest raised an unmasked exception.
+/* tcg/x86-64/signal.c - SIGFPE: a vector or x87 instruction of the guest raised an unmasked exception, or
+ * a division did.
  *
  * The block's table says which guest instruction stands there. Execution goes on in a thunk that saves
- * the state and tells the target, which raises #XM or #MF.
+ * the state and tells the target, which raises #XM, #MF
+ * or #DE.
  */
 #include "tcg/x86-64/gen.h"
 
@@ -10,7 +12,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
-enum { TRAP_X87 = 16, TRAP_SIMD = 19 };
+enum { TRAP_DIVIDE = 0, TRAP_X87 = 16, TRAP_SIMD = 19 };
 
 __thread struct tcg_cpu *jit_running;
 static struct sigaction before;
@@ -58,7 +60,10 @@ static void on_fpe(int sig, siginfo_t *info, void *context)
     if (s->flags_live) {
         cpu->flags = (uint64_t)regs[REG_EFL] & F_ALL;
     }
-    cpu->slow_op = regs[REG_TRAPNO] == TRAP_X87; /* conversions from MMX to SSE may raise either */
+    /* conversions from MMX to SSE may raise either of two */
+    cpu->slow_op = regs[REG_TRAPNO] == TRAP_X87      ? TCG_X87
+                   : regs[REG_TRAPNO] == TRAP_DIVIDE ? TCG_DIVIDER
+                                                     : TCG_SIMD;
     regs[REG_RIP] = (greg_t)(uintptr_t)cpu->tcg->jit->fp_fault;
 }
 

@@ -105,7 +105,7 @@ static void c_unaligned(struct tcg_cpu *cpu)
 /* signal.c left which unit it was. */
 static void c_fp_fault(struct tcg_cpu *cpu)
 {
-    cpu->tcg->target->fp_exception(cpu, cpu->slow_op);
+    cpu->tcg->target->fp_exception(cpu, (enum tcg_unit)cpu->slow_op);
 }
 
 static const struct {

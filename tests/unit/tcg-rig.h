@@ -124,9 +124,9 @@ static void rig_x87_sync(struct tcg_cpu *cpu, bool to_processor)
     }
 }
 
-static void rig_fp_exception(struct tcg_cpu *cpu, bool x87)
+static void rig_fp_exception(struct tcg_cpu *cpu, enum tcg_unit unit)
 {
-    (void)x87;
+    (void)unit;
     rig_of(cpu)->raised = RAISED_FP;
     tcg_raise(cpu);
 }

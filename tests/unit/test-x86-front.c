@@ -10,6 +10,7 @@
 #include "target/x86/vcpu.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -636,6 +637,43 @@ static void units_switched_off(struct rig *r)
     }
 }
 
+static void divisions(struct rig *r)
+{
+    enter(r, LONG64);
+    GPR(RAX) = 0xffffffff00000065;
+    GPR(RDX) = 0xffffffff00000000;
+    GPR(RCX) = 7;
+    assert_int_equal(run(r, "f7f1"), -1);
+    assert_int_equal(GPR(RAX), 14);
+    assert_int_equal(GPR(RDX), 3);
+    enter(r, LONG64);
+    GPR(RAX) = (uint64_t)-101;
+    GPR(RDX) = UINT64_MAX;
+    GPR(12) = 7;
+    assert_int_equal(run(r, "49f7fc"), -1); /* r12: not at home in a register */
+    assert_int_equal((int64_t)GPR(RAX), -14);
+    assert_int_equal((int64_t)GPR(RDX), -3);
+    enter(r, LONG64);
+    GPR(RAX) = 5;
+    GPR(RBX) = DATA;
+    memset(r->ram + DATA, 0, 8);
+    r->c->tcg.flags = F_CF | F_ZF;
+    assert_int_equal(run(r, "90 48f73b"), EX_DE); /* by zero in memory */
+    assert_int_equal(r->c->tcg.pc, CODE + 1);
+    assert_int_equal(GPR(RAX), 5);
+    enter(r, PROT32);
+    GPR(RAX) = 0;
+    GPR(RDX) = 5;
+    GPR(RBX) = 5;
+    assert_int_equal(run(r, "f7f3"), EX_DE); /* too large */
+    assert_int_equal(GPR(RDX), 5);
+    enter(r, REAL16);
+    GPR(RAX) = 0x1234;
+    GPR(RBX) = 0x10;
+    assert_int_equal(run(r, "31d2 f7f3 f6f3"), -1);
+    assert_int_equal(GPR(RAX) & 0xffff, 0x0312);
+}
+
 static void sahf_and_lahf(struct rig *r)
 {
     enter(r, PROT32);
@@ -699,6 +737,7 @@ static const struct {
     CASE(single_step),
     CASE(alignment),
     CASE(units_switched_off),
+    CASE(divisions),
     CASE(sahf_and_lahf),
     CASE(compares_and_exchanges),
 };
@@ -716,8 +755,23 @@ static void on_interpreter(void **state)
     run_case(TCG_INTERP, *(void (**)(struct rig *)) * state);
 }
 
+/* cmocka takes SIGFPE for itself around each test; the engine installed its own once. */
+static struct sigaction engine_sigfpe;
+
+static void learn_sigfpe(void)
+{
+    struct rig r;
+    rig_init(&r, TCG_JIT, "max");
+    sigaction(SIGFPE, NULL, &engine_sigfpe);
+    rig_fini(&r);
+}
+
 static void on_generator(void **state)
 {
+    if (!engine_sigfpe.sa_sigaction) {
+        learn_sigfpe();
+    }
+    sigaction(SIGFPE, &engine_sigfpe, NULL);
     run_case(TCG_JIT, *(void (**)(struct rig *)) * state);
 }
 
