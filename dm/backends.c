@@ -444,7 +444,8 @@ struct nic_rom *backends_nic_rom(struct backends *b, const char *device, const c
                                           "/usr/share/ipxe/qemu", "/usr/lib/xen/share/qemu" };
     struct vga_rom found = { 0 };
     char usual[64];
-    snprintf(usual, sizeof(usual), "efi-%s.rom", device);
+    bool virtio = strcmp(device, "virtio-net-pci") == 0;
+    snprintf(usual, sizeof(usual), "efi-%s.rom", virtio ? "virtio" : device);
     const char *name = file ? file : usual;
     if (strchr(name, '/')) {
         read_rom(&found, "", name);

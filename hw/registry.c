@@ -27,6 +27,7 @@
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
 #include "hw/virtio/virtio-blk.h"
+#include "hw/virtio/virtio-net.h"
 #include "hw/xen/xen-platform.h"
 #include "hw/xen/xen-pvdevice.h"
 
@@ -64,6 +65,7 @@ const struct dev_class *const hw_registry[] = {
     &port92_class,       /* port92 */
     &rtl8139_class,      /* rtl8139 */
     &virtio_blk_class,   /* virtio-blk-pci */
+    &virtio_net_class,   /* virtio-net-pci */
     &xen_platform_class, /* xen-platform */
     &xen_pvdevice_class, /* xen-pvdevice */
     NULL,
