@@ -408,6 +408,16 @@ static void serve(struct session *s)
     }
 }
 
+/* The library forgets to. */
+static void free_extensions(rfbClientPtr cl)
+{
+    for (rfbExtensionData *e = cl->extensions, *next; e; e = next) {
+        next = e->next;
+        free(e);
+    }
+    cl->extensions = NULL;
+}
+
 void *vnc_viewer_run(void *arg)
 {
     struct vnc_start start = *(struct vnc_start *)arg;
@@ -419,6 +429,7 @@ void *vnc_viewer_run(void *arg)
     }
     if (s.cl) {
         rfbCloseClient(s.cl);
+        free_extensions(s.cl);
         rfbClientConnectionGone(s.cl);
     }
     if (s.screen) {
