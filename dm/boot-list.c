@@ -78,6 +78,16 @@ int boot_list_take(struct boot_list *l, struct device *d, struct keyval *kv, str
     return insert(l, &new, e);
 }
 
+int boot_list_add(struct boot_list *l, const char *path, struct keyval *kv, struct err *e)
+{
+    struct boot_entry new = { 0 };
+    if (!keyval_get(kv, "bootindex")) {
+        return 0;
+    }
+    snprintf(new.path, sizeof(new.path), "%s", path);
+    return keyval_u32(kv, "bootindex", &new.index, e) < 0 ? -EINVAL : insert(l, &new, e);
+}
+
 char *boot_list_text(const struct boot_list *l, const char *first, int strict)
 {
     size_t room = (first ? strlen(first) + 1 : 0) + l->n * sizeof(l->e[0].path) + 8;

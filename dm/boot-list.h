@@ -22,6 +22,8 @@ struct boot_list {
 /* Adds d if kv has bootindex=. 0, or -EINVAL with e for a bad or double index or a device that cannot
  * be booted from. */
 int boot_list_take(struct boot_list *l, struct device *d, struct keyval *kv, struct err *e);
+/* Adds a path that is no device's. */
+int boot_list_add(struct boot_list *l, const char *path, struct keyval *kv, struct err *e);
 /* Contents of "bootorder": lines, `first` before all others unless NULL, "HALT" last if strict. NUL
  * terminated; free(). NULL when there is nothing to say. */
 char *boot_list_text(const struct boot_list *l, const char *first, int strict);

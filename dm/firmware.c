@@ -179,6 +179,33 @@ static int add_boot_order(struct device *d, const struct options *o, const struc
     return ret;
 }
 
+static int add_option_rom(struct device *d, const struct options *o, struct keyval *kv,
+                          struct backends *b, struct err *e)
+{
+    const char *file = keyval_get(kv, "romfile"), *slash = strrchr(file, '/');
+    char name[96], path[104];
+    struct blob rom;
+    snprintf(name, sizeof(name), "genroms/%.80s", slash ? slash + 1 : file);
+    snprintf(path, sizeof(path), "/rom@%s", name);
+    int ret = firmware_read(&rom, file, &o->data_dirs, 1u << 20, e);
+    if (ret == 0) {
+        ret = fw_cfg_add_file(d, name, rom.bytes, (uint32_t)rom.len, e);
+        free(rom.bytes);
+    }
+    return ret < 0 ? ret : boot_list_add(&b->boot, path, kv, e);
+}
+
+static int add_option_roms(struct device *d, const struct options *o, struct backends *b,
+                           struct err *e)
+{
+    for (size_t i = 0; i < o->option_roms.n; i++) {
+        if (add_option_rom(d, o, o->option_roms.kv[i], b, e) < 0) {
+            return err_prefix(e, "-option-rom %s", o->option_roms.kv[i]->text);
+        }
+    }
+    return 0;
+}
+
 static int add_splash(struct device *d, const char *path, struct err *e)
 {
     struct blob b;
@@ -313,7 +340,8 @@ int firmware_describe(struct device *d, struct machine *m, const struct options 
     if (o->kernel && kernel_load(d, o, below_4g, e) < 0) {
         return e->code;
     }
-    if (add_boot_behaviour(d, o, b, e) < 0 || smbios_add(d, o, below_4g, e) < 0) {
+    if (add_option_roms(d, o, b, e) < 0 || add_boot_behaviour(d, o, b, e) < 0 ||
+        smbios_add(d, o, below_4g, e) < 0) {
         return e->code;
     }
     add_uuid(d, o->uuid);

@@ -71,6 +71,13 @@ static void do_powerdown(struct hmp_call *c)
     keel_powerdown(c->k);
 }
 
+static void do_nmi(struct hmp_call *c)
+{
+    if (!keel_nmi(c->k)) {
+        text_add(c->out, "Error: the processors are not Keel's\r\n");
+    }
+}
+
 static void do_wakeup(struct hmp_call *c)
 {
     if (c->k->m->run_state == RUN_SUSPENDED) {
@@ -286,6 +293,7 @@ static const struct hmp_command {
     { "info", 1, "WHAT", do_info },
     { "netdev_add", 1, "TYPE,id=ID[,...]", do_netdev_add },
     { "netdev_del", 1, "ID", do_netdev_del },
+    { "nmi", 0, "press the NMI button", do_nmi },
     { "o", 2, "/b|w|l PORT VALUE", do_out },
     { "quit q", 0, "end Keel", do_quit },
     { "screendump", 1, "FILE, PPM or .png", do_screendump },

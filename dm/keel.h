@@ -69,6 +69,8 @@ void keel_reset(struct keel *k, bool guest, const char *reason);
 /* Tells everybody and ends the loop; keel_fini then waits for the disks. */
 void keel_quit(struct keel *k, bool guest, const char *reason);
 void keel_powerdown(struct keel *k);
+/* The NMI button. False where the processors are not ours. */
+bool keel_nmi(struct keel *k);
 /* Out of S3: everything but memory is reset. Nothing when the machine is not suspended. */
 void keel_wakeup(struct keel *k);
 /* Listens to the machine's power events. */

@@ -224,6 +224,22 @@ int opt_take_fw_cfg(struct options *o, const char *arg, struct keyval *kv, struc
     return 0;
 }
 
+const struct opt_param opt_option_rom_params[] = {
+    { "romfile", "string", false },
+    { "bootindex", "number", false },
+    { 0 },
+};
+
+int opt_take_option_rom(struct options *o, const char *arg, struct keyval *kv, struct err *e)
+{
+    (void)arg;
+    if (!keyval_get(kv, "romfile")) {
+        return err_set(e, -EINVAL, "romfile: missing");
+    }
+    opt_list_add(&o->option_roms, kv);
+    return 0;
+}
+
 /* ---- together with the rest ---- */
 
 int opt_check_pc(const struct options *o, struct err *e)
@@ -238,9 +254,11 @@ int opt_check_pc(const struct options *o, struct err *e)
         o->has_reboot_timeout) {
         return err_set(e, -EINVAL, "-boot: only order=, where the firmware is not Keel's");
     }
-    if (o->smbioses.n || o->fw_cfgs.n) {
+    if (o->smbioses.n || o->fw_cfgs.n || o->option_roms.n) {
         return err_set(e, -EINVAL, "-%s: runs with accel=tcg only",
-                       o->smbioses.n ? "smbios" : "fw_cfg");
+                       o->smbioses.n  ? "smbios"
+                       : o->fw_cfgs.n ? "fw_cfg"
+                                      : "option-rom");
     }
     return 0;
 }

@@ -83,7 +83,7 @@ struct options {
 
     /* In the order typed. */
     struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
-        globals, add_fds, data_dirs, fw_cfgs, smbioses, netdevs, nics, nets, filters;
+        globals, add_fds, data_dirs, fw_cfgs, smbioses, option_roms, netdevs, nics, nets, filters;
     struct opt_list all; /* owns every keyval */
 };
 

@@ -51,6 +51,11 @@ static json_t *do_powerdown(struct qmp_call *c)
     return qmp_ok();
 }
 
+static json_t *do_nmi(struct qmp_call *c)
+{
+    return keel_nmi(c->k) ? qmp_ok() : qmp_fail(c, NULL, "the processors are not Keel's");
+}
+
 static json_t *do_wakeup(struct qmp_call *c)
 {
     if (c->k->m->run_state != RUN_SUSPENDED) {
@@ -241,6 +246,7 @@ const struct qmp_command qmp_commands_core[] = {
     { "device_del", "id:s", do_device_del },
     { "getfd", "fdname:s", do_getfd },
     { "human-monitor-command", "command-line:s cpu-index:i?", do_hmp },
+    { "inject-nmi", "", do_nmi },
     { "query-fdsets", "", do_query_fdsets },
     { "quit", "", do_quit },
     { "remove-fd", "fdset-id:i fd:i?", do_remove_fd },

@@ -122,6 +122,14 @@ void keel_powerdown(struct keel *k)
     monitor_event(k, "POWERDOWN", NULL);
 }
 
+bool keel_nmi(struct keel *k)
+{
+    if (k->be.pc.apic) {
+        apic_nmi(k->be.pc.apic);
+    }
+    return k->be.pc.apic != NULL;
+}
+
 static struct device *power_management(const struct keel *k)
 {
     for (struct device *d = k->m->devices; d; d = d->next) {

@@ -266,6 +266,41 @@ def test_boot_when_rtc_has_a_base_then_the_guest_reads_it(bed):
     expect("date", got, ["ABCD"])
 
 
+def test_boot_when_option_rom_is_given_then_the_firmware_runs_it(bed):
+    c = Code(False)
+    c("55aa01").to("eb", "go")("b052cb").label("go")("b052e6e9")
+    rom = bytearray(leave(c, True).out().ljust(512, b"\0"))
+    rom[511] = -sum(rom) & 0xff
+    got = said(bed, "-option-rom", bed.file("own.rom", bytes(rom)), code=OK, what="option ROM")
+    expect("said", got, ["R"])
+    expect_in("missing", "/none", bed.refused(*TCG, "-option-rom", "/none"))
+
+
+def test_boot_when_the_nmi_button_is_pressed_then_the_handler_runs(bed):
+    c = Code(False)
+    # vector 2 to "nmi"; LINT1 delivers NMIs once the firmware has set it up
+    c("31c08ed8c7060800").label("at")("0000c7060a000000").label("wait")("f4").to("eb", "wait")
+    c.label("nmi")("b04ee6e9")
+    leave(c, True)
+    code = bytearray(c.out())
+    at = c.labels["at"]
+    code[at:at + 2] = struct.pack("<H", 0x7c00 + c.labels["nmi"])
+    disk = bed.file("disk", bytes(code).ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+    log, end = bed.path("said"), time.time() + 60
+    p = bed.start(*TCG, "-debugcon", "file:" + log, "-hda", disk, "-qmp",
+                  "unix:%s,server=on,wait=off" % bed.path("qmp"))
+    q = p.qmp()
+    while p.proc.poll() is None and time.time() < end:
+        time.sleep(0.3)
+        try:
+            q.cmd("inject-nmi")
+        except (OSError, Failure):
+            pass
+    expect("exit code", p.wait(5), OK)
+    with open(log, "rb") as f:
+        expect("said", f.read(), b"N")
+
+
 def test_boot_when_nothing_boots_then_reboot_ends_it_with_no_reboot(bed):
     p = bed.start(*TCG, "-no-reboot", "-boot", "reboot-timeout=100", "-m", "32")
     expect("exit code", p.wait(60), 0)
