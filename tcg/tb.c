@@ -227,10 +227,11 @@ static void dump_translated(struct tcg *t, const struct tb *tb, const struct ir_
     fputc('\n', out);
 }
 
-static void check_ir(const struct ir_block *ir, const char *when)
+static void check_ir(struct tcg *t, const char *when)
 {
+    const struct ir_block *ir = t->ir;
     char why[200];
-    if (!ir_verify(ir, why, sizeof(why))) {
+    if (t->opt.verify && !ir_verify(ir, why, sizeof(why))) {
         fprintf(stderr, "tcg: invalid IR %s: %s\n", when, why);
         ir_dump(ir, stderr);
         abort();
@@ -263,12 +264,12 @@ static void make_ir(struct tcg_cpu *cpu, struct block *b)
             again = page_mark(t, p2, tb->phys2, block_bits(b, 1));
         }
     } while (again);
-    check_ir(t->ir, "from the front end");
+    check_ir(t, "from the front end");
     if (t->opt.dump & TCG_DUMP_OP) {
         dump_translated(t, tb, t->ir);
     }
     ir_optimise(t->ir, t->opt.passes);
-    check_ir(t->ir, "after optimisation");
+    check_ir(t, "after optimisation");
     if (t->opt.dump & TCG_DUMP_OP_OPT) {
         dump_translated(t, tb, t->ir);
     }

@@ -129,9 +129,10 @@ struct block *block_by_host(struct tcg *t, const void *host);
 
 void jc_enter(struct tcg_cpu *cpu, struct block *b);
 void jc_forget(struct tcg *t, struct block *b);
+/* Functions begin at multiples of 16: the page's number spreads them. */
 static inline unsigned jc_slot(uint64_t pc)
 {
-    return pc & (JC_SIZE - 1);
+    return (unsigned)(pc ^ pc >> JC_BITS) & (JC_SIZE - 1);
 }
 
 /* ---- slow.c: what both engines do by calling C ---- */

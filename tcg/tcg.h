@@ -51,7 +51,7 @@ enum { TLB_KERNEL, TLB_USER, TLB_KERNEL_AC, TLB_MODES };
 #define JC_BITS 12
 #define JC_SIZE (1u << JC_BITS)
 /* What an empty entry holds: a RIP of another slot, so that none is taken for it. */
-#define JC_EMPTY(slot) (~(uint64_t)(slot))
+#define JC_EMPTY(slot) ((uint64_t)(slot) ^ 1)
 struct tcg_jc_entry {
     uint64_t pc; /* RIP, or JC_EMPTY */
     const void *code;
@@ -155,6 +155,7 @@ struct tcg_options {
     FILE *dump_to;
     bool perf_map; /* /tmp/perf-PID.map */
     bool icount;
+    bool verify; /* holds every block to the IR's rules; aborts: for tests */
 };
 enum {
     TCG_DUMP_IN = 1,

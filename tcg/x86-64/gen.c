@@ -349,8 +349,9 @@ static void gen_mov(struct gen *g, const struct ir_op *o)
             cache_changed(g, d->num);
             return;
         }
-        if (is_const(&o->a) && cache_next_use(g, d->num) == NEVER && (o->size < 4 || (o->size == 8 && fits32(o->a.value)) ||
-                                (o->size == 4 && (int32_t)o->a.value >= 0))) {
+        if (is_const(&o->a) && cache_next_use(g, d->num) == NEVER &&
+            (o->size < 4 || (o->size == 8 && fits32(o->a.value)) ||
+             (o->size == 4 && (int32_t)o->a.value >= 0))) {
             cache_drop(g, d->num);
             as_mov_imm(&g->a, o->size == 4 ? 8 : o->size, slot, o->a.value);
             return;

@@ -120,9 +120,9 @@ struct gen {
     struct temp temp[IR_MAX_TEMPS];
     int16_t owner[16];
     struct cached cached[4]; /* guest R12..R15 */
-    uint16_t busy;      /* registers that the current operation holds */
-    uint32_t slots;     /* spill slots in use */
-    bool f_host, f_mem; /* where F is valid */
+    uint16_t busy;           /* registers that the current operation holds */
+    uint32_t slots;          /* spill slots in use */
+    bool f_host, f_mem;      /* where F is valid */
     bool x87_in;
     uint16_t live[IR_MAX_OPS]; /* flags live behind each operation */
     struct slow slow[IR_MAX_OPS];

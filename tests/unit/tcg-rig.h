@@ -156,7 +156,9 @@ static const struct tcg_target rig_target = {
 
 static inline void rig_open(struct rig *r, enum tcg_engine engine, unsigned passes)
 {
-    struct tcg_options o = { .engine = engine, .passes = passes, .cache_bytes = 8 << 20 };
+    struct tcg_options o = {
+        .engine = engine, .passes = passes, .cache_bytes = 8 << 20, .verify = true
+    };
     struct err e = { 0 };
     if (getenv("RIG_DUMP")) {
         o.dump = TCG_DUMP_OP | TCG_DUMP_OP_OPT | TCG_DUMP_OUT;
