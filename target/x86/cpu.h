@@ -251,6 +251,11 @@ static inline unsigned x86_cpl(const struct x86_cpu *c)
 void x86_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_block *b, uint16_t *len,
                    uint64_t *phys2);
 
+/* ---- vcpu-run.c ---- */
+
+/* Several processors share one thread. */
+bool x86_takes_turns(const struct x86_cpu *c);
+
 /* ---- excp.c ---- */
 
 /* Raises a fault at the current instruction; from helpers and callbacks only. */

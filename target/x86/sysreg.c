@@ -390,6 +390,14 @@ X86_HELPER(monitor, IR_H_READS | IR_H_FAULTS)
     return 0;
 }
 
+X86_HELPER(pause, IR_H_READS)
+{
+    (void)b, (void)cc;
+    __atomic_store_n(&t->exit_request, 1, __ATOMIC_RELAXED);
+    t->pc = a;
+    return a;
+}
+
 X86_HELPER(mwait, IR_H_READS | IR_H_FAULTS)
 {
     struct x86_cpu *c = x86_of(t);

@@ -424,6 +424,15 @@ void emit_mwait(struct dc *d)
     leave(d);
 }
 
+/* Whoever waits for another processor on the same thread must let it run. */
+void emit_pause(struct dc *d)
+{
+    if (x86_takes_turns(d->c)) {
+        call_k(d, &x86_h_pause, next_arg(d), 0, 0);
+        leave(d);
+    }
+}
+
 void emit_hlt(struct dc *d)
 {
     if (privileged(d)) {

@@ -133,7 +133,7 @@ const struct emitter x86_emitters[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     E(ADOX, adcx, IR_ADOX),
     E(CRC32, crc32, 0),
     E(NOP, nop, 0),
-    E(PAUSE, nop, 0),
+    E(PAUSE, pause, 0),
     E(ENDBR32, nop, 0),
     E(ENDBR64, nop, 0),
     E(PREFETCH, nop, 0),

@@ -71,6 +71,11 @@ void x86_unlock_machine(struct x86_cpu *c)
     go_inside(c);
 }
 
+bool x86_takes_turns(const struct x86_cpu *c)
+{
+    return c->all->single && c->all->n > 1;
+}
+
 void vcpu_settle(struct x86_cpu *c)
 {
     x86_x87_sync(&c->tcg, false);
@@ -257,8 +262,9 @@ static void step_once(struct x86_cpu *c)
 static bool run_inside(struct vcpu *v, bool slice)
 {
     struct x86_cpu *c = v->c;
-    for (bool first = true;; first = false) {
-        bool kicked = __atomic_exchange_n(&c->tcg.exit_request, 0, __ATOMIC_SEQ_CST);
+    bool kicked = false;
+    for (;;) {
+        __atomic_store_n(&c->tcg.exit_request, 0, __ATOMIC_SEQ_CST);
         uint32_t p = pending(c);
         bool alone = false;
         if (p & PEND_STOP) {
@@ -280,10 +286,12 @@ static bool run_inside(struct vcpu *v, bool slice)
             }
             continue;
         }
-        if (slice && kicked && !first) {
+        if (slice && kicked) {
             return false;
         }
-        after_run(c, alone ? tcg_run_one(&c->tcg) : tcg_run(&c->tcg));
+        enum tcg_exit why = alone ? tcg_run_one(&c->tcg) : tcg_run(&c->tcg);
+        kicked = why == TCG_EXIT_REQUEST;
+        after_run(c, why);
         if (alone) {
             c->inhibit = false;
         }
