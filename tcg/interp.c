@@ -300,9 +300,11 @@ static struct block *follow(struct tcg_cpu *cpu, struct tcg_link *l, enum leave 
     return NULL;
 }
 
-static struct block *follow_pc(struct tcg_cpu *cpu, struct block *b, uint64_t pc, enum leave *why)
+static struct block *follow_pc(struct tcg_cpu *cpu, struct block *b, uint64_t pc, int64_t hint,
+                               enum leave *why)
 {
-    const struct tcg_jc_entry *j = &cpu->jcs[b->tb.key.mode][jc_slot(pc)];
+    const struct tcg_jc_entry *jc = hint == IR_JMP_MODE ? cpu->jc : cpu->jcs[b->tb.key.mode];
+    const struct tcg_jc_entry *j = &jc[jc_slot(pc)];
     cpu->pc = pc;
     *why = LEAVE_LOOKUP;
     if (j->pc != pc || b->tb.key.cflags & TB_SINGLE || cpu->tcg->jit ||
@@ -491,7 +493,7 @@ L_BRNZ:
     next = follow(cpu, &b->exit[ev_zx(ARG(o->a), o->size) ? 0 : 1], &why);
     goto left;
 L_JMP:
-    next = follow_pc(cpu, b, ev_zx(ARG(o->a), o->size), &why);
+    next = follow_pc(cpu, b, ev_zx(ARG(o->a), o->size), o->imm, &why);
     goto left;
 L_EXIT:
     return LEAVE_BLOCK;

@@ -179,7 +179,8 @@ enum ir_opcode {
 #undef X
     IR_OPCODES
 };
-enum { IR_JMP_PLAIN, IR_JMP_CALL, IR_JMP_RET }; /* hints for return prediction */
+/* Hints for return prediction; MODE: the block changed the mode, look where cpu->jc says now. */
+enum { IR_JMP_PLAIN, IR_JMP_CALL, IR_JMP_RET, IR_JMP_MODE };
 
 struct ir_opdef {
     const char *name;

@@ -152,8 +152,10 @@ void go_to(struct dc *d, uint64_t pc);
 /* exit 0 to pc0 when the branch op emitted by the caller is taken, else to pc1 */
 void two_exits(struct dc *d, uint64_t pc0, uint64_t pc1);
 void jump_to(struct dc *d, struct ir_arg target, int hint);
-/* A helper has left the RIP to go on with in cpu->pc. */
+/* A helper has left the RIP to go on with in cpu->pc, and may have changed the mode. */
 void leave(struct dc *d);
+/* The same by way of the CPU's loop: for what it must see before anything else runs. */
+void leave_to_loop(struct dc *d);
 
 /* ---- translate-simd.c ---- */
 

@@ -354,6 +354,11 @@ void jump_to(struct dc *d, struct ir_arg target, int hint)
 
 void leave(struct dc *d)
 {
+    jump_to(d, ld_state(d, 8, offsetof(struct tcg_cpu, pc)), IR_JMP_MODE);
+}
+
+void leave_to_loop(struct dc *d)
+{
     if (d->mode & MODE_TF) {
         step(d, ld_state(d, 8, offsetof(struct tcg_cpu, pc)));
         return;

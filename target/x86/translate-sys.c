@@ -17,7 +17,7 @@ static void call_and_leave(struct dc *d, const struct ir_helper *h, struct ir_ar
                            struct ir_arg b)
 {
     call(d, h, ir_none(), a, b, ir_const(next_arg(d)));
-    leave(d);
+    leave_to_loop(d);
 }
 
 static bool umip_allows(struct dc *d)
@@ -63,7 +63,9 @@ void emit_mov_seg(struct dc *d)
             return;
         }
         struct ir_arg sel = zx(d, read_op(d, 1, 2), 2);
-        call_and_leave(d, &x86_h_load_seg, ir_const(r - ZYDIS_REGISTER_ES), sel);
+        call(d, &x86_h_load_seg, ir_none(), ir_const(r - ZYDIS_REGISTER_ES), sel,
+             ir_const(next_arg(d)));
+        leave(d);
         return;
     }
     store_selector(d, 0, selector_offset(d->op[1].reg.value - ZYDIS_REGISTER_ES), 2);
@@ -213,7 +215,8 @@ void emit_mov_cr(struct dc *d)
     }
     struct ir_arg r = reg_arg(d->op[to ? 1 : 0].reg.value);
     if (to) {
-        call_and_leave(d, &x86_h_mov_to_cr, ir_const(n), zx(d, r, size));
+        call(d, &x86_h_mov_to_cr, ir_none(), ir_const(n), zx(d, r, size), ir_const(next_arg(d)));
+        n == 3 ? leave(d) : leave_to_loop(d);
         return;
     }
     struct ir_arg t = temp(d);
@@ -254,7 +257,8 @@ void emit_invlpg(struct dc *d)
 {
     if (privileged(d)) {
         struct ir_mem m = mem_address(d, 0);
-        call_and_leave(d, &x86_h_invlpg, linear(d, &m), ir_none());
+        call(d, &x86_h_invlpg, ir_none(), linear(d, &m), ir_none(), ir_const(next_arg(d)));
+        leave(d);
     }
 }
 
@@ -421,7 +425,7 @@ void emit_mwait(struct dc *d)
         return;
     }
     call_k(d, &x86_h_mwait, next_arg(d), 0, 0);
-    leave(d);
+    leave_to_loop(d);
 }
 
 /* Whoever waits for another processor on the same thread must let it run. */
@@ -437,7 +441,7 @@ void emit_hlt(struct dc *d)
 {
     if (privileged(d)) {
         call_k(d, &x86_h_hlt, next_arg(d), 0, 0);
-        leave(d);
+        leave_to_loop(d);
     }
 }
 
@@ -496,7 +500,7 @@ void emit_rsm(struct dc *d)
         return;
     }
     call_k(d, &x86_h_rsm, 0, 0, 0);
-    leave(d);
+    leave_to_loop(d);
 }
 
 /* ---- ports ---- */

@@ -120,9 +120,15 @@ static void indirect(struct gen *g, const struct ir_op *o)
     as_alu_imm(&g->a, ALU_AND, 4, rm_reg(R15), JC_SIZE - 1);
     as_digit(&g->a, 0xc0, 4, 4, rm_reg(R15)); /* shl */
     as_byte(&g->a, 4);
-    as_alu(&g->a, ALU_CMP, 8, R14, rm_sum(SP, R15, 1, (int32_t)jc_off(g)));
+    struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc_off(g));
+    if (o->imm == IR_JMP_MODE) {
+        as_alu(&g->a, ALU_ADD, 8, R15, rm_cpu(CPU(jc)));
+        entry = rm_at(R15, 0);
+    }
+    as_alu(&g->a, ALU_CMP, 8, R14, entry);
     as_jcc(&g->a, CC_NE, g->jit->leave_pc);
-    as_rm(&g->a, 0xff, 4, 4, rm_sum(SP, R15, 1, (int32_t)jc_off(g) + 8)); /* jmp */
+    entry.disp += 8;
+    as_rm(&g->a, 0xff, 4, 4, entry); /* jmp */
 }
 
 void gen_exit(struct gen *g, const struct ir_op *o)
