@@ -477,6 +477,9 @@ L_ST_STATE:
     store_le((uint8_t *)cpu + o->imm, o->size, ARG(o->a));
     NEXT();
 L_CALL:
+    if (o->imm && !ARG(o->c)) {
+        NEXT();
+    }
     v = o->helper->fn(cpu, ARG(o->a), ARG(o->b), ARG(o->c));
     write_reg(cpu, o->dst, o->wsize, v);
     NEXT();

@@ -164,7 +164,7 @@ uint16_t ir_cond_flags(enum ir_cond c); /* which flags it reads */
     X(FENCE, 0, 0, 0)                                                                              \
     X(LD_STATE, 0, 0, 0) /* imm: byte offset in the guest's CPU struct, size bytes, zero-ext. */   \
     X(ST_STATE, 1, 0, 0)                                                                           \
-    X(CALL, 3, 0, 0)   /* dst = helper(cpu, a, b, c) */                                            \
+    X(CALL, 3, 0, 0)   /* dst = helper(cpu, a, b, c); imm 1: only unless c is 0, without dst */    \
     X(NATIVE, 0, 0, 0) /* an instruction of the host's own kind, see struct ir_native */           \
     /* terminators */                                                                              \
     X(GOTO, 0, 0, 0)   /* exit 0 */                                                                \

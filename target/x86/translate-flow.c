@@ -83,18 +83,65 @@ void emit_popa(struct dc *d)
     }
 }
 
+static struct ir_arg sum(struct dc *d, struct ir_arg a, struct ir_arg b)
+{
+    struct ir_arg t = temp(d);
+    struct ir_op *o = emit(d, IR_LEA, 8, t, ir_none(), ir_none());
+    o->mem = (struct ir_mem){ .base = a, .index = b, .scale = 1, .addr_size = 8, .seg = -1 };
+    return t;
+}
+
+/* EFLAGS as PUSHF shows them: RF is 0, VM is known to be. */
+static struct ir_arg flags_image(struct dc *d)
+{
+    struct ir_arg e = zx(d, ld_state(d, 4, offsetof(struct x86_cpu, eflags)), 4);
+    struct ir_arg low = zx(d, e, 2);
+    struct ir_arg high = emit_t(d, IR_SHRX, 8, e, ir_const(17)); /* above RF, which is bit 16 */
+    struct ir_arg up = emit_t(d, IR_SHLX, 8, high, ir_const(17));
+    return sum(d, sum(d, low, up), emit_t(d, IR_F_GET, 8, ir_none(), ir_none()));
+}
+
 void emit_pushf(struct dc *d)
 {
     unsigned size = insn_size(d);
+    if (!d->vm86) {
+        push(d, size, flags_image(d));
+        return;
+    }
     struct ir_arg image = temp(d);
     call(d, &x86_h_pushf, image, ir_const(size), ir_none(), ir_none());
     push(d, size, image);
+}
+
+/* The supervisor's POPF: IF, DF and the arithmetic flags are taken here; a helper does it again when
+ * others change or something waits for IF. */
+static void popf_supervisor(struct dc *d, unsigned size, struct ir_arg image)
+{
+    enum { HERE = EF_IF | EF_DF, OTHERS = EF_TF | EF_IOPL | EF_NT | EF_AC | EF_ID };
+    struct ir_arg old = zx(d, ld_state(d, 4, offsetof(struct x86_cpu, eflags)), 4);
+    struct ir_arg diff = emit_t(d, IR_XOR, 8, old, image);
+    struct ir_arg others = emit_t(d, IR_AND, 8, diff, ir_const(OTHERS));
+    struct ir_arg rf = emit_t(d, IR_AND, 8, old, ir_const(EF_RF));
+    struct ir_arg pending = zx(d, ld_state(d, 4, offsetof(struct x86_cpu, pending)), 4);
+    struct ir_arg rare = emit_t(d, IR_OR, 8, emit_t(d, IR_OR, 8, others, rf), pending);
+    struct ir_arg here = emit_t(d, IR_AND, 8, diff, ir_const(HERE));
+    st_state(d, 4, offsetof(struct x86_cpu, eflags), emit_t(d, IR_XOR, 4, old, here));
+    emit(d, IR_F_SET, 8, ir_none(), image, ir_none())->imm = F_ALL;
+    drop(d, size);
+    call(d, size == 8 ? &x86_h_popf_rare8 : &x86_h_popf_rare4, ir_none(), image,
+         ir_const((int64_t)d->next), rare)
+        ->imm = 1;
+    jump_to(d, ir_const((int64_t)d->next), IR_JMP_MODE);
 }
 
 void emit_popf(struct dc *d)
 {
     unsigned size = insn_size(d);
     struct ir_arg image = zx(d, peek(d, size, 0), size);
+    if (!d->cpl && !d->real && size > 2) {
+        popf_supervisor(d, size, image);
+        return;
+    }
     call(d, &x86_h_popf, ir_none(), image, ir_const(size), ir_const((int64_t)d->next));
     drop(d, size);
     leave(d);

@@ -56,3 +56,22 @@ static uint64_t check_align(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_
     return 0;
 }
 const struct ir_helper x86_h_check_align = { "check_align", check_align, IR_H_FAULTS };
+
+/* POPF of the supervisor, the whole of it; a: the image, b: RIP behind it */
+static uint64_t popf_rare4(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)c;
+    return x86_h_popf.fn(cpu, a, 4, b);
+}
+const struct ir_helper x86_h_popf_rare4 = {
+    "popf_rare4", popf_rare4, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_OUT
+};
+
+static uint64_t popf_rare8(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)c;
+    return x86_h_popf.fn(cpu, a, 8, b);
+}
+const struct ir_helper x86_h_popf_rare8 = {
+    "popf_rare8", popf_rare8, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_OUT
+};

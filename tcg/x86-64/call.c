@@ -42,7 +42,15 @@ void gen_call(struct gen *g, const struct ir_op *o)
     set_pc_code(g, g->pc, s);
     let_go(g, s);
     cache_flush(g); /* what was loaded to be passed */
+    uint8_t *skip = NULL;
+    if (o->imm) {
+        as_alu_imm(&g->a, ALU_CMP, 8, rm_cpu(CPU(arg) + 16), 0);
+        skip = as_jcc_ahead(&g->a, CC_E);
+    }
     as_call(&g->a, g->jit->thunk[TH_HELPER]);
+    if (skip) {
+        as_land(&g->a, skip);
+    }
     g->x87_in = false;
     g->f_mem = true;
     take(g, &o->dst, 0, 8);
