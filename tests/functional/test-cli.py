@@ -96,7 +96,7 @@ def test_cli_when_accel_does_not_fit_then_it_says_so(bed):
 
 def test_cli_when_device_is_wrong_then_it_is_named(bed):
     for name in ("e1000e", "vmxnet3", "lsi53c895a", "usb-tablet", "intel-hda", "ac97",
-                 "ich9-usb-ehci1", "piix3-usb-uhci", "nec-usb-xhci", "scsi-hd", "virtio-net-pci"):
+                 "ich9-usb-ehci1", "piix3-usb-uhci", "nec-usb-xhci", "scsi-hd", "virtio-gpu-pci"):
         expect(name, bed.refused(*QTEST, "-device", name),
                "-device %s: %s: known, but Keel does not have it yet" % (name, name))
     expect_in("unknown", "frob: unknown device", bed.refused(*QTEST, "-device", "frob"))
