@@ -33,10 +33,11 @@ static unsigned part(struct gen *g, const struct ir_arg *a)
     return a->kind == IR_NONE ? NO_REG : to_reg(g, a, 8);
 }
 
-static void part_done(struct gen *g, const struct ir_arg *a, unsigned reg)
+/* held: registers that the operation holds for something else as well, as what it stores */
+static void part_done(struct gen *g, const struct ir_arg *a, unsigned reg, uint16_t held)
 {
     consume(g, a);
-    if (reg == R12 || reg == R14 || reg == R15) {
+    if ((reg == R12 || reg == R14 || reg == R15) && !(held >> reg & 1)) {
         let_go(g, reg);
     }
 }
@@ -80,17 +81,18 @@ static struct parts parts_of(struct gen *g, const struct ir_mem *m)
 }
 
 /* A register for the result: one of the operands' that nobody else needs. */
-static unsigned sum_reg(struct gen *g, const struct ir_mem *m, struct parts p)
+static unsigned sum_reg(struct gen *g, const struct ir_mem *m, struct parts p, uint16_t held)
 {
-    part_done(g, &m->base, p.base);
-    part_done(g, &m->index, p.index);
+    part_done(g, &m->base, p.base, held);
+    part_done(g, &m->index, p.index, held);
     return scratch(g);
 }
 
 unsigned linear_address(struct gen *g, const struct ir_mem *m)
 {
+    uint16_t held = g->busy;
     struct parts p = parts_of(g, m);
-    unsigned to = sum_reg(g, m, p);
+    unsigned to = sum_reg(g, m, p, held);
     /* `to` may be one of the parts: the sum reads them before it writes */
     sum_code(g, m, p, to);
     if (m->seg >= 0) {

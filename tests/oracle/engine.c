@@ -25,6 +25,7 @@ enum {
     DATA_PHYS = 0x210000,
 };
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
+#define PTE_NX (1ull << 63)
 enum { RUNS = 100000 }; /* exits without an end: it hangs */
 
 static struct x86_cpu *cpu;
@@ -49,8 +50,9 @@ static void make_tables(void)
     set_entry(PML4, 0, PDPT | PTE_P | PTE_W | PTE_U);
     set_entry(PDPT, 0, PAGE_DIRS | PTE_P | PTE_W | PTE_U);
     map(CODE_TABLE, CODE_BASE, CODE_PHYS, CODE_SIZE / 4096, PTE_W);
-    map(DATA_TABLE, DATA_BASE, DATA_PHYS, DATA_WRITABLE / 4096, PTE_W);
-    set_entry(DATA_TABLE, DATA_WRITABLE / 4096, (DATA_PHYS + DATA_WRITABLE) | PTE_P | PTE_U);
+    map(DATA_TABLE, DATA_BASE, DATA_PHYS, DATA_WRITABLE / 4096, PTE_W | PTE_NX);
+    set_entry(DATA_TABLE, DATA_WRITABLE / 4096,
+              (DATA_PHYS + DATA_WRITABLE) | PTE_P | PTE_U | PTE_NX);
     fill_readonly(ram + DATA_PHYS + DATA_WRITABLE);
 }
 

@@ -799,6 +799,9 @@ static void resolve_branches(struct maker *m)
 static bool undefined_result(struct maker *m, uint8_t *code, const struct insn *i)
 {
     if (i->in.mnemonic == ZYDIS_MNEMONIC_SHLD || i->in.mnemonic == ZYDIS_MNEMONIC_SHRD) {
+        if (i->in.operand_width == 16 && m->t->insns) {
+            return true; /* CL may be another by then */
+        }
         if (i->in.operand_width == 16 && i->op[2].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
             code[i->in.raw.imm[0].offset] &= 15;
         } else if (i->in.operand_width == 16) {
