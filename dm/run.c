@@ -16,6 +16,7 @@
 #include "dm/monitor.h"
 #include "dm/record.h"
 #include "hw/acpi/piix4-pm.h"
+#include "hw/pci/i440fx.h"
 #include "hw/timer/mc146818.h"
 #include "target/x86/vcpu.h"
 #include "xen-glue/xen.h"
@@ -140,13 +141,27 @@ static struct device *power_management(const struct keel *k)
     return NULL;
 }
 
+/* The memory controller sleeps with the memory: what is shadowed stays so over S3, or firmware would not
+ * find what it left in the BIOS area. */
+static void reset_but_for_memory(struct machine *m)
+{
+    uint8_t pam[I440FX_PAM_REGS];
+    for (unsigned i = 0; i < I440FX_PAM_REGS; i++) {
+        pam[i] = (uint8_t)pci_cfg_read(m, 0, 0, I440FX_PAM0 + i, 1);
+    }
+    machine_reset(m);
+    for (unsigned i = 0; i < I440FX_PAM_REGS; i++) {
+        pci_cfg_write(m, 0, 0, I440FX_PAM0 + i, 1, pam[i]);
+    }
+}
+
 void keel_wakeup(struct keel *k)
 {
     if (k->m->run_state != RUN_SUSPENDED) {
         return;
     }
     if (k->soft) { /* the firmware shall resume in place of booting */
-        machine_reset(k->m);
+        reset_but_for_memory(k->m);
         mc146818_set_byte(k->be.pc.rtc, CMOS_SHUTDOWN_CODE, CMOS_RESUME_S3);
         piix4_pm_wake(power_management(k));
     }

@@ -18,8 +18,8 @@
 #include <errno.h>
 
 enum {
-    PAM0 = 0x59, /* ... 0x5f */
-    PAM_REGS = 7,
+    PAM0 = I440FX_PAM0,
+    PAM_REGS = I440FX_PAM_REGS,
     PAM_READ = 1,
     PAM_WRITE = 2,
     SMRAM = 0x72,

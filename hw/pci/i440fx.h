@@ -5,6 +5,9 @@
 
 #include "hw/pci/pci.h"
 
+#define I440FX_PAM0 0x59u /* configuration registers: shadow attributes of 0xc0000-0xfffff */
+#define I440FX_PAM_REGS 7u
+
 extern const struct dev_class i440fx_class;
 
 #endif

@@ -301,6 +301,36 @@ def test_boot_when_the_nmi_button_is_pressed_then_the_handler_runs(bed):
         expect("said", f.read(), b"N")
 
 
+def test_boot_when_asleep_in_s3_then_wakeup_resumes_at_the_waking_vector(bed):
+    c = Code(True)
+    c.dword(0x1badb002).dword(3).dword((-0x1badb002 - 3) & 0xffffffff)
+    start = len(c.b)
+    c("bc").dword(0x80000)("be").dword(0xe0000)
+    c.label("scan")("813e52534420").to("75", "next")("817e0450545220").to("74", "rsdp")
+    c.label("next")("83c610").to("eb", "scan")
+    c.label("rsdp")("8b76108b4e0401f18d7e24")  # tables of the RSDT
+    c.label("each")("8b07813846414350").to("74", "fadt")("83c70439cf").to("72", "each")
+    leave(c, False).label("fadt")
+    c("8b5824c7430c").dword(0x8000)("8b5040be")  # FACS: the waking vector; PM1a control
+    at = len(c.b)
+    c.dword(0)("bf").dword(0x8000)("b9").dword(32)("f3a466b8012466ef")
+    c.label("halt")("f4").to("eb", "halt").label("wake")("b057e6e9")
+    leave(c, True)
+    code = bytearray(c.out())
+    struct.pack_into("<I", code, at, 0x200000 + c.labels["wake"])
+    log = bed.path("said")
+    p = bed.start(*TCG, "-debugcon", "file:" + log, "-m", "32", "-kernel",
+                  bed.file("kernel", elf32(bytes(code), entry=0x200000 + start)), "-qmp",
+                  "unix:%s,server=on,wait=off" % bed.path("qmp"))
+    q, end = p.qmp(), time.time() + 60
+    while q.cmd("query-status")["status"] != "suspended" and time.time() < end:
+        time.sleep(0.1)
+    q.cmd("system_wakeup")
+    expect("exit code", p.wait(60), OK)
+    with open(log, "rb") as f:
+        expect("said", f.read(), b"W")
+
+
 def test_boot_when_nothing_boots_then_reboot_ends_it_with_no_reboot(bed):
     p = bed.start(*TCG, "-no-reboot", "-boot", "reboot-timeout=100", "-m", "32")
     expect("exit code", p.wait(60), 0)
