@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/unit/test-tcg-run.c - the engine around blocks: linking, requests to leave, code that changes,
+ * also under its own feet, a full cache, the jump cache. */
+#include "tests/unit/tcg-rig.h"
+
+enum { LOOP = RIG_CODE, DONE = RIG_CODE + 0x100 };
+
+static unsigned translations;
+
+static struct ir_op *insn(struct ir_block *b, uint64_t pc)
+{
+    struct ir_op *o = ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none());
+    o->imm = (int64_t)pc;
+    return o;
+}
+
+static void end(struct ir_block *b)
+{
+    ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+}
+
+/* Counts RCX down to 0 and then leaves. */
+static void build_loop(struct ir_block *b, const struct tb_key *key)
+{
+    translations++;
+    insn(b, key->pc);
+    if (key->pc == DONE) {
+        end(b);
+        return;
+    }
+    ir_emit(b, IR_ADD, 8, ir_gpr(0), ir_gpr(0), ir_gpr(1));
+    ir_emit(b, IR_SUB, 8, ir_gpr(1), ir_gpr(1), ir_const(1));
+    ir_emit(b, IR_BRCC, 0, ir_none(), ir_none(), ir_none())->cond = CC_NE;
+    b->exit[0] = (struct ir_exit){ LOOP, 0 };
+    b->exit[1] = (struct ir_exit){ DONE, 0 };
+}
+
+static void test_a_loop_is_translated_once(struct rig *r)
+{
+    translations = 0;
+    rig_build = build_loop;
+    r->cpu->gpr[0] = 0;
+    r->cpu->gpr[1] = 1000;
+    assert_int_equal(rig_run(r), TCG_EXIT_BLOCK);
+    assert_int_equal(r->cpu->gpr[0], 500500);
+    assert_int_equal(translations, 2);
+}
+
+static void test_a_request_ends_an_endless_loop(struct rig *r)
+{
+    rig_build = build_loop;
+    r->cpu->gpr[1] = 5;
+    rig_run(r);
+    r->cpu->pc = LOOP;
+    r->cpu->gpr[1] = 1ull << 60;
+    tcg_kick(r->cpu);
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_REQUEST);
+    assert_int_equal(r->cpu->pc, LOOP);
+    assert_int_equal(r->cpu->exit_request, 0);
+}
+
+/* Kicks itself in the loop: the next jump backwards must see it. */
+static uint64_t kick(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    if (a == 7) {
+        tcg_kick(cpu);
+    }
+    return 0;
+}
+static const struct ir_helper kicker = { "kick", kick, IR_H_READS };
+
+static void build_kicking(struct ir_block *b, const struct tb_key *key)
+{
+    insn(b, key->pc);
+    if (key->pc == DONE) {
+        end(b);
+        return;
+    }
+    ir_emit(b, IR_CALL, 8, ir_none(), ir_gpr(1), ir_none())->helper = &kicker;
+    ir_emit(b, IR_SUB, 8, ir_gpr(1), ir_gpr(1), ir_const(1));
+    ir_emit(b, IR_BRCC, 0, ir_none(), ir_none(), ir_none())->cond = CC_NE;
+    b->exit[0] = (struct ir_exit){ LOOP, 0 };
+    b->exit[1] = (struct ir_exit){ DONE, 0 };
+}
+
+static void test_a_kick_is_seen_at_the_next_turn(struct rig *r)
+{
+    rig_build = build_kicking;
+    r->cpu->gpr[1] = 100;
+    assert_int_equal(rig_run(r), TCG_EXIT_REQUEST);
+    assert_int_equal(r->cpu->gpr[1], 6);
+    assert_int_equal(r->cpu->pc, LOOP);
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+}
+
+/* Moves RAX to RBX; what is added comes from the byte of code. */
+static void build_from_memory(struct ir_block *b, const struct tb_key *key)
+{
+    translations++;
+    insn(b, key->pc);
+    ir_emit(b, IR_MOV, 8, ir_gpr(3), ir_const(rig_mem[key->phys - RIG_BASE]), ir_none());
+    end(b);
+}
+
+static void test_changed_code_is_translated_anew(struct rig *r)
+{
+    translations = 0;
+    rig_build = build_from_memory;
+    rig_mem[RIG_CODE - RIG_BASE] = 11;
+    rig_run(r);
+    assert_int_equal(r->cpu->gpr[3], 11);
+    assert_true(tcg_page_has_code(r->t, RIG_CODE));
+    rig_mem[RIG_CODE - RIG_BASE] = 22;
+    assert_false(tcg_invalidate(r->t, NULL, RIG_CODE + 64, 64)); /* beside it: nothing happens */
+    r->cpu->pc = RIG_CODE;
+    tcg_run(r->cpu);
+    assert_int_equal(r->cpu->gpr[3], 11);
+    tcg_invalidate(r->t, NULL, RIG_CODE, 1);
+    assert_false(tcg_page_has_code(r->t, RIG_CODE));
+    r->cpu->pc = RIG_CODE;
+    tcg_run(r->cpu);
+    assert_int_equal(r->cpu->gpr[3], 22);
+    assert_int_equal(translations, 2);
+}
+
+/* Two instructions at RIG_CODE and RIG_CODE + 4: the first stores over the second, which loads a
+ * constant from its own byte. */
+static void build_self_modifying(struct ir_block *b, const struct tb_key *key)
+{
+    bool single = key->cflags & TB_SINGLE;
+    if (key->pc == RIG_CODE) {
+        insn(b, RIG_CODE);
+        ir_emit(b, IR_ST, 1, ir_none(), ir_const(77), ir_none())->mem =
+            (struct ir_mem){ .scale = 1, .addr_size = 8, .seg = -1, .disp = RIG_CODE + 4 };
+        if (single) {
+            ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none());
+            b->exit[0] = (struct ir_exit){ RIG_CODE + 4, F_ALL };
+            return;
+        }
+    }
+    insn(b, RIG_CODE + 4);
+    ir_emit(b, IR_MOV, 8, ir_gpr(3), ir_const(rig_mem[RIG_CODE + 4 - RIG_BASE]), ir_none());
+    end(b);
+}
+
+static void test_code_may_change_what_comes_next(struct rig *r)
+{
+    rig_build = build_self_modifying;
+    rig_mem[RIG_CODE + 4 - RIG_BASE] = 55;
+    r->cpu->gpr[3] = 0;
+    assert_int_equal(rig_run(r), TCG_EXIT_BLOCK);
+    assert_int_equal(r->cpu->gpr[3], 77);
+}
+
+/* Every RIP is a block: go on from one to the next until RCX is 0. */
+static void build_chain(struct ir_block *b, const struct tb_key *key)
+{
+    insn(b, key->pc);
+    if (key->pc == DONE) {
+        end(b);
+        return;
+    }
+    struct ir_arg t = ir_temp(b), u = ir_temp(b), z = ir_temp(b);
+    ir_emit(b, IR_SUB, 8, ir_gpr(1), ir_gpr(1), ir_const(1));
+    ir_emit(b, IR_MOV, 8, t, ir_const((int64_t)(key->pc + 16) & 0x7fffffff), ir_none());
+    ir_emit(b, IR_MOV, 8, u, ir_const(DONE), ir_none());
+    ir_emit(b, IR_CMOV, 8, z, t, u)->cond = CC_E;
+    ir_emit(b, IR_JMP, 8, ir_none(), z, ir_none());
+    b->live_out = 0;
+}
+
+static void test_a_full_cache_is_emptied_and_work_goes_on(struct rig *r)
+{
+    rig_build = build_chain;
+    tcg_flush(r->t);
+    r->cpu->pc = 0x100000;
+    r->cpu->gpr[1] = 150000;
+    enum tcg_exit why;
+    do {
+        why = tcg_run(r->cpu);
+    } while (why == TCG_EXIT_REQUEST);
+    assert_int_equal(why, TCG_EXIT_BLOCK);
+    assert_int_equal(r->cpu->gpr[1], 0);
+    struct tcg_stats s;
+    tcg_get_stats(r->t, &s);
+    assert_true(s.flushes > 1);
+}
+
+static void run_everywhere(void (*test)(struct rig *r))
+{
+    for (unsigned w = 0; w < rig_ways_here(); w++) {
+        struct rig r;
+        rig_open(&r, rig_ways[w].engine, rig_ways[w].passes);
+        test(&r);
+        rig_close(&r);
+    }
+}
+
+#define IN_EVERY_ENGINE(test)                                                                      \
+    static void test##_here(void **state)                                                          \
+    {                                                                                              \
+        (void)state;                                                                               \
+        run_everywhere(test);                                                                      \
+    }
+IN_EVERY_ENGINE(test_a_loop_is_translated_once)
+IN_EVERY_ENGINE(test_a_request_ends_an_endless_loop)
+IN_EVERY_ENGINE(test_a_kick_is_seen_at_the_next_turn)
+IN_EVERY_ENGINE(test_changed_code_is_translated_anew)
+IN_EVERY_ENGINE(test_code_may_change_what_comes_next)
+IN_EVERY_ENGINE(test_a_full_cache_is_emptied_and_work_goes_on)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_loop_is_translated_once_here),
+        cmocka_unit_test(test_a_request_ends_an_endless_loop_here),
+        cmocka_unit_test(test_a_kick_is_seen_at_the_next_turn_here),
+        cmocka_unit_test(test_changed_code_is_translated_anew_here),
+        cmocka_unit_test(test_code_may_change_what_comes_next_here),
+        cmocka_unit_test(test_a_full_cache_is_emptied_and_work_goes_on_here),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
