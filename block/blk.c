@@ -28,7 +28,11 @@ struct blk {
     void (*tray_fn)(void *opaque, struct blk *b, bool open);
     void *tray_opaque;
     struct blk_req *requests; /* newest first */
-    unsigned in_flight;
+    unsigned in_flight, held; /* held ones count as in flight */
+    enum blk_on_error rerror, werror;
+    void (*error_fn)(void *opaque, struct blk *b, enum blk_op op, int ret,
+                     enum blk_on_error action);
+    void *error_opaque;
     unsigned holding; /* blk_submit or blk_cancel is running: mark, do not deliver */
     struct ev_post post;
     struct blk_stats stats;
@@ -47,7 +51,40 @@ static void blk_unlink(struct blk *b, struct blk_req *r)
     b->in_flight--;
 }
 
-static void blk_deliver(struct blk *b, struct blk_req *r)
+static enum blk_on_error blk_action(const struct blk *b, const struct blk_req *r)
+{
+    enum blk_on_error action = r->op == BLK_READ ? b->rerror : b->werror;
+
+    return action != BLK_ENOSPC ? action : r->ret == -ENOSPC ? BLK_STOP : BLK_REPORT;
+}
+
+/* An error of the image's own meets the drive's policy. Returns whether r is held now. */
+static bool blk_failed(struct blk *b, struct blk_req *r)
+{
+    enum blk_on_error action = blk_action(b, r);
+
+    if (b->error_fn) {
+        b->error_fn(b->error_opaque, b, r->op, r->ret, action);
+    }
+    if (action == BLK_IGNORE) {
+        b->stats.errors[r->op]++;
+        r->ret = 0;
+    } else if (action == BLK_STOP) {
+        r->held = true;
+        r->finished = false;
+        b->held++;
+        return true;
+    }
+    return false;
+}
+
+static bool blk_is_our_error(const struct blk_req *r)
+{
+    /* The guest's own mistakes are nothing to stop for. */
+    return r->ret < 0 && r->ret != -ENOMEDIUM && r->ret != -EROFS && r->ret != -EINVAL;
+}
+
+static void blk_give(struct blk *b, struct blk_req *r)
 {
     blk_unlink(b, r);
     if (r->ret < 0) {
@@ -60,6 +97,13 @@ static void blk_deliver(struct blk *b, struct blk_req *r)
         b->watch->completed(b->watch_opaque, r, r->ret);
     }
     r->done(r, r->ret);
+}
+
+static void blk_deliver(struct blk *b, struct blk_req *r)
+{
+    if (!blk_is_our_error(r) || !blk_failed(b, r)) {
+        blk_give(b, r);
+    }
 }
 
 /* The oldest request that is finished, so that completions keep the order of submission. */
@@ -103,7 +147,9 @@ void blk_end_now(struct blk_req *r, int ret)
 {
     r->ret = ret;
     r->finished = true;
-    blk_deliver(r->blk, r);
+    r->blk->held -= r->held;
+    r->held = false;
+    blk_give(r->blk, r);
 }
 
 static int blk_check(const struct blk *b, const struct blk_req *r)
@@ -135,7 +181,7 @@ void blk_submit(struct blk *b, struct blk_req *r)
     r->next = b->requests;
     b->requests = r;
     b->in_flight++;
-    r->finished = false;
+    r->finished = r->held = false;
     r->priv = NULL;
     if (b->watch && b->watch->submitted) {
         b->watch->submitted(b->watch_opaque, r);
@@ -170,7 +216,12 @@ void blk_cancel(struct blk_req *r)
         return;
     }
     b->holding++;
-    blk_reclaim(b, r);
+    if (r->held) {
+        r->held = false;
+        b->held--;
+    } else {
+        blk_reclaim(b, r);
+    }
     b->holding--;
     blk_unlink(b, r);
     if (b->watch && b->watch->cancelled) {
@@ -187,16 +238,26 @@ static void blk_give_up(struct blk *b, struct blk_req *r)
     blk_complete(r, -EIO);
 }
 
+static struct blk_req *blk_newest_out(const struct blk *b)
+{
+    struct blk_req *r = b->requests;
+
+    while (r->held) {
+        r = r->next;
+    }
+    return r;
+}
+
 void blk_drain(struct blk *b)
 {
     assert(!b->holding);
     for (;;) {
         blk_deliver_finished(b);
-        if (!b->in_flight) {
+        if (b->in_flight == b->held) {
             break;
         }
         if (!b->image->ops->wait || !b->image->ops->wait(b->image)) {
-            blk_give_up(b, b->requests);
+            blk_give_up(b, blk_newest_out(b));
         }
     }
 }
@@ -212,9 +273,59 @@ struct blk *blk_new(struct ev_loop *loop, const char *id)
     return b;
 }
 
+static struct blk_req *blk_oldest_held(const struct blk *b)
+{
+    struct blk_req *found = NULL;
+
+    for (struct blk_req *r = b->requests; r; r = r->next) {
+        found = r->held ? r : found;
+    }
+    return found;
+}
+
+void blk_retry(struct blk *b)
+{
+    struct blk_req *r;
+
+    for (unsigned n = b->held; n && (r = blk_oldest_held(b)); n--) {
+        r->held = false;
+        b->held--;
+        b->holding++;
+        b->image->ops->submit(b->image, r);
+        b->holding--;
+    }
+}
+
+int blk_held_error(const struct blk *b)
+{
+    const struct blk_req *r = b->held ? blk_oldest_held(b) : NULL;
+
+    return r ? r->ret : 0;
+}
+
+void blk_set_on_error(struct blk *b, enum blk_on_error rerror, enum blk_on_error werror)
+{
+    b->rerror = rerror;
+    b->werror = werror;
+}
+
+void blk_on_io_error(struct blk *b,
+                     void (*fn)(void *opaque, struct blk *b, enum blk_op op, int ret,
+                                enum blk_on_error action),
+                     void *opaque)
+{
+    b->error_fn = fn;
+    b->error_opaque = opaque;
+}
+
 static void blk_drop_image(struct blk *b)
 {
+    struct blk_req *r;
+
     blk_drain(b);
+    while ((r = blk_oldest_held(b))) { /* nobody will ever try again */
+        blk_end_now(r, r->ret);
+    }
     if (b->image) {
         b->image->ops->close(b->image);
         b->image = NULL;

@@ -17,6 +17,7 @@
 struct ev_loop;
 struct err;
 struct node;
+struct throttle_limits;
 struct blk;
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_OPS };
@@ -36,6 +37,7 @@ struct blk_req {
     void *priv;           /* the image's */
     int ret;
     bool finished; /* handed back, not delivered yet */
+    bool held;     /* it failed, and waits for blk_retry */
 };
 
 /* An image, opened: what stands behind a drive. Implementations: block/image.c (a node of the
@@ -58,6 +60,7 @@ struct blk_image {
     uint64_t len; /* bytes */
     bool read_only;
     bool is_file; /* a regular file: the process's limit on file sizes holds for writes to it */
+    bool grows;   /* a format's file, which gets longer than len */
     char *filename;
 };
 
@@ -73,10 +76,18 @@ struct blk_open {
     bool temporary;    /* snapshot=on: what is written is gone at the end */
     bool lock;         /* take the image's locks, as qemu and its tools do */
     bool share_rw;     /* others may write */
+    bool inactive;     /* another process still writes to it, until blk_image_activate */
     uint64_t l2_cache; /* qcow2: bytes; 0: automatic */
+    bool guessed;      /* format was guessed: it may not name other files */
+    const struct throttle_limits *limits; /* NULL: none */
 };
 /* Opens an image and its backing chain. NULL with e naming file and cause. */
 struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o, struct err *e);
+/* All is on disk and nothing is left to write: another process may go on with the image. No
+ * request may be under way. */
+int blk_image_quiesce(struct blk_image *i);
+/* The other process is done. */
+int blk_image_activate(struct blk_image *i, struct err *e);
 /* The node behind an image that blk_open_image opened; NULL for any other. */
 struct node *blk_image_node(struct blk_image *i);
 
@@ -123,11 +134,27 @@ void blk_complete(struct blk_req *r, int ret);
 /* The controller no longer wants r: done() will not run, and when this returns nobody touches r's
  * buffers. Waits for the I/O if it is in the kernel. Nothing happens when r is not in flight. */
 void blk_cancel(struct blk_req *r);
-/* Waits until nothing is in flight on b; completions have been delivered. */
+/* Waits until nothing is in flight on b; completions have been delivered. What is held stays. */
 void blk_drain(struct blk *b);
 
 /* For a replayer: r ends now with ret, whatever became of it here; done() has run on return. */
 void blk_end_now(struct blk_req *r, int ret);
+
+/* What becomes of a request that fails: reported to the controller, taken for a success, or held
+ * until blk_retry tries it again; ENOSPC: held if the host's disk is full, else reported. */
+enum blk_on_error { BLK_REPORT, BLK_IGNORE, BLK_STOP, BLK_ENOSPC };
+/* Both are BLK_REPORT to begin with; werror is also for flushes and discards. */
+void blk_set_on_error(struct blk *b, enum blk_on_error rerror, enum blk_on_error werror);
+/* fn runs for each request that failed, with what becomes of it (never BLK_ENOSPC). It may not stop
+ * the machine on the spot: a controller may be on the stack. */
+void blk_on_io_error(struct blk *b,
+                     void (*fn)(void *opaque, struct blk *b, enum blk_op op, int ret,
+                                enum blk_on_error action),
+                     void *opaque);
+/* Submits what is held again: the machine runs on. */
+void blk_retry(struct blk *b);
+/* The error that requests are held for: 0 for none, else -errno. */
+int blk_held_error(const struct blk *b);
 
 /* A recorder's view of a drive; each may be NULL. submitted: as r enters, with the bytes of a
  * write still in r->iov. completed: just before done(r, ret) runs; a cancelled request is reported

@@ -645,6 +645,15 @@ fail:
     return NULL;
 }
 
+void file_refresh(struct node *n)
+{
+    struct stat st;
+
+    if (n->ops == &file_ops && n->is_file && fstat(((struct file *)n)->fd, &st) == 0) {
+        n->len = ((uint64_t)st.st_size + FILE_ALIGN - 1) & ~(uint64_t)(FILE_ALIGN - 1);
+    }
+}
+
 uint64_t file_allocated(const struct node *n)
 {
     struct stat st;

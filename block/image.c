@@ -7,6 +7,8 @@
 #include "block/blk.h"
 
 #include "block/open.h"
+#include "block/qcow2.h"
+#include "block/throttle.h"
 #include "dm/base/err.h"
 #include "dm/base/log.h"
 #include "dm/base/util.h"
@@ -21,11 +23,14 @@ struct image {
     struct node_ctx *ctx;
     struct node *node;
     bool ignore_discard;
+    bool flush_writes; /* a write counts once a flush has covered it: writethrough on a format,
+                          whose own tables must be on disk too */
 };
 
 struct image_req {
     struct node_req r;
     struct blk_req *b;
+    struct image *im;
 };
 
 static void image_done(struct node_req *r, int ret)
@@ -33,6 +38,11 @@ static void image_done(struct node_req *r, int ret)
     struct image_req *q = container_of(r, struct image_req, r);
     struct blk_req *b = q->b;
 
+    if (ret == 0 && q->im->flush_writes && r->op == NODE_WRITE) {
+        q->r = (struct node_req){ .op = NODE_FLUSH, .done = image_done };
+        node_submit(q->im->node, &q->r);
+        return;
+    }
     free(q);
     blk_complete(b, ret);
 }
@@ -53,6 +63,7 @@ static void image_submit(struct blk_image *i, struct blk_req *b)
         return;
     }
     q->b = b;
+    q->im = im;
     q->r = (struct node_req){ .op = ops[b->op],
                               .flags = b->guest_memory ? NODE_GUEST : 0,
                               .offset = b->op == BLK_FLUSH ? 0 : b->offset,
@@ -87,6 +98,35 @@ struct node *blk_image_node(struct blk_image *i)
     return i->ops->submit == image_submit ? ((struct image *)i)->node : NULL;
 }
 
+static struct node *under_filters(struct node *n)
+{
+    while (n->ops->filter) {
+        n = n->file;
+    }
+    return n;
+}
+
+int blk_image_quiesce(struct blk_image *i)
+{
+    struct node *n = blk_image_node(i), *format = n ? under_filters(n) : NULL;
+    int ret = format && qcow2_is(format) ? qcow2_quiesce(format) : 0;
+
+    return ret == 0 && n && !n->read_only ? node_flush(n) : ret;
+}
+
+int blk_image_activate(struct blk_image *i, struct err *e)
+{
+    struct node *top = blk_image_node(i), *format = top ? under_filters(top) : NULL;
+    int ret = format && qcow2_is(format) ? qcow2_activate(format, e) : 0;
+
+    for (struct node *n = top; ret == 0 && n && n != format; n = n->file) {
+        n->read_only = format->read_only;
+        n->len = format->len;
+    }
+    i->len = ret == 0 && top ? top->len : i->len;
+    return ret;
+}
+
 struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o, struct err *e)
 {
     struct image_open p = {
@@ -94,6 +134,8 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
         .fd = o->fd,
         .format = o->format ? o->format : "raw",
         .read_only = o->read_only,
+        .guessed = o->guessed,
+        .inactive = o->inactive,
         .lock = o->lock,
         .share_rw = o->share_rw,
         .discard = o->discard,
@@ -105,7 +147,13 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
     struct image *im = xcalloc(1, sizeof(*im));
     char *made_up = o->filename ? NULL : xasprintf("fd:%d", o->fd);
 
+    bool through = strcmp(p.format, "raw") != 0 &&
+                   (o->cache == BLK_WRITETHROUGH || o->cache == BLK_DIRECTSYNC);
+
     p.filename = o->filename ? o->filename : made_up;
+    if (through) {
+        p.cache = o->cache == BLK_DIRECTSYNC ? BLK_NONE : BLK_WRITEBACK;
+    }
     im->ctx = node_ctx_new(loop);
     im->node = image_open(im->ctx, &p, e);
     free(made_up);
@@ -119,10 +167,15 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
                                       .wait = image_wait,
                                       .close = image_close };
     im->ignore_discard = !o->discard;
+    im->flush_writes = through;
+    if (o->limits) {
+        im->node = throttle_new(im->node, o->limits);
+    }
     im->base = (struct blk_image){ .ops = &im->ops,
                                    .len = im->node->len,
-                                   .read_only = im->node->read_only,
+                                   .read_only = o->inactive ? o->read_only : im->node->read_only,
                                    .is_file = im->node->is_file,
+                                   .grows = strcmp(im->ops.format, "raw") != 0,
                                    .filename = xstrdup(im->node->filename) };
     return &im->base;
 }

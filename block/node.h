@@ -78,6 +78,7 @@ struct node_req {
 
 struct node_ops {
     const char *name; /* "file", "qcow2" */
+    bool filter;      /* passes requests on to its child `file`, whose bytes are its own */
     /* r was checked; ends with node_complete(r, ret), now or later. */
     void (*submit)(struct node *n, struct node_req *r);
     /* Nothing is in flight. Leaves the node clean on disk if it can, closes the children. 0, or

@@ -74,18 +74,11 @@ static size_t magic_len(const char *magic)
     return memcmp(magic, "QFI", 3) == 0 || strlen(magic) > 4 ? 8 - 2 * (magic[0] == 'L') : 4;
 }
 
-const char *image_probe(const char *filename, struct err *e)
+const char *image_probe(int fd)
 {
     char head[512] = { 0 };
-    int fd = open(filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t n;
+    ssize_t n = pread(fd, head, sizeof(head), 0);
 
-    if (fd < 0) {
-        err_set(e, -errno, "image '%s' cannot be opened: %s", filename, strerror(errno));
-        return NULL;
-    }
-    n = pread(fd, head, sizeof(head), 0);
-    close(fd);
     for (size_t i = 0; n > 0 && i < ARRAY_SIZE(formats); i++) {
         if (formats[i].magic &&
             memcmp(head + formats[i].at, formats[i].magic, magic_len(formats[i].magic)) == 0) {
@@ -93,6 +86,20 @@ const char *image_probe(const char *filename, struct err *e)
         }
     }
     return "raw";
+}
+
+static const char *probe_file(const char *filename, struct err *e)
+{
+    int fd = open(filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const char *found;
+
+    if (fd < 0) {
+        err_set(e, -errno, "image '%s' cannot be opened: %s", filename, strerror(errno));
+        return NULL;
+    }
+    found = image_probe(fd);
+    close(fd);
+    return found;
 }
 
 char *image_backing_path(const char *overlay, const char *backing)
@@ -110,6 +117,9 @@ char *image_backing_path(const char *overlay, const char *backing)
 
 const char *image_format(const struct node *n)
 {
+    while (n->ops->filter) {
+        n = n->file;
+    }
     return n->file ? n->ops->name : "raw";
 }
 
@@ -138,6 +148,12 @@ static int open_backing(struct node *n, const struct image_open *o, const struct
     qcow2_info(n, &info);
     if (!info.backing_file || o->no_backing) {
         return 0;
+    }
+    if (o->guessed) {
+        return err_set(e, -EPERM,
+                       "image '%s' has a backing file, which is followed only when format=qcow2 "
+                       "is given: a guest can write such a header onto a raw disk",
+                       n->filename);
     }
     if (!info.backing_format) {
         return err_set(e, -EINVAL,
@@ -202,7 +218,7 @@ static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
         goto fail;
     }
     if (!p.format) {
-        p.format = image_probe(p.filename, e);
+        p.format = probe_file(p.filename, e);
     }
     if (!p.format || check_format(&p, e) < 0) {
         goto fail;
@@ -220,6 +236,7 @@ static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
     if (n && qcow2) {
         struct qcow2_open q = { .read_only = p.read_only,
                                 .check = p.check,
+                                .inactive = p.inactive,
                                 .pass_discard = p.discard,
                                 .l2_cache = p.l2_cache };
         n = qcow2_open(n, &q, e);

@@ -11,8 +11,10 @@ struct image_open {
     const char *format; /* "raw", "qcow2"; NULL: by the header, for tools alone: a guest can write
                            any header it likes onto a raw disk */
     bool read_only;
+    bool guessed;    /* format is a guess: an image that names other files is refused */
     bool no_backing; /* do not open the backing chain: nothing may be read */
     bool check;      /* for a check or repair */
+    bool inactive;   /* block/qcow2.h */
     bool lock, share_rw;
     bool discard;   /* discards reach the host */
     bool temporary; /* writes go to a file that is gone at the end: snapshot=on */
@@ -29,9 +31,8 @@ const char *image_format(const struct node *n);
 struct node *image_protocol(struct node *n);
 /* The name of the backing file as seen from where overlay is. malloc'd. */
 char *image_backing_path(const char *overlay, const char *backing);
-/* The format whose header the file begins with, "raw" if none; NULL with e when it cannot be
- * read. */
-const char *image_probe(const char *filename, struct err *e);
+/* The format whose header the file begins with, "raw" if none. */
+const char *image_probe(int fd);
 /* A format that is known at all. */
 bool image_format_known(const char *name);
 /* One that can be opened. */

@@ -47,6 +47,7 @@ enum {
     QCOW2_MAX_REFTABLE_BYTES = 8 << 20,
     QCOW2_MAX_SNAPSHOTS = 65536,
     QCOW2_MAX_SNAPSHOT_BYTES = 16 << 20, /* of the whole table */
+    QCOW2_MAX_SNAPSHOT_L1 = 32 << 20,    /* entries of all snapshots together */
     QCOW2_MAX_FREES = 8192, /* clusters waiting to be free before a commit is started */
 };
 
@@ -143,6 +144,7 @@ struct qcow2 {
     struct header h;
     bool pass_discard, broken; /* broken: metadata was found corrupt; only reads go on */
     bool dirty_on_disk;
+    bool inactive;
     bool check_mode, closing; /* closing: lazy refcounts go to disk too */
     uint32_t cluster_size;
     unsigned cluster_bits, l2_bits; /* l2_bits: log2 of the entries in an L2 table */

@@ -9,8 +9,8 @@
  *   flush:   commit
  *
  * The locks are over ranges of the guest's clusters, granted in the order asked for. What changes a
- * mapping holds its range alone; what uses a mapping holds it with others. So no cluster is given up
- * while a request still reads or writes it, however late that request's own I/O is: without that, a
+ * mapping holds its range alone; what uses a mapping holds it with others. So no cluster is given
+ * up while a request still reads or writes it, however late its own I/O is: without that, a
  * discard from one queue and a write that takes the freed cluster from another would meet in it.
  */
 #include "block/qcow2-int.h"

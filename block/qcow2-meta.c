@@ -21,7 +21,6 @@
 #include <string.h>
 
 #define WALK_MAX_CLUSTERS (1ull << 30)
-#define WALK_MAX_L1_ENTRIES (64ull << 20)
 
 /* ---- walking ---- */
 
@@ -94,7 +93,7 @@ static void add_l2(struct walk *w, uint64_t offset)
         size_t room = w->l2_room ? w->l2_room * 2 : 64;
         struct l2_ref *more = realloc(w->l2, room * sizeof(*more));
 
-        if (!more || room > WALK_MAX_L1_ENTRIES * 2) {
+        if (!more || room > 4ull * QCOW2_MAX_SNAPSHOT_L1) {
             w->ret = more ? -EFBIG : -ENOMEM;
             w->l2 = more ? more : w->l2;
             return;
@@ -206,17 +205,10 @@ void walk_l2s(struct walk *w)
 
 static void walk_snapshots(struct walk *w, const struct header *h, const struct qcow2_snap *sn)
 {
-    uint64_t total = 0;
-
     for (uint32_t i = 0; i < h->nb_snapshots && w->ret == 0; i++) {
         uint64_t *l1;
         char whose[40];
 
-        total += sn[i].l1_size;
-        if (total > WALK_MAX_L1_ENTRIES) {
-            w->ret = -EFBIG;
-            return;
-        }
         snprintf(whose, sizeof(whose), "snapshot %.20s:", sn[i].pub.id);
         if (sn[i].l1_offset) { /* else it is still to be written */
             walk_range(w, sn[i].l1_offset, sn[i].l1_size * 8ull, "a snapshot's L1 table");
@@ -336,7 +328,7 @@ static uint64_t parse_snapshot(const uint8_t *p, uint64_t room, struct qcow2_sna
 
 struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, struct err *e)
 {
-    uint64_t have = s->node.file->len, from = s->h.snapshots_offset, at = 0;
+    uint64_t have = s->node.file->len, from = s->h.snapshots_offset, at = 0, total = 0;
     uint64_t len = from < have ? min_u64(have - from, QCOW2_MAX_SNAPSHOT_BYTES) : 0;
     uint8_t *b = malloc(len ? len : 1);
     struct qcow2_snap *sn = xcalloc(s->h.nb_snapshots, sizeof(*sn));
@@ -346,8 +338,9 @@ struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, struct err *e)
         uint64_t n = at < len ? parse_snapshot(b + at, len - at, &sn[i]) : 0;
 
         at += n;
-        if (!n || sn[i].l1_size > QCOW2_MAX_L1_BYTES / 8 || sn[i].l1_offset % s->cluster_size ||
-            sn[i].l1_offset >> 56) {
+        total += sn[i].l1_size;
+        if (!n || total > QCOW2_MAX_SNAPSHOT_L1 || sn[i].l1_size > QCOW2_MAX_L1_BYTES / 8 ||
+            sn[i].l1_offset % s->cluster_size || sn[i].l1_offset >> 56) {
             ret = -EINVAL;
         }
     }

@@ -7,6 +7,7 @@
  */
 #include "block/qcow2-int.h"
 
+#include "block/file.h"
 #include "dm/base/err.h"
 #include "dm/base/log.h"
 
@@ -336,7 +337,7 @@ struct writer {
 static void put(struct writer *w, const void *p, size_t len)
 {
     w->full |= len > w->room - w->at;
-    if (!w->full) {
+    if (!w->full && len) {
         memcpy(w->b + w->at, p, len);
         w->at += len;
     }
@@ -657,7 +658,8 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
     struct qcow2 *s = (struct qcow2 *)qcow2_new(file, NULL);
     int ret = read_header(s, e);
 
-    s->node.read_only = o->read_only;
+    s->inactive = o->inactive && !o->read_only;
+    s->node.read_only = o->read_only || s->inactive;
     s->pass_discard = o->pass_discard;
     s->check_mode = o->check;
     if (ret == 0) {
@@ -665,7 +667,7 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
         set_caches(s, o);
         ret = qcow2_load_tables(s, e);
     }
-    if (ret == 0 && !o->read_only && !o->check) {
+    if (ret == 0 && !s->node.read_only && !o->check) {
         ret = start_writing(s, e);
     }
     if (ret < 0) {
@@ -677,6 +679,41 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
         return NULL;
     }
     return &s->node;
+}
+
+int qcow2_quiesce(struct node *n)
+{
+    node_drain(n);
+    return n->read_only ? 0 : qcow2_settle((struct qcow2 *)n);
+}
+
+int qcow2_activate(struct node *n, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    unsigned cluster_bits = s->cluster_bits;
+    int ret;
+
+    if (!s->inactive) {
+        return 0;
+    }
+    node_drain(n);
+    file_refresh(n->file);
+    qcow2_free_tables(s);
+    qcow2_header_free(&s->h);
+    s->h = (struct header){ 0 };
+    ret = read_header(s, e);
+    if (ret == 0 && s->h.cluster_bits != cluster_bits) {
+        ret = err_set(e, -EIO, "its clusters are of another size than before");
+    }
+    if (ret == 0) {
+        qcow2_set_shape(s);
+        ret = qcow2_load_tables(s, e);
+    }
+    if (ret == 0) {
+        s->node.read_only = s->inactive = false;
+        ret = start_writing(s, e);
+    }
+    return ret < 0 ? err_prefix(e, "image '%s'", n->filename) : 0;
 }
 
 void qcow2_info(const struct node *n, struct qcow2_info *out)

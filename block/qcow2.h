@@ -11,6 +11,7 @@
 struct qcow2_open {
     bool read_only;
     bool check;              /* for a check or repair: corrupt and dirty images open as they are */
+    bool inactive;           /* another process still writes to it: read only until activated */
     bool pass_discard;       /* storage that falls free is given back to the file */
     uint64_t l2_cache;       /* bytes; 0: enough for the whole image, at most 32 MiB */
     uint64_t refcount_cache; /* bytes; 0: 256 KiB or four blocks */
@@ -19,6 +20,10 @@ struct qcow2_open {
 /* Takes file, also when it fails. NULL with e naming what is wrong with the image. */
 struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct err *e);
 bool qcow2_is(const struct node *n);
+/* Everything is on disk and nothing is left to write: another process may take over. */
+int qcow2_quiesce(struct node *n);
+/* Opened inactive: reads the metadata anew and writes from now on. Else nothing happens. */
+int qcow2_activate(struct node *n, struct err *e);
 
 struct qcow2_create {
     uint64_t size;          /* bytes; rounded up to 512 */

@@ -105,257 +105,6 @@ struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, 
     return c;
 }
 
-/* ---- drives ---- */
-
-static int parse_interface(struct drive *d, struct keyval *kv, struct err *e)
-{
-    static const char *const known[] = { "scsi", "virtio", "sd", "pflash", "mtd", "xen" };
-    const char *v = keyval_get(kv, "if");
-    if (!v || strcmp(v, "ide") == 0) {
-        d->interface = DRIVE_IDE;
-    } else if (strcmp(v, "none") == 0) {
-        d->interface = DRIVE_NONE;
-    } else if (strcmp(v, "floppy") == 0) {
-        d->interface = DRIVE_FLOPPY;
-    } else {
-        for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-            if (strcmp(v, known[i]) == 0) {
-                return err_set(e, -EINVAL, "if=%s: known, but Keel does not have it yet", v);
-            }
-        }
-        return err_set(e, -EINVAL, "if=%s: expected ide, floppy or none", v);
-    }
-    return 0;
-}
-
-static bool place_taken(const struct backends *b, const struct drive *d)
-{
-    for (const struct drive *o = b->drives; o; o = o->next) {
-        if (o->interface == d->interface && o->bus == d->bus && o->unit == d->unit) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Places an IDE or floppy drive: index, or bus and unit, or the first free place. */
-static int parse_place(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
-{
-    unsigned buses = d->interface == DRIVE_IDE ? 2 : 1;
-    uint32_t index = UINT32_MAX, bus = UINT32_MAX, unit = UINT32_MAX;
-    if (keyval_u32(kv, "index", &index, e) < 0 || keyval_u32(kv, "bus", &bus, e) < 0 ||
-        keyval_u32(kv, "unit", &unit, e) < 0) {
-        return -EINVAL;
-    }
-    if (d->interface == DRIVE_NONE) {
-        return 0;
-    }
-    bool anywhere = index == UINT32_MAX && bus == UINT32_MAX && unit == UINT32_MAX;
-    if (index == UINT32_MAX) {
-        index = (bus == UINT32_MAX ? 0 : bus * 2) + (unit == UINT32_MAX ? 0 : unit);
-    }
-    if (index >= buses * 2 || (unit != UINT32_MAX && unit > 1)) {
-        return err_set(e, -EINVAL, "index=%u: there are %u drives of this kind", index, buses * 2);
-    }
-    do {
-        d->bus = index / 2;
-        d->unit = index % 2;
-        if (!place_taken(b, d)) {
-            return 0;
-        }
-    } while (anywhere && ++index < buses * 2);
-    return err_set(e, -EINVAL, "index=%u: used twice", d->bus * 2 + d->unit);
-}
-
-static int parse_cache(struct drive *d, struct keyval *kv, struct err *e)
-{
-    static const struct {
-        const char *name;
-        enum blk_cache cache;
-    } modes[] = { { "writeback", BLK_WRITEBACK },
-                  { "none", BLK_NONE },
-                  { "off", BLK_NONE },
-                  { "writethrough", BLK_WRITETHROUGH },
-                  { "directsync", BLK_DIRECTSYNC },
-                  { "unsafe", BLK_UNSAFE } };
-    const char *cache = keyval_get(kv, "cache"), *aio = keyval_get(kv, "aio");
-    d->open.cache = BLK_WRITEBACK;
-    bool found = !cache;
-    for (size_t i = 0; cache && i < ARRAY_SIZE(modes); i++) {
-        if (strcmp(cache, modes[i].name) == 0) {
-            d->open.cache = modes[i].cache;
-            found = true;
-        }
-    }
-    if (!found) {
-        return err_set(e, -EINVAL, "cache=%s: unknown mode", cache);
-    }
-    d->open.aio_threads = aio && strcmp(aio, "threads") == 0;
-    if (aio && strcmp(aio, "threads") != 0 && strcmp(aio, "native") != 0) {
-        return err_set(e, -EINVAL, "aio=%s: %s", aio,
-                       strcmp(aio, "io_uring") == 0 ? "known, but Keel does not have it yet"
-                                                    : "expected native or threads");
-    }
-    return 0;
-}
-
-static int parse_discard(struct drive *d, struct keyval *kv, struct err *e)
-{
-    static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
-    static const char *const zeroes[] = { "off", NULL };
-    const char *want = keyval_get(kv, "discard");
-    int ret = keyval_only(kv, "discard", discard, e);
-    d->open.discard = want && (strcmp(want, "unmap") == 0 || strcmp(want, "on") == 0);
-    return ret ? ret : keyval_only(kv, "detect-zeroes", zeroes, e);
-}
-
-static int parse_format(struct drive *d, struct keyval *kv, struct err *e)
-{
-    static const char *const known[] = { "qcow2", "qcow", "vmdk",        "vdi",        "vpc",
-                                         "vhdx",  "qed",  "host_device", "host_cdrom", "luks" };
-    const char *format = keyval_get(kv, "format"), *media = keyval_get(kv, "media");
-    if (media && strcmp(media, "cdrom") != 0 && strcmp(media, "disk") != 0) {
-        return err_set(e, -EINVAL, "media=%s: expected disk or cdrom", media);
-    }
-    d->cdrom = media && strcmp(media, "cdrom") == 0;
-    if (!format || strcmp(format, "raw") == 0) {
-        return 0;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-        if (strcmp(format, known[i]) == 0) {
-            return err_set(e, -EINVAL, "format=%s: known, but Keel does not have it yet", format);
-        }
-    }
-    return err_set(e, -EINVAL, "format=%s: unknown image format", format);
-}
-
-static int open_to_look(const struct backends *b, const char *filename)
-{
-    int64_t set = fdset_parse(filename);
-    if (set < 0) {
-        return open(filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    }
-    int fd = fdset_open(b->fdsets, set, O_RDONLY);
-    return fd >= 0 ? fd : fdset_open(b->fdsets, set, O_RDWR);
-}
-
-/* Without format= QEMU goes by the image's header, and a guest can write one onto its own disk that
- * names other files of the host. Keel never follows a header: it only refuses, without format=, what
- * is not meant to be raw, since a guest on it would destroy it. */
-static int refuse_other_formats(const struct backends *b, const struct drive *d, struct err *e)
-{
-    static const struct {
-        const char *name;
-        unsigned at;
-        const char *magic;
-    } known[] = {
-        { "qcow2", 0, "QFI\xfb" },         { "vmdk", 0, "KDMV" },    { "vmdk", 0, "COWD" },
-        { "vdi", 64, "\x7f\x10\xda\xbe" }, { "vpc", 0, "conectix" }, { "vhdx", 0, "vhdxfile" },
-    };
-    char head[512] = { 0 };
-    int fd = open_to_look(b, d->open.filename);
-    ssize_t n = fd < 0 ? 0 : pread(fd, head, sizeof(head), 0);
-    if (fd >= 0) {
-        close(fd);
-    }
-    for (size_t i = 0; n > 0 && i < ARRAY_SIZE(known); i++) {
-        if (memcmp(head + known[i].at, known[i].magic, strlen(known[i].magic)) == 0) {
-            return err_set(
-                e, -EINVAL,
-                "looks like %s, which Keel does not have yet; format=raw takes its bytes "
-                "for the disk's",
-                known[i].name);
-        }
-    }
-    return 0;
-}
-
-static int parse_drive(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
-{
-    bool readonly = false;
-    const char *id;
-    if (parse_interface(d, kv, e) < 0 || parse_place(b, d, kv, e) < 0 ||
-        parse_cache(d, kv, e) < 0 || parse_discard(d, kv, e) < 0 || parse_format(d, kv, e) < 0 ||
-        keyval_bool(kv, "readonly", &readonly, e) < 0 ||
-        keyval_bool(kv, "read-only", &readonly, e) < 0) {
-        return -EINVAL;
-    }
-    d->open.fd = -1;
-    d->open.read_only = readonly || d->cdrom;
-    const char *file = keyval_get(kv, "file");
-    d->has_medium = file && *file;
-    d->open.filename = xstrdup(file ? file : "");
-    if ((id = keyval_get(kv, "id"))) {
-        if (strlen(id) >= sizeof(d->id)) {
-            return err_set(e, -EINVAL, "id=%s: too long", id);
-        }
-        snprintf(d->id, sizeof(d->id), "%s", id);
-    } else if (d->interface == DRIVE_IDE) {
-        snprintf(d->id, sizeof(d->id), "ide%u-%s%u", d->bus, d->cdrom ? "cd" : "hd", d->unit);
-    } else if (d->interface == DRIVE_FLOPPY) {
-        snprintf(d->id, sizeof(d->id), "floppy%u", d->unit);
-    } else {
-        return err_set(e, -EINVAL, "id: missing, if=none needs it");
-    }
-    return drive_find(b, d->id) ? err_set(e, -EEXIST, "id=%s: used twice", d->id) : 0;
-}
-
-struct blk_image *drive_open_image(struct backends *b, const struct drive *d, const char *filename,
-                                   bool read_only, struct err *e)
-{
-    struct blk_open open = d->open;
-    int64_t set = fdset_parse(filename);
-    open.filename = filename;
-    open.read_only = read_only;
-    open.fd = -1;
-    if (set >= 0) {
-        open.fd = fdset_open(b->fdsets, set, read_only ? O_RDONLY : O_RDWR);
-        if (open.fd == -EACCES && read_only) { /* a peer may hand out more than is needed */
-            open.fd = fdset_open(b->fdsets, set, O_RDWR);
-        }
-        if (open.fd < 0) {
-            err_set(e, open.fd, "Could not open '%s': %s", filename, strerror(-open.fd));
-            return NULL;
-        }
-    }
-    return blk_open_image(b->loop, &open, e);
-}
-
-static void free_drive(struct drive *d)
-{
-    blk_free(d->blk);
-    free((char *)d->open.filename);
-    free(d);
-}
-
-static int add_drive(struct backends *b, struct keyval *kv, struct err *e)
-{
-    struct drive *d = xcalloc(1, sizeof(*d));
-    struct drive **end = &b->drives;
-    struct blk_image *image;
-    int ret = parse_drive(b, d, kv, e);
-    if (ret < 0) {
-        free((char *)d->open.filename);
-        free(d);
-        return ret;
-    }
-    d->blk = blk_new(b->loop, d->id);
-    if (d->has_medium && !b->pretend) {
-        ret = keyval_get(kv, "format") ? 0 : refuse_other_formats(b, d, e);
-        image = ret < 0 ? NULL : drive_open_image(b, d, d->open.filename, d->open.read_only, e);
-        if (!image) {
-            free_drive(d);
-            return e->code;
-        }
-        blk_set_image(d->blk, image);
-    }
-    while (*end) {
-        end = &(*end)->next;
-    }
-    *end = d;
-    return 0;
-}
-
 static int add_fd(struct backends *b, struct keyval *kv, struct err *e)
 {
     uint32_t fd = UINT32_MAX, set = UINT32_MAX;
@@ -494,7 +243,7 @@ static void default_drive(struct backends *b, const char *interface, const char 
     keyval_add(kv, "if", interface);
     keyval_add(kv, "index", index);
     keyval_add(kv, "media", media);
-    add_drive(b, kv, &taken);
+    drive_add(b, kv, &taken);
     keyval_free(kv);
 }
 
@@ -506,8 +255,13 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
     if (ret == 0) {
         ret = each(b, &o->chardevs, "chardev", add_chardev, e);
     }
+    b->snapshot = o->snapshot;
+    b->incoming = o->incoming != NULL;
     if (ret == 0) {
-        ret = each(b, &o->drives, "drive", add_drive, e);
+        ret = each(b, &o->blockdevs, "blockdev", drive_add_blockdev, e);
+    }
+    if (ret == 0) {
+        ret = each(b, &o->drives, "drive", drive_add, e);
     }
     if (ret == 0) {
         ret = networks_open(b, o, e);
@@ -531,7 +285,8 @@ void backends_close(struct backends *b)
     while (b->drives) {
         struct drive *d = b->drives;
         b->drives = d->next;
-        free_drive(d);
+        ev_post_cancel(b->loop, &d->stopped);
+        drive_free(d);
     }
     for (size_t i = 0; i < b->nchrs; i++) {
         chr_free(b->chrs[i]);

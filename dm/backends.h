@@ -9,6 +9,8 @@
 #define DM_BACKENDS_H
 
 #include "block/blk.h"
+#include "block/throttle.h"
+#include "dm/base/ev.h"
 #include "dm/board-pc.h"
 #include "dm/boot-list.h"
 #include "dm/net.h"
@@ -41,6 +43,10 @@ struct drive {
     bool cdrom;
     struct blk_open open; /* how its medium was opened; filename owned */
     bool has_medium;      /* file= was given */
+    bool protocol;        /* a -blockdev that only names a file for others to stand on */
+    enum blk_on_error rerror, werror;
+    struct throttle_limits limits;
+    struct ev_post stopped; /* an error stops the machine: dm/run.c's */
     struct drive *next;
 };
 
@@ -54,6 +60,8 @@ struct backends {
     bool pretend;
     struct con *con;
     struct drive *drives; /* in the order given */
+    bool snapshot;        /* -snapshot: all disks are temporary */
+    bool incoming;        /* the machine's state is still to arrive */
     struct chr **chrs;    /* every stream made, in order */
     size_t nchrs;
     struct networks net;
@@ -73,9 +81,16 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
                   struct err *e);
 /* Waits for every disk request under way and delivers it. */
 void backends_drain(struct backends *b);
+/* Another process may go on with the disks; or this one goes on with another's. 0, or -errno. */
+int backends_quiesce(struct backends *b, struct err *e);
+int backends_activate(struct backends *b, struct err *e);
 /* Frees everything; no device may use it any more. */
 void backends_close(struct backends *b);
 
+/* What follows -drive or -blockdev. 0, or -errno with e. */
+int drive_add(struct backends *b, struct keyval *kv, struct err *e);
+int drive_add_blockdev(struct backends *b, struct keyval *kv, struct err *e);
+void drive_free(struct drive *d);
 struct drive *drive_find(const struct backends *b, const char *id);
 /* By drive id, or by the id of the device it is plugged into. */
 struct drive *drive_find_any(const struct backends *b, const char *id, const char *dev_id);

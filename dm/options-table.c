@@ -43,6 +43,7 @@ FLAG(take_record, o->record = arg)
 FLAG(take_no_acpi, o->acpi = false)
 FLAG(take_no_reboot, o->no_reboot = true)
 FLAG(take_no_shutdown, o->no_shutdown = true)
+FLAG(take_snapshot, o->snapshot = true)
 FLAG(take_nothing, (void)0)
 FLAG(take_nodefaults, o->nodefaults = true)
 FLAG(take_nographic, o->nographic = true)
@@ -61,6 +62,7 @@ FLAG(take_debugcon, opt_list_add(&o->debugcons, kv))
 FLAG(take_monitor, opt_list_add(&o->monitors, kv))
 FLAG(take_qmp, opt_list_add(&o->qmps, kv))
 FLAG(take_serial, opt_list_add(&o->serials, kv))
+FLAG(take_blockdev, opt_list_add(&o->blockdevs, kv))
 FLAG(take_drive, opt_list_add(&o->drives, kv))
 FLAG(take_vnc, opt_list_add(&o->vncs, kv))
 FLAG(take_add_fd, opt_list_add(&o->add_fds, kv))
@@ -427,9 +429,9 @@ static const struct opt_param drive_params[] = {
     { "read-only", "boolean", false },
     { "discard", "string", false },
     { "detect-zeroes", "string", false },
-    { "snapshot", "boolean", true },
-    { "rerror", "string", true },
-    { "werror", "string", true },
+    { "snapshot", "boolean", false },
+    { "rerror", "string", false },
+    { "werror", "string", false },
     { "copy-on-read", "boolean", true },
     { "serial", "string", true },
     { "addr", "string", true },
@@ -438,14 +440,68 @@ static const struct opt_param drive_params[] = {
     { "cache.direct", "boolean", true },
     { "cache.no-flush", "boolean", true },
     { "cache.writeback", "boolean", true },
-    { "throttling.bps-total", "number", true },
-    { "bps", "number", true },
-    { "bps_rd", "number", true },
-    { "bps_wr", "number", true },
-    { "iops", "number", true },
-    { "iops_rd", "number", true },
-    { "iops_wr", "number", true },
+    { "bps", "number", false },
+    { "bps_max", "number", false },
+    { "bps_rd", "number", false },
+    { "bps_rd_max", "number", false },
+    { "bps_wr", "number", false },
+    { "bps_wr_max", "number", false },
+    { "iops", "number", false },
+    { "iops_max", "number", false },
+    { "iops_rd", "number", false },
+    { "iops_rd_max", "number", false },
+    { "iops_wr", "number", false },
+    { "iops_wr_max", "number", false },
+    { "throttling.bps-total", "number", false },
+    { "throttling.bps-total-max", "number", false },
+    { "throttling.bps-total-max-length", "number", true },
+    { "throttling.bps-read", "number", false },
+    { "throttling.bps-read-max", "number", false },
+    { "throttling.bps-read-max-length", "number", true },
+    { "throttling.bps-write", "number", false },
+    { "throttling.bps-write-max", "number", false },
+    { "throttling.bps-write-max-length", "number", true },
+    { "throttling.iops-total", "number", false },
+    { "throttling.iops-total-max", "number", false },
+    { "throttling.iops-total-max-length", "number", true },
+    { "throttling.iops-read", "number", false },
+    { "throttling.iops-read-max", "number", false },
+    { "throttling.iops-read-max-length", "number", true },
+    { "throttling.iops-write", "number", false },
+    { "throttling.iops-write-max", "number", false },
+    { "throttling.iops-write-max-length", "number", true },
+    { "throttling.group", "string", true },
+    { "throttling.iops-size", "number", true },
     { "group", "string", true },
+    { "file.locking", "string", false },
+    { 0 },
+};
+
+static const struct opt_param blockdev_params[] = {
+    { "driver", "string", false },
+    { "node-name", "string", false },
+    { "file", "string", false },
+    { "filename", "string", false },
+    { "read-only", "boolean", false },
+    { "auto-read-only", "boolean", false },
+    { "discard", "string", false },
+    { "detect-zeroes", "string", false },
+    { "cache.direct", "boolean", false },
+    { "cache.no-flush", "boolean", false },
+    { "locking", "string", false },
+    { "aio", "string", false },
+    { "file.driver", "string", false },
+    { "file.filename", "string", false },
+    { "file.read-only", "boolean", false },
+    { "file.auto-read-only", "boolean", false },
+    { "file.discard", "string", false },
+    { "file.detect-zeroes", "string", false },
+    { "file.cache.direct", "boolean", false },
+    { "file.cache.no-flush", "boolean", false },
+    { "file.locking", "string", false },
+    { "file.aio", "string", false },
+    { "backing", "string", true },
+    { "force-share", "boolean", true },
     { 0 },
 };
 
@@ -575,7 +631,8 @@ const struct opt_def opt_table[] = {
     { "audiodev", true, true, NULL, "driver", take_audio, "none,id=ID  no sound" },
     { "balloon", true, false, NULL, NULL, NULL, NULL },
     { "bios", true, true, NULL, NULL, take_bios, "FILE  the BIOS (bios-256k.bin)" },
-    { "blockdev", true, false, NULL, NULL, NULL, NULL },
+    { "blockdev", true, true, blockdev_params, "driver", take_blockdev,
+      "driver=raw|qcow2|file,node-name=NAME,file.filename=FILE[,...]" },
     { "boot", true, true, opt_boot_params, "order", opt_take_boot,
       "[order=]LETTERS[,once=LETTERS][,menu=on][,strict=on]  a floppy, c disk, d CD-ROM, n "
       "network" },
@@ -722,7 +779,7 @@ const struct opt_def opt_table[] = {
     { "smbios", true, true, opt_smbios_params, NULL, opt_take_smbios,
       "type=N,KEY=TEXT...|file=FILE  what the SMBIOS tables say" },
     { "smp", true, true, smp_params, "cpus", take_smp, "[cpus=]N[,maxcpus=M]" },
-    { "snapshot", false, false, NULL, NULL, NULL, NULL },
+    { "snapshot", false, true, NULL, NULL, take_snapshot, " writes to disks are gone at the end" },
     { "soundhw", true, false, NULL, NULL, NULL, NULL },
     { "spice", true, false, NULL, NULL, NULL, NULL },
     { "startdate", true, false, NULL, NULL, NULL, NULL },

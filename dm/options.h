@@ -69,7 +69,7 @@ struct options {
     bool domid_restrict;
     const char *incoming;
     bool stopped; /* -S */
-    bool no_shutdown, no_reboot;
+    bool no_shutdown, no_reboot, snapshot;
     const char *boot; /* drive letters */
     bool nodefaults, nographic;
     const char *vga; /* -vga, NULL: the board's default */
@@ -82,8 +82,9 @@ struct options {
     const char *qtest, *qtest_log;
 
     /* In the order typed. */
-    struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, drives, devices,
-        globals, add_fds, data_dirs, fw_cfgs, smbioses, option_roms, netdevs, nics, nets, filters;
+    struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, blockdevs,
+        drives, devices, globals, add_fds, data_dirs, fw_cfgs, smbioses, option_roms, netdevs, nics,
+        nets, filters;
     struct opt_list all; /* owns every keyval */
 };
 

@@ -2,6 +2,7 @@
 /* dm/qmp-block.c - QMP commands about drives: what is in them, and changing that. docs/qmp.md 5. */
 #include "dm/qmp-block.h"
 
+#include "block/node.h"
 #include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
@@ -24,10 +25,42 @@ static void tray_moved(void *opaque, struct blk *b, bool open)
     }
 }
 
+static void stop_for_error(void *opaque)
+{
+    keel_stop(opaque);
+}
+
+static void io_error(void *opaque, struct blk *b, enum blk_op op, int ret, enum blk_on_error action)
+{
+    static const char *const actions[] = { "report", "ignore", "stop" };
+    struct keel *k = opaque;
+    for (struct drive *d = k->be.drives; d; d = d->next) {
+        if (d->blk != b) {
+            continue;
+        }
+        monitor_event(k, "BLOCK_IO_ERROR",
+                      json_pack("{s:o, s:s, s:s, s:b, s:s}", "device", qmp_text(d->id), "operation",
+                                op == BLK_READ ? "read" : "write", "action", actions[action],
+                                "nospace", (int)(ret == -ENOSPC), "reason", strerror(-ret)));
+        if (action == BLK_STOP) {
+            ev_post(k->loop, &d->stopped);
+        }
+    }
+}
+
 void drives_watch(struct keel *k)
 {
     for (struct drive *d = k->be.drives; d; d = d->next) {
         blk_on_tray(d->blk, tray_moved, k);
+        blk_on_io_error(d->blk, io_error, k);
+        d->stopped = (struct ev_post){ .cb = stop_for_error, .opaque = k };
+    }
+}
+
+void drives_retry(struct keel *k)
+{
+    for (struct drive *d = k->be.drives; d; d = d->next) {
+        blk_retry(d->blk);
     }
 }
 
@@ -120,22 +153,25 @@ static json_t *do_eject(struct qmp_call *c)
     return qmp_ok();
 }
 
-static bool raw_format(struct qmp_call *c)
+/* What the command asks for beside the file; sets the format of d's next medium. */
+static bool take_format(struct qmp_call *c, struct drive *d)
 {
     const char *format = qmp_str(c, "format"), *mode = qmp_str(c, "read-only-mode");
-    if (format && strcmp(format, "raw") != 0) {
+    if (format && strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0) {
         return qmp_fail(c, NULL, "format '%.60s': Keel does not have it yet", format);
     }
     if (mode && strcmp(mode, "retain") != 0 && strcmp(mode, "read-only") != 0) {
         return qmp_fail(c, NULL, "Parameter 'read-only-mode' does not accept value '%.60s'", mode);
     }
+    d->open.format = format && format[0] == 'q' ? "qcow2" : "raw";
+    d->open.guessed = false;
     return true;
 }
 
 static json_t *do_change_medium(struct qmp_call *c)
 {
     struct drive *d = which(c);
-    if (!d || !raw_format(c) ||
+    if (!d || !take_format(c, d) ||
         drive_change(c->k, d, qmp_str(c, "filename"), qmp_bool(c, "force", false), &c->err) < 0) {
         return NULL;
     }
@@ -170,9 +206,18 @@ static json_t *medium_info(const struct drive *d)
     json_t *info = json_pack("{s:o, s:b, s:s, s:i, s:b, s:s}", "file", qmp_text(file), "ro",
                              (int)image->read_only, "drv", image->ops->format, "backing_file_depth",
                              0, "encrypted", 0, "detect_zeroes", "off");
+    int depth = 0;
+    const struct node *n = blk_image_node((struct blk_image *)image);
+    while (n && n->ops->filter) {
+        n = n->file;
+    }
+    for (; n && n->backing; n = n->backing) {
+        depth++;
+    }
+    json_object_set_new(info, "backing_file_depth", json_integer(depth));
     static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
     for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-        json_object_set_new(info, limits[i], json_integer(0));
+        json_object_set_new(info, limits[i], json_integer((json_int_t)d->limits.avg[i]));
     }
     json_object_set_new(info, "image",
                         json_pack("{s:I, s:o, s:s, s:b}", "virtual-size", (json_int_t)image->len,
@@ -186,7 +231,9 @@ static json_t *medium_info(const struct drive *d)
 
 static json_t *drive_info(const struct drive *d)
 {
-    json_t *info = json_pack("{s:s, s:o, s:b, s:b, s:s}", "io-status", "ok", "device",
+    int held = blk_held_error(d->blk);
+    const char *status = held == 0 ? "ok" : held == -ENOSPC ? "nospace" : "failed";
+    json_t *info = json_pack("{s:s, s:o, s:b, s:b, s:s}", "io-status", status, "device",
                              qmp_text(d->id), "locked", (int)blk_locked(d->blk), "removable",
                              (int)drive_removable(d), "type", "unknown");
     if (blk_present(d->blk)) {
@@ -205,7 +252,9 @@ static json_t *query_block(struct qmp_call *c)
 {
     json_t *list = json_array();
     for (const struct drive *d = c->k->be.drives; d; d = d->next) {
-        json_array_append_new(list, drive_info(d));
+        if (!d->protocol) {
+            json_array_append_new(list, drive_info(d));
+        }
     }
     return list;
 }

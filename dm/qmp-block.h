@@ -11,6 +11,8 @@ struct keel;
 
 /* DEVICE_TRAY_MOVED from here on, whoever moves a tray. */
 void drives_watch(struct keel *k);
+/* The machine runs on: requests that an error held are tried again. */
+void drives_retry(struct keel *k);
 
 bool drive_removable(const struct drive *d);
 /* 0, or -EBUSY when the guest locked the tray and force is false (it is told that somebody would

@@ -14,6 +14,7 @@
 #include "dm/base/err.h"
 #include "dm/board-cmos.h"
 #include "dm/monitor.h"
+#include "dm/qmp-block.h"
 #include "dm/record.h"
 #include "hw/acpi/piix4-pm.h"
 #include "hw/pci/i440fx.h"
@@ -65,6 +66,7 @@ int keel_cont(struct keel *k, struct err *e)
         return err_set(e, -EBUSY, "the machine waits for its state to arrive");
     default:
         machine_set_run_state(k->m, RUN_RUNNING);
+        drives_retry(k);
         let_processors_run(k);
         networks_kick(&k->be);
         monitor_event(k, "RESUME", NULL);

@@ -75,13 +75,21 @@ static int become(const struct identity *id, struct err *e)
     return 0;
 }
 
-/* The longest image that is written to and that the limit on file sizes applies to, or NULL. */
+/* How long the files get that i is in: a format adds tables of its own to what the guest sees. */
+static uint64_t longest_writes(const struct blk_image *i)
+{
+    return i->grows ? i->len + i->len / 8 + (64u << 20) : i->len;
+}
+
+/* The image with the longest file that is written to and that the limit on file sizes applies to,
+ * or NULL. */
 static const struct blk_image *longest_file(const struct backends *be)
 {
     const struct blk_image *longest = NULL;
     for (const struct drive *d = be->drives; d; d = d->next) {
         const struct blk_image *i = blk_image(d->blk);
-        if (i && i->is_file && !i->read_only && (!longest || i->len > longest->len)) {
+        if (i && i->is_file && !i->read_only &&
+            (!longest || longest_writes(i) > longest_writes(longest))) {
             longest = i;
         }
     }
@@ -91,13 +99,14 @@ static const struct blk_image *longest_file(const struct backends *be)
 static int make_room_for_images(const struct backends *be, struct err *e)
 {
     const struct blk_image *i = longest_file(be);
+    uint64_t need = i ? longest_writes(i) : 0;
     struct rlimit r;
-    if (!i || getrlimit(RLIMIT_FSIZE, &r) < 0 || r.rlim_cur >= i->len) {
+    if (!i || getrlimit(RLIMIT_FSIZE, &r) < 0 || r.rlim_cur >= need) {
         return 0;
     }
     unsigned long long was = r.rlim_cur;
-    r.rlim_cur = i->len;
-    r.rlim_max = r.rlim_max > i->len ? r.rlim_max : i->len;
+    r.rlim_cur = need;
+    r.rlim_max = r.rlim_max > need ? r.rlim_max : need;
     if (setrlimit(RLIMIT_FSIZE, &r) < 0) {
         return err_set(e, -errno,
                        "image '%s' is longer than the %llu bytes this process may write to a file, "

@@ -58,6 +58,9 @@ int keel_save(struct keel *k, const char *filename, struct err *e)
     keel_stop(k);
     backends_drain(&k->be);
     int ret = machine_save(k->m, &b, e);
+    if (ret == 0) { /* whoever reads the state to its end may use the disks */
+        ret = backends_quiesce(&k->be, e);
+    }
     int fd = ret == 0 ? open_state(k, filename, O_WRONLY | O_CREAT | O_TRUNC, e) : ret;
     if (fd >= 0) {
         ret = write_all(fd, b.p, b.len);

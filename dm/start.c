@@ -363,6 +363,10 @@ static int enter_first_state(struct keel *k, struct err *e)
         if (ret < 0) {
             return err_prefix(e, "-incoming %s", k->o.incoming);
         }
+        ret = backends_activate(&k->be, e);
+        if (ret < 0) {
+            return ret;
+        }
         machine_set_run_state(k->m, RUN_PAUSED);
     }
     if (!k->o.stopped) {

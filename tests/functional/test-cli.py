@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import time
 
 from keel import Failure, expect, expect_in, main
@@ -18,7 +19,7 @@ def test_cli_when_option_is_known_but_missing_then_it_is_named(bed):
            "-spice: known, but Keel does not have it yet")
     expect("--usb", bed.refused("--usb"), "-usb: known, but Keel does not have it yet")
     for option in ("-usbdevice", "-sandbox",
-                   "-object", "-trace", "-snapshot", "-xen-attach"):
+                   "-object", "-trace", "-xen-attach"):
         expect_in(option, "known, but Keel does not have it yet", bed.refused(option, "x"))
 
 
@@ -121,7 +122,9 @@ def test_cli_when_drive_is_wrong_then_it_is_named(bed):
                        ("file=%s,cache=frob" % raw, "frob"), ("file=%s,if=none" % raw, "id"),
                        ("file=%s,aio=io_uring" % raw, "io_uring"), ("file=%s" % bed.dir, bed.dir),
                        ("file=%s,readonly=maybe" % raw, "maybe"), ("file=%s,media=x" % raw, "x"),
-                       ("file=%s,snapshot=on" % raw, "snapshot"),
+                       ("file=%s,rerror=enospc" % raw, "rerror=enospc"),
+                       ("file=%s,werror=x" % raw, "werror=x"),
+                       ("file=%s,file.locking=x" % raw, "locking"),
                        ("file=/dev/fdset/7,format=raw", "/dev/fdset/7")):
         expect_in(spec, what, bed.refused(*QTEST, "-drive", spec))
     one = ("-drive", "file=%s,index=0,format=raw" % raw)
@@ -139,19 +142,25 @@ def test_cli_when_file_name_is_a_protocol_then_it_is_a_file_that_is_not_there(be
 
 
 def test_cli_when_image_looks_like_another_format_then_its_header_is_data_or_refused(bed):
-    # Version 3, with /etc/passwd as backing file: what a guest would write to its own disk.
-    qcow2 = b"QFI\xfb\0\0\0\3" + (104).to_bytes(8, "big") + (11).to_bytes(4, "big")
-    qcow2 = qcow2.ljust(104, b"\0") + b"/etc/passwd"
-    for name, header in (("qcow2", qcow2), ("vmdk", b"KDMV\1\0\0\0"), ("vpc", b"conectix"),
+    # With /etc/passwd as backing file: what a guest would write to its own disk.
+    qcow2 = bed.path("disk.qcow2")
+    subprocess.run([os.path.join(os.environ.get("KEEL_BUILD", "build"), "tools/keel-img"), "create",
+                    "-q", "-f", "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw", qcow2, "1M"],
+                   check=True)
+    with open(qcow2, "rb") as f:
+        image = f.read()
+    for name, header in (("qcow2", image), ("vmdk", b"KDMV\1\0\0\0"), ("vpc", b"conectix"),
                          ("vdi", bytes(64) + b"\x7f\x10\xda\xbe"), ("vhdx", b"vhdxfile")):
         disk = bed.file("disk." + name, header.ljust(1 << 20, b"\0"))
-        expect_in(name, "looks like " + name, bed.refused(*QTEST, "-drive", "file=" + disk))
-        expect_in(name, "looks like " + name, bed.refused(*QTEST, "-hda", disk))
+        what = "has a backing file" if name == "qcow2" else "looks like " + name
+        expect_in(name, what, bed.refused(*QTEST, "-drive", "file=" + disk))
+        expect_in(name, what, bed.refused(*QTEST, "-hda", disk))
         for mode in ("rb", "r+b"):  # handed over as a descriptor, also one that can write
             with open(disk, mode) as f:
                 line = bed.refused(*QTEST, "-add-fd", "fd=%d,set=1" % f.fileno(), "-drive",
-                                   "file=/dev/fdset/1,index=0", pass_fds=(f.fileno(),))
-                expect_in(name, "looks like " + name, line)
+                                   "file=/dev/fdset/1,index=0,readonly=%s"
+                                   % ("on" if mode == "rb" else "off"), pass_fds=(f.fileno(),))
+                expect_in(name, what, line)
     disk = bed.path("disk.qcow2")
     q = bed.machine("-drive", "format=raw,index=0,file=" + disk).qmp()
     image = q.cmd("query-block")[0]["inserted"]["image"]

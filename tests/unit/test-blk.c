@@ -280,6 +280,105 @@ static void test_blk_watcher_sees_both_ends(void **s)
     rig_free(&g);
 }
 
+/* ---- what becomes of errors ---- */
+
+static struct {
+    unsigned n;
+    int ret;
+    enum blk_on_error action;
+} seen;
+
+static void saw_error(void *opaque, struct blk *b, enum blk_op op, int ret,
+                      enum blk_on_error action)
+{
+    (void)opaque;
+    (void)b;
+    (void)op;
+    seen.n++;
+    seen.ret = ret;
+    seen.action = action;
+}
+
+static struct fake_image *with_policy(struct rig *g, enum blk_on_error rerror,
+                                      enum blk_on_error werror)
+{
+    struct fake_image *f = with_fake(g);
+
+    seen.n = 0;
+    blk_set_on_error(g->blk, rerror, werror);
+    blk_on_io_error(g->blk, saw_error, NULL);
+    return f;
+}
+
+static void test_blk_when_error_stops_then_the_request_is_tried_again(void **s)
+{
+    struct rig g;
+    struct fake_image *f = with_policy(&g, BLK_REPORT, BLK_ENOSPC);
+    uint8_t buf[512] = { 9 };
+    struct want w = { .iov = { { buf, 512 } }, .r.iovcnt = 1 };
+
+    (void)s;
+    f->fail = -ENOSPC;
+    submit(&g, &w, BLK_WRITE, 1024, 512);
+    blk_drain(g.blk);
+    assert_int_equal(w.called, 0);
+    assert_int_equal(seen.n, 1);
+    assert_int_equal(seen.action, BLK_STOP);
+    assert_int_equal(blk_held_error(g.blk), -ENOSPC);
+    blk_retry(g.blk); /* the disk is still full */
+    blk_drain(g.blk);
+    assert_int_equal(w.called, 0);
+    assert_int_equal(seen.n, 2);
+    f->fail = 0;
+    blk_retry(g.blk);
+    blk_drain(g.blk);
+    assert_int_equal(w.called, 1);
+    assert_int_equal(w.ret, 0);
+    assert_int_equal(f->data[1024], 9);
+    assert_int_equal(blk_held_error(g.blk), 0);
+    f->fail = -EIO; /* not for lack of room: reported */
+    assert_int_equal(run_buf(&g, BLK_WRITE, 0, buf, 512), -EIO);
+    assert_int_equal(seen.action, BLK_REPORT);
+    rig_free(&g);
+}
+
+static void test_blk_held_request_can_be_cancelled_and_ends_with_the_medium(void **s)
+{
+    struct rig g;
+    struct fake_image *f = with_policy(&g, BLK_STOP, BLK_STOP);
+    uint8_t buf[512];
+    struct want w = { .iov = { { buf, 512 } }, .r.iovcnt = 1 };
+
+    (void)s;
+    f->fail = -EIO;
+    submit(&g, &w, BLK_READ, 0, 512);
+    blk_drain(g.blk);
+    blk_cancel(&w.r);
+    assert_int_equal(w.called, 0);
+    assert_int_equal(blk_in_flight(g.blk), 0);
+    submit(&g, &w, BLK_READ, 0, 512);
+    blk_drain(g.blk);
+    blk_set_image(g.blk, NULL);
+    assert_int_equal(w.called, 1);
+    assert_int_equal(w.ret, -EIO);
+    rig_free(&g);
+}
+
+static void test_blk_when_errors_are_ignored_then_requests_succeed(void **s)
+{
+    struct rig g;
+    struct fake_image *f = with_policy(&g, BLK_REPORT, BLK_IGNORE);
+    uint8_t buf[512] = { 0 };
+
+    (void)s;
+    f->fail = -EIO;
+    assert_int_equal(run_buf(&g, BLK_WRITE, 0, buf, 512), 0);
+    assert_int_equal(seen.action, BLK_IGNORE);
+    assert_int_equal(run_buf(&g, BLK_READ, 0, buf, 512), -EIO);
+    assert_int_equal(blk_stats(g.blk)->errors[BLK_WRITE], 1);
+    rig_free(&g);
+}
+
 /* ---- raw images ---- */
 
 static uint8_t *file_bytes(size_t len)
@@ -602,6 +701,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_blk_completes_once_and_never_inside_submit),
         cmocka_unit_test(test_blk_refuses_bad_requests),
+        cmocka_unit_test(test_blk_when_error_stops_then_the_request_is_tried_again),
+        cmocka_unit_test(test_blk_held_request_can_be_cancelled_and_ends_with_the_medium),
+        cmocka_unit_test(test_blk_when_errors_are_ignored_then_requests_succeed),
         cmocka_unit_test(test_blk_cancel_waits_and_stays_silent),
         cmocka_unit_test(test_blk_drain_follows_requests_made_in_done),
         cmocka_unit_test(test_blk_complete_from_the_loop_is_delivered_at_once),

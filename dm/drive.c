@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/drive.c - drives from the command line: -drive, -blockdev. docs/block.md. */
+#include "block/open.h"
+#include "dm/backends.h"
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+#include "dm/fdset.h"
+#include "dm/keyval.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int parse_interface(struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const char *const known[] = { "scsi", "virtio", "sd", "pflash", "mtd", "xen" };
+    const char *v = keyval_get(kv, "if");
+    if (!v || strcmp(v, "ide") == 0) {
+        d->interface = DRIVE_IDE;
+    } else if (strcmp(v, "none") == 0) {
+        d->interface = DRIVE_NONE;
+    } else if (strcmp(v, "floppy") == 0) {
+        d->interface = DRIVE_FLOPPY;
+    } else {
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+            if (strcmp(v, known[i]) == 0) {
+                return err_set(e, -EINVAL, "if=%s: known, but Keel does not have it yet", v);
+            }
+        }
+        return err_set(e, -EINVAL, "if=%s: expected ide, floppy or none", v);
+    }
+    return 0;
+}
+
+static bool place_taken(const struct backends *b, const struct drive *d)
+{
+    for (const struct drive *o = b->drives; o; o = o->next) {
+        if (o->interface == d->interface && o->bus == d->bus && o->unit == d->unit) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Places an IDE or floppy drive: index, or bus and unit, or the first free place. */
+static int parse_place(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    unsigned buses = d->interface == DRIVE_IDE ? 2 : 1;
+    uint32_t index = UINT32_MAX, bus = UINT32_MAX, unit = UINT32_MAX;
+    if (keyval_u32(kv, "index", &index, e) < 0 || keyval_u32(kv, "bus", &bus, e) < 0 ||
+        keyval_u32(kv, "unit", &unit, e) < 0) {
+        return -EINVAL;
+    }
+    if (d->interface == DRIVE_NONE) {
+        return 0;
+    }
+    bool anywhere = index == UINT32_MAX && bus == UINT32_MAX && unit == UINT32_MAX;
+    if (index == UINT32_MAX) {
+        index = (bus == UINT32_MAX ? 0 : bus * 2) + (unit == UINT32_MAX ? 0 : unit);
+    }
+    if (index >= buses * 2 || (unit != UINT32_MAX && unit > 1)) {
+        return err_set(e, -EINVAL, "index=%u: there are %u drives of this kind", index, buses * 2);
+    }
+    do {
+        d->bus = index / 2;
+        d->unit = index % 2;
+        if (!place_taken(b, d)) {
+            return 0;
+        }
+    } while (anywhere && ++index < buses * 2);
+    return err_set(e, -EINVAL, "index=%u: used twice", d->bus * 2 + d->unit);
+}
+
+static int parse_cache(struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum blk_cache cache;
+    } modes[] = { { "writeback", BLK_WRITEBACK },
+                  { "none", BLK_NONE },
+                  { "off", BLK_NONE },
+                  { "writethrough", BLK_WRITETHROUGH },
+                  { "directsync", BLK_DIRECTSYNC },
+                  { "unsafe", BLK_UNSAFE } };
+    const char *cache = keyval_get(kv, "cache"), *aio = keyval_get(kv, "aio");
+    d->open.cache = BLK_WRITEBACK;
+    bool found = !cache;
+    for (size_t i = 0; cache && i < ARRAY_SIZE(modes); i++) {
+        if (strcmp(cache, modes[i].name) == 0) {
+            d->open.cache = modes[i].cache;
+            found = true;
+        }
+    }
+    if (!found) {
+        return err_set(e, -EINVAL, "cache=%s: unknown mode", cache);
+    }
+    d->open.aio_threads = aio && strcmp(aio, "threads") == 0;
+    if (aio && strcmp(aio, "threads") != 0 && strcmp(aio, "native") != 0) {
+        return err_set(e, -EINVAL, "aio=%s: %s", aio,
+                       strcmp(aio, "io_uring") == 0 ? "known, but Keel does not have it yet"
+                                                    : "expected native or threads");
+    }
+    return 0;
+}
+
+static int parse_discard(struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
+    static const char *const zeroes[] = { "off", NULL };
+    const char *want = keyval_get(kv, "discard");
+    int ret = keyval_only(kv, "discard", discard, e);
+    d->open.discard = want && (strcmp(want, "unmap") == 0 || strcmp(want, "on") == 0);
+    return ret ? ret : keyval_only(kv, "detect-zeroes", zeroes, e);
+}
+
+static int set_format(struct drive *d, const char *format, struct err *e)
+{
+    if (strcmp(format, "qcow2") == 0 || strcmp(format, "raw") == 0) {
+        d->open.format = format[0] == 'q' ? "qcow2" : "raw";
+        return 0;
+    }
+    if (image_format_known(format)) {
+        return err_set(e, -EINVAL, "format=%s: known, but Keel does not have it yet", format);
+    }
+    return err_set(e, -EINVAL, "format=%s: unknown image format", format);
+}
+
+static int parse_format(struct drive *d, struct keyval *kv, struct err *e)
+{
+    const char *format = keyval_get(kv, "format"), *media = keyval_get(kv, "media");
+    if (media && strcmp(media, "cdrom") != 0 && strcmp(media, "disk") != 0) {
+        return err_set(e, -EINVAL, "media=%s: expected disk or cdrom", media);
+    }
+    d->cdrom = media && strcmp(media, "cdrom") == 0;
+    return format ? set_format(d, format, e) : 0;
+}
+
+static int open_to_look(const struct backends *b, const char *filename)
+{
+    int64_t set = fdset_parse(filename);
+    if (set < 0) {
+        return open(filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    }
+    int fd = fdset_open(b->fdsets, set, O_RDONLY);
+    return fd >= 0 ? fd : fdset_open(b->fdsets, set, O_RDWR);
+}
+
+/* Without format= the header decides, as QEMU has it; but a guest can write any header onto its own
+ * disk. So a format that was guessed may not name other files of the host (block/open.h), and what
+ * is of a format that is not had is refused: a guest that took it for its disk would destroy it. */
+static int guess_format(const struct backends *b, struct drive *d, struct err *e)
+{
+    int fd = open_to_look(b, d->open.filename);
+    const char *found = fd < 0 ? "raw" : image_probe(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (!image_format_had(found)) {
+        return err_set(e, -EINVAL,
+                       "looks like %s, which Keel does not have yet; format=raw takes its bytes "
+                       "for the disk's",
+                       found);
+    }
+    d->open.guessed = true;
+    return set_format(d, found, e);
+}
+
+static int parse_action(struct keyval *kv, const char *key, enum blk_on_error *out, struct err *e)
+{
+    static const char *const names[] = { "report", "ignore", "stop", "enospc" };
+    const char *v = keyval_get(kv, key);
+    for (size_t i = 0; v && i < ARRAY_SIZE(names); i++) {
+        if (strcmp(names[i], v) == 0 && (i != BLK_ENOSPC || strcmp(key, "werror") == 0)) {
+            *out = (enum blk_on_error)i;
+            return 0;
+        }
+    }
+    return v ? err_set(e, -EINVAL, "%s=%s: expected report, ignore%s or stop", key, v,
+                       key[0] == 'w' ? ", enospc" : "")
+             : 0;
+}
+
+/* QEMU's two spellings of each limit, and of its burst. */
+static int parse_limits(struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const char *const names[THROTTLE_LIMITS][2] = {
+        { "bps", "throttling.bps-total" },     { "bps_rd", "throttling.bps-read" },
+        { "bps_wr", "throttling.bps-write" },  { "iops", "throttling.iops-total" },
+        { "iops_rd", "throttling.iops-read" }, { "iops_wr", "throttling.iops-write" },
+    };
+    for (size_t i = 0; i < THROTTLE_LIMITS; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            char max[48];
+            snprintf(max, sizeof(max), k ? "%s-max" : "%s_max", names[i][k]);
+            if (keyval_size(kv, names[i][k], 1, &d->limits.avg[i], e) < 0 ||
+                keyval_size(kv, max, 1, &d->limits.max[i], e) < 0) {
+                return -EINVAL;
+            }
+        }
+        if (d->limits.max[i] && d->limits.max[i] < d->limits.avg[i]) {
+            return err_set(e, -EINVAL, "%s_max: less than %s", names[i][0], names[i][0]);
+        }
+        if (d->limits.avg[i]) {
+            d->open.limits = &d->limits;
+        } else if (d->limits.max[i]) {
+            return err_set(e, -EINVAL, "%s_max: without %s it limits nothing", names[i][0],
+                           names[i][0]);
+        }
+    }
+    return 0;
+}
+
+static int parse_behaviour(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const char *const locking[] = { "auto", "on", "off", NULL };
+    const char *lock = keyval_get(kv, "file.locking");
+    d->werror = BLK_ENOSPC;
+    d->open.temporary = b->snapshot && !d->cdrom;
+    if (keyval_only(kv, "file.locking", locking, e) < 0 ||
+        keyval_bool(kv, "snapshot", &d->open.temporary, e) < 0 || parse_limits(d, kv, e) < 0 ||
+        parse_action(kv, "rerror", &d->rerror, e) < 0 ||
+        parse_action(kv, "werror", &d->werror, e) < 0) {
+        return -EINVAL;
+    }
+    /* What arrives by migration is still its source's when this process starts. */
+    d->open.inactive = b->incoming;
+    d->open.lock = !b->incoming && (!lock || strcmp(lock, "off") != 0);
+    return 0;
+}
+
+static int parse_drive(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    bool readonly = false;
+    const char *id;
+    if (parse_interface(d, kv, e) < 0 || parse_place(b, d, kv, e) < 0 ||
+        parse_cache(d, kv, e) < 0 || parse_discard(d, kv, e) < 0 || parse_format(d, kv, e) < 0 ||
+        parse_behaviour(b, d, kv, e) < 0 || keyval_bool(kv, "readonly", &readonly, e) < 0 ||
+        keyval_bool(kv, "read-only", &readonly, e) < 0) {
+        return -EINVAL;
+    }
+    d->open.fd = -1;
+    d->open.read_only = readonly || d->cdrom;
+    const char *file = keyval_get(kv, "file");
+    d->has_medium = file && *file;
+    d->open.filename = xstrdup(file ? file : "");
+    if ((id = keyval_get(kv, "id"))) {
+        if (strlen(id) >= sizeof(d->id)) {
+            return err_set(e, -EINVAL, "id=%s: too long", id);
+        }
+        snprintf(d->id, sizeof(d->id), "%s", id);
+    } else if (d->interface == DRIVE_IDE) {
+        snprintf(d->id, sizeof(d->id), "ide%u-%s%u", d->bus, d->cdrom ? "cd" : "hd", d->unit);
+    } else if (d->interface == DRIVE_FLOPPY) {
+        snprintf(d->id, sizeof(d->id), "floppy%u", d->unit);
+    } else {
+        return err_set(e, -EINVAL, "id: missing, if=none needs it");
+    }
+    return drive_find(b, d->id) ? err_set(e, -EEXIST, "id=%s: used twice", d->id) : 0;
+}
+
+struct blk_image *drive_open_image(struct backends *b, const struct drive *d, const char *filename,
+                                   bool read_only, struct err *e)
+{
+    struct blk_open open = d->open;
+    int64_t set = fdset_parse(filename);
+    open.filename = filename;
+    open.read_only = read_only;
+    open.fd = -1;
+    if (set >= 0) {
+        open.fd = fdset_open(b->fdsets, set, read_only ? O_RDONLY : O_RDWR);
+        if (open.fd == -EACCES && read_only) { /* a peer may hand out more than is needed */
+            open.fd = fdset_open(b->fdsets, set, O_RDWR);
+        }
+        if (open.fd < 0) {
+            err_set(e, open.fd, "Could not open '%s': %s", filename, strerror(-open.fd));
+            return NULL;
+        }
+    }
+    return blk_open_image(b->loop, &open, e);
+}
+
+void drive_free(struct drive *d)
+{
+    blk_free(d->blk);
+    free((char *)d->open.filename);
+    free(d);
+}
+
+/* Opens d's medium and puts d behind the others. Takes d. */
+static int take_drive(struct backends *b, struct drive *d, struct err *e)
+{
+    struct drive **end = &b->drives;
+    struct blk_image *image;
+
+    d->blk = blk_new(b->loop, d->id);
+    blk_set_on_error(d->blk, d->rerror, d->werror);
+    if (d->has_medium && !b->pretend) {
+        int ret = d->open.format ? 0 : guess_format(b, d, e);
+        image = ret < 0 ? NULL : drive_open_image(b, d, d->open.filename, d->open.read_only, e);
+        if (!image) {
+            drive_free(d);
+            return e->code;
+        }
+        blk_set_image(d->blk, image);
+    }
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = d;
+    return 0;
+}
+
+int drive_add(struct backends *b, struct keyval *kv, struct err *e)
+{
+    struct drive *d = xcalloc(1, sizeof(*d));
+    int ret = parse_drive(b, d, kv, e);
+    if (ret < 0) {
+        drive_free(d);
+        return ret;
+    }
+    return take_drive(b, d, e);
+}
+
+/* ---- -blockdev ---- */
+
+/* The keys of a node's own, or with prefix "file." those of the file under it. */
+static int parse_node(struct drive *d, struct keyval *kv, const char *prefix, struct err *e)
+{
+    static const char *const zeroes[] = { "off", NULL };
+    bool direct = d->open.cache == BLK_NONE, no_flush = d->open.cache == BLK_UNSAFE;
+    char key[9][40];
+    static const char *const names[9] = { "cache.direct",  "cache.no-flush", "read-only", "discard",
+                                          "detect-zeroes", "auto-read-only", "locking",   "aio",
+                                          "filename" };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        snprintf(key[i], sizeof(key[i]), "%s%s", prefix, names[i]);
+    }
+    bool unused = false;
+    const char *discard = keyval_get(kv, key[3]), *lock = keyval_get(kv, key[6]);
+    const char *aio = keyval_get(kv, key[7]), *filename = keyval_get(kv, key[8]);
+    if (keyval_bool(kv, key[0], &direct, e) < 0 || keyval_bool(kv, key[1], &no_flush, e) < 0 ||
+        keyval_bool(kv, key[2], &d->open.read_only, e) < 0 ||
+        keyval_only(kv, key[4], zeroes, e) < 0 || keyval_bool(kv, key[5], &unused, e) < 0) {
+        return -EINVAL;
+    }
+    if (aio && strcmp(aio, "threads") != 0 && strcmp(aio, "native") != 0) {
+        return err_set(e, -EINVAL, "%s=%s: expected native or threads", key[7], aio);
+    }
+    d->open.cache = direct ? BLK_NONE : no_flush ? BLK_UNSAFE : BLK_WRITEBACK;
+    d->open.aio_threads |= aio && strcmp(aio, "threads") == 0;
+    d->open.lock &= !lock || strcmp(lock, "off") != 0;
+    d->open.discard |= discard && (strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0);
+    if (filename) {
+        free((char *)d->open.filename);
+        d->open.filename = xstrdup(filename);
+        d->has_medium = true;
+    }
+    return 0;
+}
+
+static int parse_driver(struct drive *d, struct keyval *kv, struct err *e)
+{
+    const char *driver = keyval_get(kv, "driver"), *file = keyval_get(kv, "file.driver");
+    if (!driver) {
+        return err_set(e, -EINVAL, "driver: missing");
+    }
+    d->protocol = strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
+    if (file && strcmp(file, "file") != 0 && strcmp(file, "host_device") != 0) {
+        return err_set(e, -EINVAL, "file.driver=%s: Keel has file and host_device", file);
+    }
+    return set_format(d, d->protocol ? "raw" : driver, e);
+}
+
+/* "file=NODE": what was said of that node holds here too. */
+static int take_file_node(const struct backends *b, struct drive *d, struct keyval *kv,
+                          struct err *e)
+{
+    const char *name = keyval_get(kv, "file");
+    const struct drive *f = name ? drive_find(b, name) : NULL;
+    if (!name) {
+        return 0;
+    }
+    if (!f || !f->protocol) {
+        return err_set(e, -EINVAL, "file=%s: no such -blockdev with driver=file", name);
+    }
+    const char *format = d->open.format;
+    free((char *)d->open.filename);
+    d->open = f->open;
+    d->open.format = format;
+    d->open.filename = xstrdup(f->open.filename);
+    d->has_medium = true;
+    return 0;
+}
+
+static int parse_blockdev(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    const char *name = keyval_get(kv, "node-name");
+    if (!name || !*name || strlen(name) >= sizeof(d->id)) {
+        return err_set(e, -EINVAL, "node-name: missing or too long");
+    }
+    snprintf(d->id, sizeof(d->id), "%s", name);
+    if (drive_find(b, d->id)) {
+        return err_set(e, -EEXIST, "node-name=%s: used twice", d->id);
+    }
+    d->open.fd = -1;
+    d->open.inactive = b->incoming;
+    d->open.lock = !b->incoming;
+    d->werror = BLK_ENOSPC;
+    if (parse_driver(d, kv, e) < 0 || take_file_node(b, d, kv, e) < 0 ||
+        parse_node(d, kv, "file.", e) < 0 || parse_node(d, kv, "", e) < 0) {
+        return -EINVAL;
+    }
+    return d->has_medium ? 0
+                         : err_set(e, -EINVAL, "%s: missing", d->protocol ? "filename" : "file");
+}
+
+int drive_add_blockdev(struct backends *b, struct keyval *kv, struct err *e)
+{
+    struct drive *d = xcalloc(1, sizeof(*d));
+    d->open.filename = xstrdup("");
+    int ret = parse_blockdev(b, d, kv, e);
+    if (ret < 0) {
+        drive_free(d);
+        return ret;
+    }
+    if (d->protocol) { /* opened by whatever stands on it */
+        bool was = b->pretend;
+        b->pretend = true;
+        ret = take_drive(b, d, e);
+        b->pretend = was;
+        return ret;
+    }
+    return take_drive(b, d, e);
+}
+
+/* ---- handing over ---- */
+
+int backends_quiesce(struct backends *b, struct err *e)
+{
+    for (struct drive *d = b->drives; d; d = d->next) {
+        struct blk_image *i = blk_image(d->blk);
+        int ret = i ? blk_image_quiesce(i) : 0;
+        if (ret < 0) {
+            return err_set(e, ret, "image '%s' cannot be written: %s", i->filename, strerror(-ret));
+        }
+    }
+    return 0;
+}
+
+int backends_activate(struct backends *b, struct err *e)
+{
+    b->incoming = false;
+    for (struct drive *d = b->drives; d; d = d->next) {
+        struct blk_image *i = blk_image(d->blk);
+        int ret = i ? blk_image_activate(i, e) : 0;
+        d->open.inactive = false;
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/fuzz/fuzz-image.c - hostile disk images: opened, checked, repaired, read and written.
+ *
+ * The first byte chooses: the input is the image, or each five bytes change one place of a good
+ * image (its metadata are dense, so most changes matter).
+ */
+#include "block/qcow2.h"
+#include "dm/base/bytes.h"
+#include "dm/base/err.h"
+#include "dm/base/log.h"
+#include "tests/unit/ram-node.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { ROOM = 4 << 20 };
+
+static struct node_ctx *ctx;
+static uint8_t *good;
+static uint64_t good_len;
+
+static void make_good(void)
+{
+    struct qcow2_create c = {
+        .size = 256 << 10, .version = 3, .cluster_bits = 9, .refcount_bits = 16
+    };
+    struct qcow2_open o = { 0 };
+    struct err e = { 0 };
+    struct node *ram = ram_node_new(ctx, NULL, 0), *n;
+    uint8_t buf[4096];
+
+    memset(buf, 0x5a, sizeof(buf));
+    assert(qcow2_create(ram, &c, &e) == 0);
+    n = qcow2_open(ram, &o, &e);
+    assert(n);
+    for (uint64_t at = 0; at < c.size; at += 32768) {
+        node_write(n, at, buf, sizeof(buf));
+    }
+    node_rw(n, NODE_WRITE, 8192, buf, 512, NODE_COMPRESS);
+    qcow2_snapshot_create(n, "s", &e);
+    node_write(n, 4096, buf, sizeof(buf));
+    node_flush(n);
+    good_len = ram->len;
+    good = xcalloc(1, good_len);
+    memcpy(good, ((struct ram_node *)ram)->data, good_len);
+    node_close(n);
+}
+
+static struct node *image(const uint8_t *data, size_t size)
+{
+    struct ram_node *m;
+
+    if (size && data[0] & 1) {
+        m = (struct ram_node *)ram_node_new(ctx, data + 1, size - 1);
+    } else {
+        m = (struct ram_node *)ram_node_new(ctx, good, good_len);
+        for (size_t i = 1; i + 5 <= size; i += 5) {
+            uint64_t at = load_le32(data + i) & 0xffffff;
+            m->data[at % (at & 0x800000 ? 512 : good_len)] = data[i + 4];
+        }
+    }
+    m->max = ROOM;
+    return &m->base;
+}
+
+static void use(struct node *n, bool write)
+{
+    static uint8_t buf[65536];
+    struct node_status st;
+    uint64_t len = min_u64(n->len & ~511ull, sizeof(buf));
+
+    for (uint64_t at = 0, k = 0; at < n->len && k < 64; at += st.len, k++) {
+        if (node_status(n, at, n->len - at, &st) < 0) {
+            break;
+        }
+        assert(st.len > 0 && st.len <= n->len - at);
+    }
+    node_read(n, 0, buf, len);
+    if (n->len > len) {
+        node_read(n, n->len - len, buf, len);
+    }
+    if (write) {
+        node_write(n, 0, buf, len);
+        node_rw(n, NODE_DISCARD, 0, NULL, len, 0);
+        node_rw(n, NODE_ZERO, 0, NULL, len, NODE_UNMAP);
+        node_write(n, n->len - len, buf, len);
+        node_flush(n);
+    }
+}
+
+static void once(const uint8_t *data, size_t size, bool write, bool check)
+{
+    struct qcow2_open o = { .read_only = !write, .check = check };
+    struct qcow2_check c = { 0 };
+    struct err e = { 0 };
+    struct node *n = qcow2_open(image(data, size), &o, &e);
+
+    if (!n) {
+        assert(e.code < 0 && e.msg[0]);
+        return;
+    }
+    if (check) {
+        qcow2_check(n, write ? QCOW2_REPAIR_ALL : QCOW2_CHECK_ONLY, &c);
+    } else {
+        use(n, write);
+        if (write && qcow2_snapshot(n, 0)) {
+            char id[64];
+            snprintf(id, sizeof(id), "%s", qcow2_snapshot(n, 0)->id);
+            qcow2_snapshot_apply(n, id, &e);
+            qcow2_snapshot_delete(n, id, &e);
+        }
+    }
+    node_close(n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!ctx) {
+        log_set_level(-1);
+        ctx = node_ctx_new(NULL);
+        node_ctx_no_threads(ctx);
+        make_good();
+    }
+    once(data, size, false, true);
+    once(data, size, false, false);
+    once(data, size, true, true);
+    once(data, size, true, false);
+    return 0;
+}
