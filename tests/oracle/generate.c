@@ -836,6 +836,12 @@ static uint32_t undefined_flags(const struct insn *i)
     return i->in.cpu_flags ? i->in.cpu_flags->undefined : 0;
 }
 
+static bool pushes_flags(const ZydisDecodedInstruction *in)
+{
+    return in->mnemonic == ZYDIS_MNEMONIC_PUSHF || in->mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
+           in->mnemonic == ZYDIS_MNEMONIC_PUSHFQ || in->mnemonic == ZYDIS_MNEMONIC_LAHF;
+}
+
 /* Appends one; false: try another. */
 static bool add_insn(struct maker *m)
 {
@@ -850,7 +856,10 @@ static bool add_insn(struct maker *m)
         return false;
     }
     const ZydisAccessedFlags *fl = i.in.cpu_flags;
-    if (fl && fl->tested & m->unknown & FLAGS_ARITH) {
+    if (m->unknown & FLAGS_ARITH & (fl ? fl->tested : 0)) {
+        return false;
+    }
+    if (m->unknown & FLAGS_ARITH && pushes_flags(&i.in)) {
         return false;
     }
     memcpy(code, b, i.in.length);
@@ -870,7 +879,7 @@ static bool add_insn(struct maker *m)
         }
     }
     if (fl) {
-        m->unknown &= ~written_flags(&i.in, i.op);
+        m->unknown &= m->branches ? ~0u : ~written_flags(&i.in, i.op); /* it may be jumped over */
         m->unknown |= undefined_flags(&i);
     }
     m->last = i.in.mnemonic == ZYDIS_MNEMONIC_BSF || i.in.mnemonic == ZYDIS_MNEMONIC_BSR;
