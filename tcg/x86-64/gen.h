@@ -124,8 +124,8 @@ struct gen {
     uint32_t slots;          /* spill slots in use */
     bool f_host, f_mem;      /* where F is valid */
     bool x87_in;
-    uint16_t live[IR_MAX_OPS]; /* flags live behind each operation */
-    struct slow slow[IR_MAX_OPS];
+    uint16_t live[IR_MAX_OPS];          /* flags live behind each operation */
+    struct slow slow[IR_MAX_OPS + 160]; /* one a memory operand, one more a look for the x87 */
     unsigned slows;
     struct exit_stub stub[2];
     struct tcg_site site[300];
