@@ -192,7 +192,8 @@ struct x86_cpu {
     /* Beside the soft TLBs: the guest-physical page of each entry (bit 0: it is global), and how often
      * other threads emptied them. */
     uint64_t tlb_phys[TLB_MODES][TLB_SIZE];
-    uint64_t large_lo[2], large_hi[2]; /* linear span of entries from larger pages, a half each */
+    uint64_t large_lo[2], large_hi[2]; /* linear span of entries from 1 GiB pages, a half each */
+    uint64_t large_pages[8];    /* filter of 4 MiB regions with entries from 2 or 4 MiB pages */
     uint64_t code_pages[8];     /* filter of linear pages whose blocks may be in a jump cache */
     uint32_t tlb_gen;           /* atomic */
     uint16_t local_slot[TLB_MODES][256]; /* slots that got pages which are not global */

@@ -28,9 +28,9 @@ enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_NONE = -1, PF_NO
 /* What a walk found. */
 struct page {
     uint64_t phys;
-    bool w, u, x, dirty, large, global;
-    uint8_t *host;  /* NULL: devices */
-    unsigned flags; /* SOFT_* */
+    bool w, u, x, dirty, large, huge, global; /* large: of 2 or 4 MiB; huge: 1 GiB */
+    uint8_t *host;                            /* NULL: devices */
+    unsigned flags;                           /* SOFT_* */
 };
 
 /* ---- page tables ---- */
@@ -231,7 +231,8 @@ static int walk_long(const struct walker *k, bool *again)
         if (large) {
             uint64_t in = (1ull << shift) - 1;
             p->phys = (e & PTE_ADDR & ~in) | (k->linear & in & ~PAGE_MASK);
-            p->large = level > 1;
+            p->large = level == 2;
+            p->huge = level == 3;
             return take_leaf(k, at, 8, e, again);
         }
         if ((lma || level < 3) && !set_bits(k, at, 8, e, PTE_A)) {
@@ -270,7 +271,21 @@ static int walk(const struct walker *k)
 
 /* ---- the soft TLB ---- */
 
+static inline uint64_t large_page_bit(uint64_t linear, unsigned *word)
+{
+    uint64_t n = linear >> 22;
+    *word = (n ^ n >> 9) >> 6 & 7;
+    return 1ull << ((n ^ n >> 9) & 63);
+}
+
 static void note_large(struct x86_cpu *c, uint64_t linear)
+{
+    unsigned word;
+    uint64_t bit = large_page_bit(linear, &word);
+    c->large_pages[word] |= bit;
+}
+
+static void note_huge(struct x86_cpu *c, uint64_t linear)
 {
     unsigned half = (unsigned)(linear >> 63);
     if (c->large_lo[half] > linear || c->large_hi[half] < linear) {
@@ -318,6 +333,8 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
                 readable && allowed(k, p, ACC_EXEC));
     if (p->large) {
         note_large(c, tag);
+    } else if (p->huge) {
+        note_huge(c, tag);
     }
     __atomic_thread_fence(
         __ATOMIC_SEQ_CST); /* the tags are out: look again at what took them away */
@@ -421,6 +438,7 @@ void x86_tlb_flush(struct x86_cpu *c, bool global_too)
     memset(c->local_n, 0, sizeof(c->local_n));
     memset(c->local_code, 0, sizeof(c->local_code));
     memset(c->code_pages, 0, sizeof(c->code_pages));
+    memset(c->large_pages, 0, sizeof(c->large_pages));
     c->large_lo[0] = c->large_lo[1] = UINT64_MAX;
     c->large_hi[0] = c->large_hi[1] = 0;
 }
@@ -435,14 +453,16 @@ static inline uint64_t code_page_bit(uint64_t linear, unsigned *word)
 void x86_tlb_flush_page(struct x86_cpu *c, uint64_t linear)
 {
     unsigned half = (unsigned)(linear >> 63), word;
-    if (linear >= c->large_lo[half] && linear <= c->large_hi[half]) {
+    uint64_t bit = large_page_bit(linear, &word);
+    if ((linear >= c->large_lo[half] && linear <= c->large_hi[half]) ||
+        c->large_pages[word] & bit) {
         x86_tlb_flush(c, true);
         return;
     }
     for (unsigned m = 0; m < TLB_MODES; m++) {
         tcg_tlb_set(&c->tcg.tlbs[m], linear, NULL, false, false, false);
     }
-    uint64_t bit = code_page_bit(linear, &word);
+    bit = code_page_bit(linear, &word);
     if (c->code_pages[word] & bit) {
         tcg_jc_flush(&c->tcg);
         memset(c->code_pages, 0, sizeof(c->code_pages));
