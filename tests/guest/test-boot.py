@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Firmware, boot loader, memory test and Linux on Keel's own processors, with both engines.
+
+Screens that a test looked at stay in $KEEL_BUILD/out/.
+"""
+import hashlib
+import os
+import re
+import shutil
+import time
+
+import initramfs
+from guest import Failure, Guest, expect, expect_in, main
+
+OUT = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "out")
+GRUB = "/usr/lib/grub-rescue/grub-rescue-"
+MEMTEST = "/usr/lib/memtest86+/memtest86+"
+
+SCRIPT = """
+echo "CPUS $(nproc)"
+grep -m1 ^flags /proc/cpuinfo
+i=0
+while [ $i -lt 4 ]; do
+  (seq 1 3000 | sha256sum; dd if=/dev/zero bs=64k count=40 2>/dev/null | md5sum) > /tmp/w$i &
+  i=$((i+1))
+done
+wait
+sort -u /tmp/w0 /tmp/w1 /tmp/w2 /tmp/w3 | tr '\\n' ' '
+echo
+dmesg | grep -E "traps:|Oops|BUG:|WARNING:|stalls on CPU" | sed 's/^/TROUBLE /'
+echo BOOT DONE
+poweroff -f
+"""
+
+
+def linux(bed, *args, cpus=1, accel=None, seconds=180):
+    kernel, release = initramfs.kernels()
+    initrd = initramfs.build(bed.path("initrd"), SCRIPT, release=release)
+    more = {"accel": accel} if accel else {}
+    g = Guest(bed, "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0", "-smp",
+              str(cpus), *args, **more)
+    text = g.wait("BOOT DONE", seconds)
+    g.finish(60)
+    expect_in("processors", "CPUS %d" % cpus, text)
+    expect("complaints of the kernel", re.findall("TROUBLE .*", text), [])
+    sums = re.search(r"^([0-9a-f]{32})  - ([0-9a-f]{64})  - *\r?$|^([0-9a-f]{64})  - ([0-9a-f]{32})  - *\r?$",
+                     text, re.M)
+    if not sums:
+        raise Failure("the four jobs disagree:\n" + text[-1500:])
+    got = [s for s in sums.groups() if s]
+    expect("the work's results", sorted(got), sorted(expected_work()))
+    return text
+
+
+def expected_work():
+    numbers = "".join("%d\n" % n for n in range(1, 3001)).encode()
+    return [hashlib.sha256(numbers).hexdigest(), hashlib.md5(b"\0" * (64 * 1024 * 40)).hexdigest()]
+
+
+def test_linux_on_one_processor(bed):
+    linux(bed)
+
+
+def test_linux_on_four_processors(bed):
+    linux(bed, cpus=4)
+
+
+def test_linux_with_every_feature(bed):
+    text = linux(bed, "-cpu", "max", cpus=2)
+    flags = re.search("^flags.*", text, re.M)[0].split()
+    for f in ["smep", "smap", "fsgsbase", "pcid", "xsave", "umip", "rdtscp"]:
+        expect_in("flags", f, flags)
+
+
+def test_linux_on_the_interpreter(bed):
+    linux(bed, accel="tcg,keel-engine=interp", seconds=400)
+
+
+def test_linux_with_two_processors_on_one_thread(bed):
+    linux(bed, cpus=2, accel="tcg,thread=single", seconds=300)
+
+
+# ---- what stands on the screen ----
+
+def font():
+    """The VGA BIOS's 8x16 letters: {16 bytes: character}."""
+    with open("/usr/share/seabios/vgabios-stdvga.bin", "rb") as f:
+        rom = f.read()
+    letter_a = bytes.fromhex("000010386cc6c6fec6c6c6c600000000")
+    base = rom.index(letter_a) - 65 * 16
+    return {rom[base + 16 * c:base + 16 * c + 16]: chr(c) for c in range(126, 31, -1)}
+
+
+def screen(g, letters=font()):
+    """The text of an 80 by 25 screen, read off its pixels; "" in another mode."""
+    path = g.bed.path("screen.ppm")
+    g.hmp("screendump " + path)
+    with open(path, "rb") as f:
+        data = f.read()
+    head = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
+    width, height, pixels = int(head[1]), int(head[2]), data[head.end():]
+    if (width, height) != (720, 400):
+        return ""
+
+    def cell(row, column):
+        lines = []
+        for y in range(row * 16, row * 16 + 16):
+            at = 3 * (y * width + column * 9)
+            lines.append([pixels[at + 3 * x:at + 3 * x + 3] for x in range(8)])
+        flat = [p for line in lines for p in line]
+        back = max(set(flat), key=flat.count)
+        bits = bytes(sum((p != back) << (7 - x) for x, p in enumerate(line)) for line in lines)
+        return letters.get(bits, " ")
+
+    return "\n".join("".join(cell(r, c) for c in range(80)).rstrip() for r in range(25))
+
+
+def wait_screen(g, what, seconds=90):
+    end = time.time() + seconds
+    while True:
+        text = screen(g)
+        if re.search(what, text):
+            return text
+        if g.ended() or time.time() > end:
+            raise Failure("no %r on the screen:\n%s" % (what, text))
+        time.sleep(0.3)
+
+
+def keep(g, name):
+    os.makedirs(OUT, exist_ok=True)
+    path = os.path.join(OUT, name + ".png")
+    g.hmp("screendump %s -f png" % path)
+    with open(path, "rb") as f:
+        expect("a picture", f.read(8), b"\x89PNG\r\n\x1a\n")
+
+
+def test_firmware_says_what_is_missing(bed):
+    g = Guest(bed, "-vga", "std", memory=64)
+    text = wait_screen(g, "No bootable device")
+    expect_in("banner", "SeaBIOS (version", text)
+    keep(g, "seabios")
+
+
+def copy(bed, name):
+    """A copy that may be written."""
+    return shutil.copy(GRUB + name, bed.path(name))
+
+
+def grub(bed, name, *option):
+    g = Guest(bed, "-vga", "std", *option, memory=64)
+    wait_screen(g, r"GNU GRUB  version[^@]*Memtest86\+", 150)
+    keep(g, "grub-" + name)
+
+
+def test_grub_from_a_compact_disc(bed):
+    grub(bed, "cdrom", "-cdrom", GRUB + "cdrom.iso")
+
+
+def test_grub_from_a_disk(bed):
+    grub(bed, "disk", "-drive", "format=raw,file=" + copy(bed, "usb.img"))
+
+
+def memtest(bed, which):
+    g = Guest(bed, "-vga", "std", "-cdrom", MEMTEST + which + ".iso", memory=32)
+    text = wait_screen(g, r"Test #[4-9]|Pass: +[1-9]", 240)
+    keep(g, "memtest-" + which)
+    errors = re.search(r"Errors: +(\d+)", text)
+    expect("errors", errors and errors[1], "0")
+
+
+def test_memory_test_in_64_bit_code(bed):
+    memtest(bed, "x64")
+
+
+def test_memory_test_in_32_bit_code(bed):
+    memtest(bed, "ia32")
+
+
+# ---- reset and pause ----
+
+def test_stop_cont_and_system_reset(bed):
+    g = Guest(bed, "-vga", "std", memory=64)
+    wait_screen(g, "SeaBIOS")
+    q = g.qmp()
+    q.cmd("stop")
+    first = g.hmp("info registers")
+    time.sleep(0.3)
+    expect("registers while stopped", g.hmp("info registers"), first)
+    q.cmd("cont")
+    q.cmd("system_reset")
+    wait_screen(g, "No bootable device")
+
+
+main(globals())
