@@ -404,6 +404,10 @@ static int make_cpu(struct vcpus *v, unsigned i, const struct vcpu_options *o, s
 struct vcpus *vcpus_new(struct machine *m, struct soft_host *s, const struct vcpu_options *o,
                         struct err *e)
 {
+    if (o->icount_shift >= 0) {
+        err_set(e, -ENOTSUP, "-icount: known, but Keel does not have it yet");
+        return NULL;
+    }
     struct vcpus *v = xcalloc(1, sizeof(*v));
     v->m = m;
     v->soft = s;
