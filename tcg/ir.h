@@ -63,19 +63,43 @@ struct ir_mem {
     int64_t disp;
 };
 enum {
-    IR_MEM_KERNEL = 1, /* implicit supervisor access (descriptor tables): helpers only, not inline */
-    IR_MEM_ALIGN = 2,  /* #GP unless aligned to its size (movaps ...) */
-    IR_MEM_RMW = 4,    /* of an LD: faults as a store would; the next ST of the instruction goes to the
+    IR_MEM_KERNEL =
+        1,            /* implicit supervisor access (descriptor tables): helpers only, not inline */
+    IR_MEM_ALIGN = 2, /* #GP unless aligned to its size (movaps ...) */
+    IR_MEM_RMW = 4, /* of an LD: faults as a store would; the next ST of the instruction goes to the
                         * same place (its own mem still says where), so one look-up can serve both */
 };
 
 /* ---- conditions and flags ---- */
 
 /* x86's own encoding (SDM vol. 1 appendix B): the low nibble of Jcc. */
-enum ir_cond { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L,
-               CC_GE, CC_LE, CC_G };
-enum { F_CF = 0x001, F_PF = 0x004, F_AF = 0x010, F_ZF = 0x040, F_SF = 0x080, F_OF = 0x800,
-       F_ALL = 0x8d5 };
+enum ir_cond {
+    CC_O,
+    CC_NO,
+    CC_B,
+    CC_AE,
+    CC_E,
+    CC_NE,
+    CC_BE,
+    CC_A,
+    CC_S,
+    CC_NS,
+    CC_P,
+    CC_NP,
+    CC_L,
+    CC_GE,
+    CC_LE,
+    CC_G
+};
+enum {
+    F_CF = 0x001,
+    F_PF = 0x004,
+    F_AF = 0x010,
+    F_ZF = 0x040,
+    F_SF = 0x080,
+    F_OF = 0x800,
+    F_ALL = 0x8d5
+};
 uint16_t ir_cond_flags(enum ir_cond c); /* which flags it reads */
 
 /* ---- operations ---- */
@@ -141,9 +165,9 @@ uint16_t ir_cond_flags(enum ir_cond c); /* which flags it reads */
     X(BEXTR, 2, F_ALL, 0)                                                                          \
     X(PDEP, 2, 0, 0)                                                                               \
     X(PEXT, 2, 0, 0)                                                                               \
-    X(CRC32, 2, 0, 0) /* a: crc; b: imm bytes of data; the result is 32 bits (size 4) */           \
-    X(SETCC, 0, 0, 0)  /* cond; 0 or 1 */                                                          \
-    X(CMOV, 2, 0, 0)   /* cond ? b : a; both are evaluated */                                      \
+    X(CRC32, 2, 0, 0)     /* a: crc; b: imm bytes of data; the result is 32 bits (size 4) */       \
+    X(SETCC, 0, 0, 0)     /* cond; 0 or 1 */                                                       \
+    X(CMOV, 2, 0, 0)      /* cond ? b : a; both are evaluated */                                   \
     X(F_GET, 0, 0, F_ALL) /* the six flags in EFLAGS' places, other bits 0 */                      \
     X(F_SET, 1, F_ALL, 0) /* from EFLAGS' places; imm: mask of flags written */                    \
     X(CLC, 0, F_CF, 0)                                                                             \
@@ -156,28 +180,30 @@ uint16_t ir_cond_flags(enum ir_cond c); /* which flags it reads */
     X(LDSX, 0, 0, 0)                                                                               \
     X(ST, 1, 0, 0)                                                                                 \
     X(LDST_PROBE, 0, 0, 0) /* faults as a store of size bytes would; no access */                  \
-    X(A_RMW, 2, F_ALL, 0) /* atomic mem = mem OP b, dst = old; imm: the IR op (ADD OR ADC SBB AND  \
-                             SUB XOR INC DEC NEG NOT BTS BTR BTC); F as that op */                 \
-    X(A_XCHG, 1, 0, 0)    /* dst = old, mem = a */                                                 \
-    X(A_CMPXCHG, 2, F_ALL, 0) /* compare a (the accumulator) with mem; equal: mem = b;             \
-                                 dst = old value of mem; F as SUB(a, old) */                       \
+    X(A_RMW, 2, F_ALL,                                                                             \
+      0)               /* atomic mem = mem OP b, dst = old; imm: the IR op (ADD OR ADC SBB AND  \
+                             SUB XOR INC DEC NEG NOT BTS BTR BTC); F as that op */  \
+    X(A_XCHG, 1, 0, 0) /* dst = old, mem = a */                                                    \
+    X(A_CMPXCHG, 2, F_ALL,                                                                         \
+      0) /* compare a (the accumulator) with mem; equal: mem = b;             \
+                                 dst = old value of mem; F as SUB(a, old) */                    \
     X(FENCE, 0, 0, 0)                                                                              \
     X(LD_STATE, 0, 0, 0) /* imm: byte offset in the guest's CPU struct, size bytes, zero-ext. */   \
     X(ST_STATE, 1, 0, 0)                                                                           \
     X(CALL, 3, 0, 0)   /* dst = helper(cpu, a, b, c); imm 1: only unless c is 0, without dst */    \
     X(NATIVE, 0, 0, 0) /* an instruction of the host's own kind, see struct ir_native */           \
     /* terminators */                                                                              \
-    X(GOTO, 0, 0, 0)   /* exit 0 */                                                                \
-    X(BRCC, 0, 0, 0)   /* cond on F ? exit 0 : exit 1 */                                           \
-    X(BRNZ, 1, 0, 0)   /* a (of size) != 0 ? exit 0 : exit 1 */                                    \
-    X(JMP, 1, 0, 0)    /* to RIP a; imm: IR_JMP_* */                                               \
-    X(EXIT, 0, 0, 0)   /* back to the CPU loop; RIP is in cpu->pc already */
+    X(GOTO, 0, 0, 0) /* exit 0 */                                                                  \
+    X(BRCC, 0, 0, 0) /* cond on F ? exit 0 : exit 1 */                                             \
+    X(BRNZ, 1, 0, 0) /* a (of size) != 0 ? exit 0 : exit 1 */                                      \
+    X(JMP, 1, 0, 0)  /* to RIP a; imm: IR_JMP_* */                                                 \
+    X(EXIT, 0, 0, 0) /* back to the CPU loop; RIP is in cpu->pc already */
 
 enum ir_opcode {
 #define X(name, inputs, fw, fr) IR_##name,
     IR_OPS(X)
 #undef X
-    IR_OPCODES
+        IR_OPCODES
 };
 /* Hints for return prediction; MODE: the block changed the mode, look where cpu->jc says now. */
 enum { IR_JMP_PLAIN, IR_JMP_CALL, IR_JMP_RET, IR_JMP_MODE };
@@ -230,23 +256,23 @@ struct ir_native {
     uint8_t pp;       /* 0 none, 1 0x66, 2 0xf3, 3 0xf2: the mandatory prefix */
     uint8_t map;      /* 0 one-byte, 1 0f, 2 0f38, 3 0f3a */
     uint8_t opcode;
-    bool w, l;           /* REX.W or VEX.W; VEX.L */
-    bool has_imm;        /* an 8-bit immediate follows */
-    uint8_t imm;         /* its value (also the is4 register byte) */
-    uint8_t reg_class;   /* ModRM.reg: enum ir_rclass; RC_FIXED: reg is an opcode extension */
+    bool w, l;         /* REX.W or VEX.W; VEX.L */
+    bool has_imm;      /* an 8-bit immediate follows */
+    uint8_t imm;       /* its value (also the is4 register byte) */
+    uint8_t reg_class; /* ModRM.reg: enum ir_rclass; RC_FIXED: reg is an opcode extension */
     uint8_t reg;
     bool reg_write, reg_read; /* RC_GPR: what happens to it */
-    uint8_t rm_class;    /* ModRM.rm when it is a register; RC_NONE when it is memory */
+    uint8_t rm_class;         /* ModRM.rm when it is a register; RC_NONE when it is memory */
     uint8_t rm;
     bool rm_write, rm_read;
-    uint8_t v_class;     /* VEX.vvvv */
+    uint8_t v_class; /* VEX.vvvv */
     uint8_t v;
-    uint8_t mem_size;    /* bytes accessed when rm is memory (1..64, x87 up to 108), 0: none */
+    uint8_t mem_size; /* bytes accessed when rm is memory (1..64, x87 up to 108), 0: none */
     bool mem_write, mem_read;
-    uint8_t gpr_size;    /* bytes written to a GPR result (4 or 8) */
-    uint16_t fw, fr;     /* flags written (COMISD, PTEST ...) and read (FCMOV), from F_* */
-    bool x87;            /* uses x87/MMX state */
-    bool may_raise;      /* SIMD or x87 floating-point exceptions when unmasked */
+    uint8_t gpr_size;       /* bytes written to a GPR result (4 or 8) */
+    uint16_t fw, fr;        /* flags written (COMISD, PTEST ...) and read (FCMOV), from F_* */
+    bool x87;               /* uses x87/MMX state */
+    bool may_raise;         /* SIMD or x87 floating-point exceptions when unmasked */
     uint8_t bytes[15], len; /* the instruction as the guest wrote it, for dumps */
     /* The same in C. mem: the operand's bytes (mem_size of them) to read and/or write, or NULL.
      * Registers are in cpu; flags written go to cpu->flags. */
@@ -256,10 +282,10 @@ struct ir_native {
 /* ---- a block ---- */
 
 struct ir_op {
-    uint8_t op;   /* enum ir_opcode */
-    uint8_t size; /* 1, 2, 4, 8 */
-    uint8_t cond; /* enum ir_cond */
-    uint16_t fneed; /* of the flags written: those somebody reads (set by liveness) */
+    uint8_t op;              /* enum ir_opcode */
+    uint8_t size;            /* 1, 2, 4, 8 */
+    uint8_t cond;            /* enum ir_cond */
+    uint16_t fneed;          /* of the flags written: those somebody reads (set by liveness) */
     struct ir_arg dst, dst2; /* IR_TEMP, IR_GPR or IR_NONE */
     struct ir_arg a, b, c;
     int64_t imm, imm2;

@@ -76,7 +76,7 @@ struct tcg_cpu {
     uint32_t slow_size, slow_op;
     uint64_t arg[3]; /* of a C function that translated code calls; its result */
     const void *call_fn;
-    uint32_t mxcsr_host; /* for C code */
+    uint32_t mxcsr_host;                              /* for C code */
     uint8_t bounce[128] __attribute__((aligned(64))); /* operands that are not plain memory */
     sigjmp_buf unwind;                                /* set by tcg_run; tcg_raise goes there */
     uint64_t host_sp;                                 /* of the generator's frame */

@@ -67,6 +67,8 @@ enum {
     ALARM_ANY = 0xc0,
 };
 
+#define MAX_SECONDS 9000000000ll
+
 struct mc146818 {
     struct device dev;
     struct region port;
@@ -174,6 +176,12 @@ static bool running(const struct mc146818 *s)
     return !(s->reg[REG_B] & B_SET) && (s->reg[REG_A] & A_DIVIDER) == A_RUNNING;
 }
 
+/* Time is 64 bits of nanoseconds: from 1684 to 2255. A date outside is the nearest inside. */
+static int64_t within(int64_t seconds)
+{
+    return seconds > MAX_SECONDS ? MAX_SECONDS : seconds < -MAX_SECONDS ? -MAX_SECONDS : seconds;
+}
+
 static int64_t clock_ns(struct mc146818 *s)
 {
     return vclock_now(s->dev.m) + s->base_ns;
@@ -185,7 +193,7 @@ static void follow_host(struct mc146818 *s)
     if (!s->follow) {
         return;
     }
-    int64_t want = wallclock_now(s->dev.m) + s->wall_offset;
+    int64_t want = within(wallclock_now(s->dev.m) + s->wall_offset);
     int64_t behind = want - floor_div(clock_ns(s), NS_PER_S);
     if (behind > 1 || behind < -1) {
         s->base_ns += behind * NS_PER_S;
@@ -203,7 +211,7 @@ static void refresh(struct mc146818 *s)
  * into the second. */
 static void set_time(struct mc146818 *s, int64_t fraction)
 {
-    int64_t seconds = read_time(s);
+    int64_t seconds = within(read_time(s));
     s->base_ns = seconds * NS_PER_S + fraction - vclock_now(s->dev.m);
     s->wall_offset = s->follow ? seconds - wallclock_now(s->dev.m) : 0;
 }
@@ -518,7 +526,7 @@ static int mc146818_init(struct device *d, struct err *e)
     memset(s->reg, 0, REG_D + 1);
     s->reg[REG_A] = A_RESET;
     s->reg[REG_B] = B_24H;
-    s->base_ns = (wallclock_now(d->m) + s->wall_offset) * NS_PER_S - vclock_now(d->m);
+    s->base_ns = within(wallclock_now(d->m) + s->wall_offset) * NS_PER_S - vclock_now(d->m);
     line_init(&s->irq8, d, LINE_ISA, 8);
     vtimer_init(&s->event, d->m, "rtc", event_fired, s);
     region_init(&s->port, d, &ops, IO_PIO, 2, "CMOS");
@@ -542,9 +550,9 @@ static void mc146818_reset(struct device *d)
 static int mc146818_loaded(struct device *d, struct err *e)
 {
     struct mc146818 *s = (struct mc146818 *)d;
-    int64_t now = vclock_now(d->m), bound = INT64_MAX / 4;
+    int64_t now = vclock_now(d->m), bound = MAX_SECONDS * NS_PER_S + (1ll << 57);
     if (s->base_ns > bound || s->base_ns < -bound || s->checked_ns < 0 || s->checked_ns > now ||
-        s->wall_offset > bound / NS_PER_S || s->wall_offset < -bound / NS_PER_S) {
+        s->wall_offset > 2 * MAX_SECONDS || s->wall_offset < -2 * MAX_SECONDS) {
         return err_set(e, -EINVAL, "%s: no such time", d->id);
     }
     line_set(&s->irq8, raised_causes(s) && !s->irq_off); /* the timer came along, due or overdue */

@@ -30,7 +30,7 @@ H(sysret);   /* operand size (4 or 8) */
 H(sysenter);
 H(sysexit); /* operand size */
 H(hlt);     /* next */
-H(pause); /* next: another processor's turn */
+H(pause);   /* next: another processor's turn */
 H(mwait);   /* next */
 H(rsm);
 /* segments */

@@ -168,8 +168,8 @@ emit_fn emit_alu, emit_cmp, emit_test, emit_incdec, emit_neg, emit_not, emit_shi
     emit_imul, emit_mul, emit_div, emit_mov, emit_movzx, emit_movsx, emit_lea, emit_xchg, emit_xadd,
     emit_cmpxchg, emit_cmpxchg8b, emit_bswap, emit_bt, emit_bsf, emit_count, emit_setcc, emit_cmov,
     emit_cbw, emit_cwd, emit_lahf, emit_sahf, emit_flag, emit_df, emit_movbe, emit_andn, emit_bls,
-    emit_bzhi, emit_shx, emit_rorx, emit_pdep, emit_mulx, emit_adcx, emit_crc32, emit_nop, emit_pause,
-    emit_salc, emit_xlat, emit_bcd, emit_movnti;
+    emit_bzhi, emit_shx, emit_rorx, emit_pdep, emit_mulx, emit_adcx, emit_crc32, emit_nop,
+    emit_pause, emit_salc, emit_xlat, emit_bcd, emit_movnti;
 emit_fn emit_push, emit_pop, emit_pusha, emit_popa, emit_pushf, emit_popf, emit_enter, emit_leave,
     emit_jcc, emit_jmp, emit_call, emit_ret, emit_loop, emit_jcxz, emit_int, emit_int3, emit_into,
     emit_int1, emit_iret, emit_bound, emit_syscall, emit_sysret, emit_sysenter, emit_sysexit;

@@ -239,7 +239,8 @@ static void describe_operands(const struct dc *d, struct ir_native *n)
         n->fw = f->modified ? F_ALL : 0;
         n->fr = f->tested & F_ALL;
         if (d->in.meta.isa_ext == ZYDIS_ISA_EXT_AVX && n->fw == (F_ZF | F_CF)) {
-            n->fw = F_ALL; /* VPTEST, VTESTPS: the decoder does not know that they clear the others */
+            n->fw =
+                F_ALL; /* VPTEST, VTESTPS: the decoder does not know that they clear the others */
         }
     }
 }

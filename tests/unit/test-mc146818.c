@@ -283,6 +283,25 @@ static void test_rtc_when_saved_with_an_alarm_then_it_rings_there(void **state)
     pc_free(&b.pc);
 }
 
+/* 64 bits of nanoseconds end in 2255: a date beyond is the last one, and may be saved and loaded. */
+static void test_rtc_when_the_date_is_out_of_reach_then_the_nearest(void **state)
+{
+    struct rig r;
+    (void)state;
+    make_at(&r, 0, true);
+    set(&r, 0x32, 0x99);
+    set(&r, 9, 0x99);
+    expect_time(&r, 0x22, 0x55, 0x03, 0x14, 4, 0x16, 0x00, 0x00);
+    set(&r, 0x32, 0x00);
+    expect_time(&r, 0x16, 0x84, 0x10, 0x19, 5, 0x08, 0x00, 0x00);
+    struct state_buf b = { 0 };
+    struct err e = { 0 };
+    dev_save(r.d, &b);
+    assert_int_equal(dev_load(r.d, b.p, b.len, &e), (long)b.len);
+    free(b.p);
+    pc_free(&r.pc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_rtc_when_alarm_matches_then_irq_once),
         cmocka_unit_test(test_rtc_when_update_ended_then_irq_each_second),
         cmocka_unit_test(test_rtc_when_following_then_a_stop_is_made_up_for),
+        cmocka_unit_test(test_rtc_when_the_date_is_out_of_reach_then_the_nearest),
         cmocka_unit_test(test_rtc_when_saved_with_an_alarm_then_it_rings_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static unsigned rnd(unsigned n)
 static struct ir_arg any_gpr(void)
 {
     unsigned n = rnd(3) ? rnd(16) : 12 + rnd(4); /* more of those without a home */
-    return ir_gpr(n == 4 || n == 7 ? 12 : n); /* RSP and RDI hold addresses */
+    return ir_gpr(n == 4 || n == 7 ? 12 : n);    /* RSP and RDI hold addresses */
 }
 
 static struct ir_arg input(struct maker *m)
