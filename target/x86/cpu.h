@@ -193,13 +193,13 @@ struct x86_cpu {
      * other threads emptied them. */
     uint64_t tlb_phys[TLB_MODES][TLB_SIZE];
     uint64_t large_lo[2], large_hi[2]; /* linear span of entries from 1 GiB pages, a half each */
-    uint64_t large_pages[8];    /* filter of 4 MiB regions with entries from 2 or 4 MiB pages */
-    uint64_t code_pages[8];     /* filter of linear pages whose blocks may be in a jump cache */
-    uint32_t tlb_gen;           /* atomic */
+    uint64_t large_pages[8]; /* filter of 4 MiB regions with entries from 2 or 4 MiB pages */
+    uint64_t code_pages[8];  /* filter of linear pages whose blocks may be in a jump cache */
+    uint32_t tlb_gen;        /* atomic */
     uint16_t local_slot[TLB_MODES][256]; /* slots that got pages which are not global */
     unsigned local_n[TLB_MODES];         /* how many, or more than fit */
     bool local_code[TLB_MODES];          /* code on such a page ran */
-    uint32_t jc_mode[TLB_MODES]; /* mode and CS base that the jump caches were filled in */
+    uint32_t jc_mode[TLB_MODES];         /* mode and CS base that the jump caches were filled in */
     uint64_t jc_cs_base[TLB_MODES];
 
     /* Pins; set by other threads with atomic operations, read by this one. */

@@ -273,8 +273,9 @@ uint32_t fp_64_to_32(struct fp *f, uint64_t v)
 #define ROUND_CASES(insn)                                                                          \
     ROUND_CASE(insn, 0)                                                                            \
     ROUND_CASE(insn, 1)                                                                            \
-    ROUND_CASE(insn, 2) ROUND_CASE(insn, 3) ROUND_CASE(insn, 4) ROUND_CASE(insn, 8)                \
-        ROUND_CASE(insn, 9) ROUND_CASE(insn, 10) ROUND_CASE(insn, 11) ROUND_CASE(insn, 12)
+    ROUND_CASE(insn, 2)                                                                            \
+    ROUND_CASE(insn, 3) ROUND_CASE(insn, 4) ROUND_CASE(insn, 8) ROUND_CASE(insn, 9)                \
+        ROUND_CASE(insn, 10) ROUND_CASE(insn, 11) ROUND_CASE(insn, 12)
 
 static unsigned round_imm(unsigned imm)
 {
