@@ -315,29 +315,21 @@ static struct block *follow_pc(struct tcg_cpu *cpu, struct block *b, uint64_t pc
 }
 
 /* Handlers that every operation of tcg/eval.h gets: four sizes, without flags and with. */
+/* clang-format off */
 #define PURE_OPS(X)                                                                                \
-    X(MOV)                                                                                         \
-    X(ADD)                                                                                         \
-    X(ADC)                                                                                         \
-    X(SUB)                                                                                         \
-    X(SBB)                                                                                         \
-    X(AND)                                                                                         \
-    X(OR)                                                                                          \
-    X(XOR) X(ANDN) X(NOT) X(NEG) X(INC) X(DEC) X(SHL) X(SHR) X(SAR) X(ROL) X(ROR) X(RCL) X(RCR)    \
-        X(SHLX) X(SHRX) X(SARX) X(RORX) X(SHLD) X(SHRD) X(IMUL) X(MULU2) X(MULS2) X(MULX) X(ADCX)  \
-            X(ADOX) X(ZX8) X(ZX16) X(ZX32) X(SX8) X(SX16) X(SX32) X(BSWAP) X(BT) X(BTS) X(BTR)     \
-                X(BTC) X(BSF) X(BSR) X(LZCNT) X(TZCNT) X(POPCNT) X(BLSR) X(BLSMSK) X(BLSI) X(BZHI) \
-                    X(BEXTR) X(PDEP) X(PEXT) X(CRC32) X(CLC) X(STC) X(CMC)
+    X(MOV) X(ADD) X(ADC) X(SUB) X(SBB) X(AND) X(OR) X(XOR) X(ANDN) X(NOT) X(NEG) X(INC) X(DEC)     \
+    X(SHL) X(SHR) X(SAR) X(ROL) X(ROR) X(RCL) X(RCR) X(SHLX) X(SHRX) X(SARX) X(RORX) X(SHLD)       \
+    X(SHRD) X(IMUL) X(MULU2) X(MULS2) X(MULX) X(ADCX) X(ADOX) X(ZX8) X(ZX16) X(ZX32) X(SX8)        \
+    X(SX16) X(SX32) X(BSWAP) X(BT) X(BTS) X(BTR) X(BTC) X(BSF) X(BSR) X(LZCNT) X(TZCNT)            \
+    X(POPCNT) X(BLSR) X(BLSMSK) X(BLSI) X(BZHI) X(BEXTR) X(PDEP) X(PEXT) X(CRC32) X(CLC) X(STC)    \
+    X(CMC)
+/* clang-format on */
+/* clang-format off */
 #define OTHER_OPS(X)                                                                               \
-    X(INSN)                                                                                        \
-    X(SETCC)                                                                                       \
-    X(CMOV)                                                                                        \
-    X(F_GET)                                                                                       \
-    X(F_SET)                                                                                       \
-    X(LEA)                                                                                         \
-    X(LINEAR)                                                                                      \
-    X(LD) X(LDZX) X(LDSX) X(ST) X(LDST_PROBE) X(A_RMW) X(A_XCHG) X(A_CMPXCHG) X(FENCE) X(LD_STATE) \
-        X(ST_STATE) X(CALL) X(NATIVE) X(GOTO) X(BRCC) X(BRNZ) X(JMP) X(EXIT)
+    X(INSN) X(SETCC) X(CMOV) X(F_GET) X(F_SET) X(LEA) X(LINEAR) X(LD) X(LDZX) X(LDSX) X(ST)        \
+    X(LDST_PROBE) X(A_RMW) X(A_XCHG) X(A_CMPXCHG) X(FENCE) X(LD_STATE) X(ST_STATE) X(CALL)         \
+    X(NATIVE) X(GOTO) X(BRCC) X(BRNZ) X(JMP) X(EXIT)
+/* clang-format on */
 
 #define BASE(arg) ((arg).sel == SEL_CPU ? (const uint8_t *)cpu : (const uint8_t *)o)
 #define ARG(arg)                                                                                   \

@@ -270,12 +270,12 @@ uint32_t fp_64_to_32(struct fp *f, uint64_t v)
     case imm:                                                                                      \
         __asm__ volatile(insn " %2, %1, %0" : "+x"(r) : "x"(x), "i"(imm));                         \
         break;
+/* clang-format off */
 #define ROUND_CASES(insn)                                                                          \
-    ROUND_CASE(insn, 0)                                                                            \
-    ROUND_CASE(insn, 1)                                                                            \
-    ROUND_CASE(insn, 2)                                                                            \
-    ROUND_CASE(insn, 3) ROUND_CASE(insn, 4) ROUND_CASE(insn, 8) ROUND_CASE(insn, 9)                \
-        ROUND_CASE(insn, 10) ROUND_CASE(insn, 11) ROUND_CASE(insn, 12)
+    ROUND_CASE(insn, 0) ROUND_CASE(insn, 1) ROUND_CASE(insn, 2) ROUND_CASE(insn, 3)                \
+    ROUND_CASE(insn, 4) ROUND_CASE(insn, 8) ROUND_CASE(insn, 9) ROUND_CASE(insn, 10)               \
+    ROUND_CASE(insn, 11) ROUND_CASE(insn, 12)
+/* clang-format on */
 
 static unsigned round_imm(unsigned imm)
 {

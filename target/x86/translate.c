@@ -353,7 +353,9 @@ void x86_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_bloc
         translate_one(&d, f);
         used += f == FETCHED ? d.in.length : 1;
         d.pc = d.next;
-        if (!d.ended && (last || d.last || b->insns >= limit || ir_full(b))) {
+        if (!d.ended && last) { /* an interrupt that STI let in comes here: look for it */
+            jump_to(&d, ir_const((int64_t)d.pc), IR_JMP_PLAIN);
+        } else if (!d.ended && (d.last || b->insns >= limit || ir_full(b))) {
             go_to(&d, d.pc);
         }
     }
