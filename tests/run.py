@@ -138,7 +138,7 @@ def oracle(build_dir):
     rc, out = run([program, '--regressions', 'tests/oracle/regressions.txt', '-t', '60'])
     lines = out.splitlines() or ['']
     count.take(rc == 0, 'oracle: engines agree with the processor (%s)' % lines[-1].lstrip('# '), out)
-    rc, out = run([program, '--engines', 'wrong', '-n', '20000'])
+    rc, out = run([program, '--engines', 'wrong', '-n', '20000', '-s', '2'])
     ok = rc == 1 and 'imul' in out and 'addpd' in out
     count.take(ok, 'oracle: finds an engine that is wrong now and then', out)
 
