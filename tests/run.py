@@ -186,7 +186,8 @@ SAN = {'ASAN_OPTIONS': 'abort_on_error=0:detect_leaks=1', 'UBSAN_OPTIONS': 'halt
 
 def sanitize(build_dir):
     where = build_dir + '-san'
-    if build(where, '-Db_sanitize=address,undefined', '-Db_lundef=false', '-Dwerror=true'):
+    # no -Dwerror: what sanitizers add to the code provokes warnings of its own
+    if build(where, '-Db_sanitize=address,undefined', '-Db_lundef=false'):
         unit(where, 'sanitize', SAN)
         functional(where, 'sanitize', dict(SAN, KEEL_SLOW='1'))
     tsan(build_dir)
@@ -200,7 +201,7 @@ TSAN_FUNCTIONAL = ['xen-glue', 'xen-keel']
 def tsan(build_dir):
     where = build_dir + '-tsan'
     if not os.path.exists(where + '/build.ninja'):
-        run(['meson', 'setup', where, TOP, '-Db_sanitize=thread', '-Db_lundef=false', '-Dwerror=true'])
+        run(['meson', 'setup', where, TOP, '-Db_sanitize=thread', '-Db_lundef=false'])
     libs = ['libfakexen-new.so'] + [os.path.basename(f) for f in glob.glob(build_dir + '/tests/fake-xen/libxen*')]
     rc, out = run(['ninja', '-C', where, 'dm/keel'] + ['tests/unit/test-' + t for t in TSAN_UNIT] +
                   ['tests/fake-xen/' + f for f in ['mini-model', 'fake-guest'] + libs], timeout=600)
