@@ -755,7 +755,7 @@ static void byte(struct gdb *g, uint8_t c)
         }
         break;
     case RX_SUM_HIGH:
-        g->told_sum = (uint8_t)(hex_digit((char)c) << 4);
+        g->told_sum = (uint8_t)((unsigned)hex_digit((char)c) << 4);
         g->rx = RX_SUM_LOW;
         break;
     case RX_SUM_LOW:

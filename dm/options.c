@@ -190,7 +190,9 @@ void options_free(struct options *o)
     struct opt_list *lists[] = { &o->chardevs,  &o->mons,      &o->monitors, &o->qmps,
                                  &o->serials,   &o->debugcons, &o->vncs,     &o->blockdevs,
                                  &o->drives,    &o->devices,   &o->globals,  &o->add_fds,
-                                 &o->data_dirs, &o->fw_cfgs,   &o->smbioses, &o->option_roms };
+                                 &o->data_dirs, &o->fw_cfgs,   &o->smbioses, &o->option_roms,
+                                 &o->netdevs,   &o->nics,      &o->nets,     &o->filters,
+                                 &o->gdbs };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         free(lists[i]->kv);
     }

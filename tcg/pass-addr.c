@@ -61,7 +61,7 @@ static struct sum sum_of(const struct sums *s, const struct ir_op *o)
     } else if ((o->op == IR_ADD || o->op == IR_SUB) && o->b.kind == IR_CONST &&
                o->a.kind != IR_CONST && !o->a.high) {
         m.base = o->a;
-        m.disp = o->op == IR_ADD ? o->b.value : -o->b.value;
+        m.disp = o->op == IR_ADD ? o->b.value : (int64_t)(0 - (uint64_t)o->b.value);
     } else if (o->op == IR_ADD && o->a.kind != IR_CONST && o->b.kind != IR_CONST && !o->a.high &&
                !o->b.high) {
         m.base = o->a;
