@@ -106,7 +106,7 @@ static bool by_lea(struct gen *g, const struct ir_op *o)
 {
     unsigned ra = reg_of(g, &o->a), rb = reg_of(g, &o->b);
     bool sub = o->op == IR_SUB;
-    int64_t k = sub ? -o->b.value : o->b.value;
+    int64_t k = sub ? (int64_t)(0 - (uint64_t)o->b.value) : o->b.value;
     if ((o->op != IR_ADD && !sub) || o->size < 4 || o->fneed || o->dst.kind == IR_NONE ||
         ra == NO_REG || same_arg(&o->dst, &o->a) || same_arg(&o->dst, &o->b)) {
         return false;
