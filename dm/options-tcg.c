@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/options-tcg.c - -d, -icount, -keel-pass and keel-engine=: how the translator works and what it
+/* dm/options-tcg.c - -d, -keel-pass and keel-engine=: how the translator works and what it
  * tells. Reference: qemu(1), docs/translator.md.
  */
 #include "dm/options-tcg.h"
@@ -28,19 +28,18 @@ static const struct {
     unsigned dump, log;
     const char *help;
 } items[] = {
-    { "in_asm", TCG_DUMP_IN, 0, "guest instructions of each block translated" },
     { "op", TCG_DUMP_OP, 0, "its IR" },
     { "op_opt", TCG_DUMP_OP_OPT, 0, "its IR behind the passes" },
     { "out_asm", TCG_DUMP_OUT, 0, "its host code" },
-    { "exec", TCG_DUMP_EXEC, 0, "each block entered" },
     { "int", 0, VCPU_LOG_INT, "interrupts and exceptions" },
     { "cpu_reset", 0, VCPU_LOG_RESET, "registers before a processor is reset" },
     { "pcall", 0, VCPU_LOG_PCALL, "protected mode far calls and returns" },
     { "guest_errors", 0, 0, "odd accesses of the guest (always on)" },
     { "unimp", 0, 0, "what a device leaves out (always on)" },
 };
-static const char *const missing_items[] = { "op_ind", "cpu",    "fpu", "mmu", "page",  "nochain",
-                                             "plugin", "strace", "vpu", "tid", "trace:" };
+static const char *const missing_items[] = { "in_asm", "exec", "op_ind",  "cpu",    "fpu",
+                                             "mmu",    "page", "nochain", "plugin", "strace",
+                                             "vpu",    "tid",  "trace:" };
 
 static int debug_item(struct options *o, const char *name, struct err *e)
 {
@@ -82,32 +81,6 @@ void options_log_help(void)
     for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
         printf("%-15s %s\n", items[i].name, items[i].help);
     }
-}
-
-const struct opt_param icount_params[] = {
-    { "shift", "string", false },
-    { "align", "boolean", true },
-    { "sleep", "boolean", true },
-    { "rr", "string", true },
-    { "rrfile", "string", true },
-    { "rrsnapshot", "string", true },
-    { 0 },
-};
-
-int opt_take_icount(struct options *o, const char *arg, struct keyval *kv, struct err *e)
-{
-    uint32_t shift = 0;
-    (void)arg;
-    const char *text = keyval_get(kv, "shift");
-    if (text && strcmp(text, "auto") == 0) {
-        return err_set(e, -EINVAL, "shift=auto: known, but Keel does not have it yet");
-    }
-    int ret = keyval_u32(kv, "shift", &shift, e);
-    if (ret == 0 && shift > 10) {
-        ret = err_set(e, -EINVAL, "shift: expected 0 to 10");
-    }
-    o->icount_shift = (int)shift;
-    return ret;
 }
 
 /* -keel-pass all,-deadflags or const,copy: which passes run. */

@@ -174,7 +174,6 @@ static int check_whole(struct options *o, struct err *e)
 int options_parse(struct options *o, int argc, char **argv, struct err *e)
 {
     *o = (struct options){ .domid = -1, .acpi = true, .ram_bytes = 128ull << 20, .cpus = 1 };
-    o->icount_shift = -1;
     o->tcg_passes = PASS_ALL;
     for (int i = 1; i < argc && o->action == ACT_RUN; i++) {
         int ret = parse_one(o, argc, argv, &i, e);

@@ -49,7 +49,6 @@ struct options {
     unsigned tcg_passes;              /* -keel-pass: enum ir_pass */
     bool tcg_interp;                  /* keel-engine=interp */
     bool perf_map;                    /* -keel-perfmap */
-    int icount_shift;                 /* -icount shift=; -1: real time */
     uint64_t tb_bytes;                /* -accel tcg,tb-size=; 0: the translator's default */
     bool no_smm, no_hpet;             /* -machine smm=off, hpet=off */
     const char *bios;

@@ -152,7 +152,6 @@ static int open_soft(struct keel *k, struct err *e)
 {
     struct soft_options o = { .ram_bytes = k->o.ram_bytes,
                               .below_4g = board_below_4g(&k->o),
-                              .icount = k->o.icount_shift >= 0,
                               .wallclock = wall_seconds };
     k->soft = soft_new(&o, e);
     if (!k->soft) {
@@ -178,11 +177,10 @@ static int open_processors(struct keel *k, struct err *e)
                  .passes = k->o.tcg_passes,
                  .dump = k->o.tcg_dump,
                  .dump_to = stderr,
-                 .perf_map = k->o.perf_map,
-                 .icount = k->o.icount_shift >= 0 },
+                 .perf_map = k->o.perf_map },
         .log = k->o.cpu_log,
         .log_to = stderr,
-        .icount_shift = k->o.icount_shift,
+        .icount_shift = -1,
         .o = k,
     };
     k->vcpus = vcpus_new(k->m, k->soft, &o, e);

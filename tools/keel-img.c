@@ -190,56 +190,58 @@ static const struct command {
     { "snapshot", "la:c:d:qUf:" },
 };
 
+/* Options that only keep their argument, or only say yes. */
+static bool take_plain(struct img *im, struct extra *x, int c)
+{
+    const struct {
+        int c;
+        const char **text;
+        bool *flag;
+    } plain[] = {
+        { 'f', &im->format, NULL },
+        { 'F', &im->backing_format, NULL },
+        { 'O', &im->out_format, NULL },
+        { 'o', &im->options, NULL },
+        { 'b', &im->backing, NULL },
+        { 'B', &im->backing, NULL },
+        { 't', &im->cache, NULL },
+        { 'T', &im->src_cache, NULL },
+        { 'r', &x->repair, NULL },
+        { 'q', NULL, &im->quiet },
+        { 'p', NULL, &im->progress },
+        { 'U', NULL, &im->share },
+        { 'u', NULL, &x->u },
+        { 'n', NULL, &x->convert.no_create },
+        { 257, NULL, &x->chain },
+        { 258, NULL, &x->shrink },
+        { 260, NULL, &x->convert.target_is_zero },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
+        if (plain[i].c == c && plain[i].text) {
+            *plain[i].text = optarg;
+            return true;
+        }
+        if (plain[i].c == c) {
+            *plain[i].flag = true;
+            return true;
+        }
+    }
+    return false;
+}
+
 static int take(struct img *im, struct extra *x, int c)
 {
     bool convert = strcmp(im->command, "convert") == 0;
     bool snapshot = strcmp(im->command, "snapshot") == 0;
     uint64_t v;
 
+    if (take_plain(im, x, c)) {
+        return 0;
+    }
     switch (c) {
-    case 'f':
-        im->format = optarg;
-        break;
-    case 'F':
-        im->backing_format = optarg;
-        break;
-    case 'O':
-        im->out_format = optarg;
-        break;
-    case 'o':
-        im->options = optarg;
-        break;
-    case 'b':
-    case 'B':
-        im->backing = optarg;
-        break;
-    case 't':
-        im->cache = optarg;
-        break;
-    case 'T':
-        im->src_cache = optarg;
-        break;
-    case 'q':
-        im->quiet = true;
-        break;
-    case 'p':
-        im->progress = true;
-        break;
-    case 'U':
-        im->share = true;
-        break;
-    case 'u':
-        x->u = true;
-        break;
-    case 'n':
-        x->convert.no_create = true;
-        break;
     case 'W':
     case 'C':
         break; /* the order of writes is free anyway; so is how a copy is made */
-    case 'r':
-        x->repair = optarg;
-        break;
     case 's':
         if (strcmp(im->command, "map") != 0) {
             x->s = true;
@@ -288,19 +290,10 @@ static int take(struct img *im, struct extra *x, int c)
         }
         im->json = strcmp(optarg, "json") == 0;
         break;
-    case 257:
-        x->chain = true;
-        break;
-    case 258:
-        x->shrink = true;
-        break;
     case 259:
         if (!parse_bytes(optarg, &x->size)) {
             return fail("Invalid image size specified.");
         }
-        break;
-    case 260:
-        x->convert.target_is_zero = true;
         break;
     case 300:
         return fail("%s: known, but Keel does not have it yet", im->arg[optind - 1]);

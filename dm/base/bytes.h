@@ -3,6 +3,7 @@
 #ifndef DM_BASE_BYTES_H
 #define DM_BASE_BYTES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -66,6 +67,12 @@ static inline uint16_t load_be16(const void *p)
 static inline uint32_t load_be32(const void *p)
 {
     return __builtin_bswap32(load_le32(p));
+}
+
+/* was with its low or high 32 bits replaced: how a 64-bit register takes a 32-bit write. */
+static inline uint64_t with_half(uint64_t was, bool high, uint32_t val)
+{
+    return high ? (was & 0xffffffff) | (uint64_t)val << 32 : (was & ~0xffffffffull) | val;
 }
 
 static inline void store_be16(void *p, uint16_t v)

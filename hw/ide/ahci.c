@@ -7,6 +7,8 @@
  */
 #include "hw/ide/ahci-int.h"
 
+#include "dm/base/bytes.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,11 +182,6 @@ static void write_control(struct ahci_port *p, uint32_t val)
     } else if (was && !is) {
         port_reset(p);
     }
-}
-
-static uint64_t with_half(uint64_t was, bool high, uint32_t val)
-{
-    return high ? (was & 0xffffffff) | (uint64_t)val << 32 : (was & ~0xffffffffull) | val;
 }
 
 static void port_write(struct ahci_port *p, unsigned off, uint32_t val)

@@ -307,11 +307,6 @@ static uint32_t read_dword(const struct nvme *n, uint64_t off)
     }
 }
 
-static uint64_t with_half(uint64_t was, bool high, uint32_t val)
-{
-    return high ? (was & 0xffffffff) | (uint64_t)val << 32 : (was & ~0xffffffffull) | val;
-}
-
 static void write_dword(struct nvme *n, uint64_t off, uint32_t val)
 {
     switch (off) {

@@ -220,12 +220,6 @@ static uint64_t common_read(struct virtio_dev *v, uint64_t off)
     }
 }
 
-static void set_half(uint64_t *to, bool high, uint64_t val)
-{
-    *to = high ? (*to & 0xffffffff) | (uint32_t)val * (1ull << 32)
-               : (*to & ~0xffffffffull) | (uint32_t)val;
-}
-
 /* Addresses and size are the driver's until it enables the queue. */
 static void queue_write(struct virtio_dev *v, uint64_t off, uint64_t val)
 {
@@ -253,15 +247,15 @@ static void queue_write(struct virtio_dev *v, uint64_t off, uint64_t val)
         break;
     case C_QUEUE_DESC:
     case C_QUEUE_DESC + 4:
-        set_half(&q->desc, off & 4, val);
+        q->desc = with_half(q->desc, off & 4, (uint32_t)val);
         break;
     case C_QUEUE_DRIVER:
     case C_QUEUE_DRIVER + 4:
-        set_half(&q->avail, off & 4, val);
+        q->avail = with_half(q->avail, off & 4, (uint32_t)val);
         break;
     case C_QUEUE_DEVICE:
     case C_QUEUE_DEVICE + 4:
-        set_half(&q->used, off & 4, val);
+        q->used = with_half(q->used, off & 4, (uint32_t)val);
         break;
     default:
         break;
@@ -279,7 +273,7 @@ static void common_write(struct virtio_dev *v, uint64_t off, uint64_t val)
         break;
     case C_DRIVER_FEATURE:
         if (v->guest_feature_select < 2 && !(v->status & VIRTIO_S_FEATURES_OK)) {
-            set_half(&v->features, v->guest_feature_select, val);
+            v->features = with_half(v->features, v->guest_feature_select, (uint32_t)val);
         }
         break;
     case C_CONFIG_VECTOR:

@@ -169,6 +169,16 @@ def test_gdb_when_interrupted_then_it_says_where_and_detach_lets_go(bed):
     expect("status", q.cmd("query-status")["status"], "running")
     expect_in("registers", "EIP=0000e0", q.hmp("info registers"))
     expect_in("paging", "PG disabled", q.hmp("info tlb"))
+    expect_in("paging", "PG disabled", q.hmp("info mem"))
+    expect_in("blocks", "TB count", q.hmp("info jit"))
+    expect_in("memory", "0xb8 0x34 0x12", q.hmp("x /3xb 0xfe000"))
+
+
+def test_log_of_ir_has_the_guests_loop(bed):
+    log = bed.path("log")
+    p = boot(bed, "-d", "op,op_opt", "-D", log)
+    Gdb(p.connect(bed.path("gdb"))).ask("D")
+    until("the loop is in the log", lambda: "INC.2" in open(log).read())
 
 
 def test_gdb_when_packets_are_broken_then_an_answer_and_nothing_worse(bed):
