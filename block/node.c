@@ -453,7 +453,9 @@ static void iov_copy(const struct iovec *iov, int n, uint64_t at, char *buf, uin
         } else {
             memset(p, 0, step);
         }
-        buf += how == COPY_ZERO ? 0 : step;
+        if (how != COPY_ZERO) {
+            buf += step;
+        }
         len -= step;
         at = 0;
     }
