@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum { NIC_SEND = 1, NIC_MORE, NIC_FRAME, NIC_WRITABLE, NIC_LINK };
-enum { HEAD = 10, F_CSUM = 1, F_GOOD = 2, F_ECN = 4 };
+enum { HEAD = 10, F_CSUM = 1, F_GOOD = 2, F_ECN = 4, QUEUE_SHIFT = 3 };
 
 struct tap_nic {
     struct taps *t;
@@ -31,7 +31,8 @@ static size_t pack(struct tap_nic *s, const struct nic_frame *f)
 {
     const struct nic_offload *o = &f->off;
 
-    s->buf[0] = (uint8_t)((o->csum ? F_CSUM : 0) | (o->good ? F_GOOD : 0) | (o->ecn ? F_ECN : 0));
+    s->buf[0] = (uint8_t)((o->csum ? F_CSUM : 0) | (o->good ? F_GOOD : 0) | (o->ecn ? F_ECN : 0) |
+                          f->queue << QUEUE_SHIFT);
     s->buf[1] = o->gso;
     store_le(s->buf + 2, 2, o->hdr_len);
     store_le(s->buf + 4, 2, o->gso_size);
@@ -43,7 +44,8 @@ static size_t pack(struct tap_nic *s, const struct nic_frame *f)
 
 static bool unpack(const uint8_t *p, size_t len, struct nic_frame *f)
 {
-    if (len < HEAD + NIC_FRAME_MIN || len > HEAD + NIC_FRAME_MAX || p[1] > NIC_GSO_TCP6) {
+    if (len < HEAD + NIC_FRAME_MIN || len > HEAD + NIC_FRAME_MAX || p[1] > NIC_GSO_TCP6 ||
+        p[0] >> QUEUE_SHIFT >= NIC_QUEUES_MAX) {
         return false;
     }
     *f = (struct nic_frame){ p + HEAD,
@@ -55,7 +57,8 @@ static bool unpack(const uint8_t *p, size_t len, struct nic_frame *f)
                                .hdr_len = load_le16(p + 2),
                                .gso_size = load_le16(p + 4),
                                .csum_start = load_le16(p + 6),
-                               .csum_offset = load_le16(p + 8) } };
+                               .csum_offset = load_le16(p + 8) },
+                             p[0] >> QUEUE_SHIFT };
     return true;
 }
 

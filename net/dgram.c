@@ -50,7 +50,7 @@ static void dgram_event(void *opaque, unsigned events)
         if (n < 0) {
             return; /* EAGAIN, or an earlier frame that nobody took */
         }
-        struct nic_frame f = { d->in, (uint32_t)n, { 0 } };
+        struct nic_frame f = { d->in, (uint32_t)n, { 0 }, 0 };
         if ((size_t)n <= sizeof(d->in) && !own(d, &from) && !nic_deliver(d->n, &f)) {
             ev_fd_set(&d->fd, 0);
             return;

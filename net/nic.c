@@ -5,6 +5,7 @@
 #include "dm/base/util.h"
 #include "net/offload-int.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct nic_queued {
     struct nic_queued *next;
     struct nic_offload off;
     uint32_t len;
+    uint16_t queue;
     uint8_t data[];
 };
 
@@ -31,7 +33,7 @@ static void enqueue(struct nic *n, const struct nic_frame *f)
         n->rx.dropped++;
         return;
     }
-    *q = (struct nic_queued){ NULL, f->off, f->len };
+    *q = (struct nic_queued){ NULL, f->off, f->len, f->queue };
     memcpy(q->data, f->data, f->len);
     *n->tail = q;
     n->tail = &q->next;
@@ -72,7 +74,7 @@ static void flush(void *opaque)
 {
     struct nic *n = opaque;
     while (n->head) {
-        struct nic_frame f = { n->head->data, n->head->len, n->head->off };
+        struct nic_frame f = { n->head->data, n->head->len, n->head->off, n->head->queue };
         if (n->user && !offer(n, &f)) {
             return;
         }
@@ -97,6 +99,7 @@ void nic_attach(struct nic *n, const struct nic_user *u, void *opaque)
             n->dev_id[0] = '\0';
             drop_all(n);
             nic_set_rx_takes(n, 0);
+            nic_use_queues(n, 1);
             nic_kick(n); /* the back end may go on, into nothing */
         }
     }
@@ -159,6 +162,17 @@ void nic_set_rx_takes(struct nic *n, unsigned takes)
     }
 }
 
+void nic_use_queues(struct nic *n, unsigned used)
+{
+    if (n && n->queues_used != used) {
+        assert(used >= 1 && used <= n->queues);
+        n->queues_used = used;
+        if (n->ops->use_queues) {
+            n->ops->use_queues(n, used);
+        }
+    }
+}
+
 /* ---- the back end's side ---- */
 
 struct nic *nic_new(struct ev_loop *loop, const char *id, const struct nic_ops *ops)
@@ -167,6 +181,7 @@ struct nic *nic_new(struct ev_loop *loop, const char *id, const struct nic_ops *
     n->ops = ops;
     n->id = xstrdup(id);
     n->link = true;
+    n->queues = n->queues_used = 1;
     n->loop = loop;
     n->flush = (struct ev_post){ .cb = flush, .opaque = n };
     n->tail = &n->head;

@@ -43,7 +43,11 @@ struct nic_frame {
     const uint8_t *data;
     uint32_t len;
     struct nic_offload off;
+    uint16_t
+        queue; /* which of the card's it left, or of the back end's it came by; 0 if in doubt */
 };
+/* Pairs of queues that a card and a back end may have. */
+#define NIC_QUEUES_MAX 16u
 /* What an end takes undone. */
 enum { NIC_TAKES_CSUM = 1, NIC_TAKES_TSO4 = 2, NIC_TAKES_TSO6 = 4, NIC_TAKES_ALL = 7 };
 
@@ -75,9 +79,10 @@ struct nic_ops {
     const char *kind; /* "tap", "user" */
     /* Takes f in any case (it may drop and count it); false when it is full now. */
     bool (*send)(struct nic *n, const struct nic_frame *f);
-    void (*resume)(struct nic *n);                   /* after nic_deliver said stop; may be NULL */
-    void (*rx_takes)(struct nic *n, unsigned takes); /* the card's end changed; may be NULL */
-    void (*free)(struct nic *n);                     /* of what priv holds; may be NULL */
+    void (*resume)(struct nic *n);                    /* after nic_deliver said stop; may be NULL */
+    void (*rx_takes)(struct nic *n, unsigned takes);  /* the card's end changed; may be NULL */
+    void (*use_queues)(struct nic *n, unsigned used); /* see nic_use_queues; may be NULL */
+    void (*free)(struct nic *n);                      /* of what priv holds; may be NULL */
 };
 
 struct nic_stats {
@@ -111,6 +116,8 @@ struct nic {
     bool link;                   /* set_link; up at first */
     unsigned tx_takes;           /* what the back end takes undone */
     unsigned rx_takes;           /* what the card takes undone */
+    unsigned queues;             /* pairs the back end has, 1..NIC_QUEUES_MAX */
+    unsigned queues_used;        /* of these by the card's driver: 1 until nic_use_queues */
     struct nic_stats tx, rx;     /* tx: from the card */
     struct nic_filter *filters;
     const struct nic_tap *tap; /* NULL: nobody records */
@@ -136,6 +143,8 @@ void nic_kick(struct nic *n);
 /* Whether a cable with something at its other end is plugged in. */
 bool nic_link(const struct nic *n);
 void nic_set_rx_takes(struct nic *n, unsigned takes);
+/* The driver uses `used` pairs, 1..n->queues, from here on: frames come by these only. */
+void nic_use_queues(struct nic *n, unsigned used);
 
 /* Prepares the frame in buf (Ethernet, at most one VLAN tag, IPv4 or IPv6 without extensions, TCP)
  * to be cut into segments of mss payload bytes, or leaves just its checksum undone if it fits one:

@@ -288,7 +288,7 @@ static bool segment(const struct nic_frame *f, void (*emit)(void *, const struct
     uint32_t total = f->len - g.payload, n;
     for (uint32_t at = 0; at < total; at += n, g.n++) {
         n = total - at < f->off.gso_size ? total - at : f->off.gso_size;
-        struct nic_frame s = { out, make_segment(&g, f, out, at, n), { .good = true } };
+        struct nic_frame s = { out, make_segment(&g, f, out, at, n), { .good = true }, f->queue };
         emit(opaque, &s);
     }
     return true;
@@ -303,7 +303,7 @@ bool offload_do(const struct nic_frame *f, unsigned takes,
         return segment(f, emit, opaque);
     }
     if (f->off.csum && !(takes & NIC_TAKES_CSUM)) {
-        struct nic_frame done = { copy, f->len, f->off };
+        struct nic_frame done = { copy, f->len, f->off, f->queue };
         memcpy(copy, f->data, f->len);
         if (!finish_csum(copy, f->len, &f->off)) {
             return false;

@@ -109,7 +109,7 @@ static bool parse(struct net_stream *s)
         if (s->in_len - at < 4 + len) {
             break;
         }
-        struct nic_frame f = { s->in + at + 4, len, { 0 } };
+        struct nic_frame f = { s->in + at + 4, len, { 0 }, 0 };
         at += 4 + len;
         s->reading = nic_deliver(s->n, &f);
     }

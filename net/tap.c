@@ -102,7 +102,7 @@ static void readable(struct nic *n, struct tap *t)
             }
             break;
         }
-        struct nic_frame f = { t->in + head, (uint32_t)((size_t)len - head), { 0 } };
+        struct nic_frame f = { t->in + head, (uint32_t)((size_t)len - head), { 0 }, 0 };
         if (t->vnet) {
             get_header(t->in, &f.off);
         }
@@ -231,7 +231,11 @@ static void tap_free(struct nic *n)
     free(t);
 }
 
-static const struct nic_ops tap_ops = { "tap", tap_send, tap_resume, tap_rx_takes, tap_free };
+static const struct nic_ops tap_ops = { .kind = "tap",
+                                        .send = tap_send,
+                                        .resume = tap_resume,
+                                        .rx_takes = tap_rx_takes,
+                                        .free = tap_free };
 
 static int open_tun(struct tap *t, const struct tap_options *o, struct err *e)
 {

@@ -376,7 +376,7 @@ static void arrived(void *opaque)
     struct user *u = opaque;
     struct packet *p = take_all(u, &u->in);
     for (const struct packet *q = p; q; q = q->next) {
-        struct nic_frame f = { q->data, q->len, { .good = true } };
+        struct nic_frame f = { q->data, q->len, { .good = true }, 0 };
         nic_deliver(u->n, &f);
     }
     free_all(p);

@@ -302,7 +302,7 @@ bool e1000_receive(void *opaque, const struct nic_frame *f)
 /* The receiver never sends, so this does not come back. */
 void e1000_loop_back(struct e1000 *s, const uint8_t *data, uint32_t len)
 {
-    struct nic_frame f = { data, len, { 0 } };
+    struct nic_frame f = { data, len, { 0 }, 0 };
     if (s->reg[R_RCTL] & RCTL_EN && !take_frame(s, &f)) {
         e1000_count(s, S_MPC, 1);
         e1000_count(s, S_RNBC, 1);

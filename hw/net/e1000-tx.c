@@ -106,7 +106,7 @@ static void count_sent(struct e1000 *s, const uint8_t *data, uint32_t len)
 /* len is at least NIC_FRAME_MIN. */
 static void put_frame(struct e1000 *s, uint8_t *data, uint32_t len, const struct nic_offload *off)
 {
-    struct nic_frame f = { data, len, *off };
+    struct nic_frame f = { data, len, *off, 0 };
     if (len < 60 && s->reg[R_TCTL] & TCTL_PSP) {
         memset(data + len, 0, 60 - len);
         f.len = 60;

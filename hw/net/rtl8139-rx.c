@@ -312,7 +312,7 @@ bool rtl_receive(void *opaque, const struct nic_frame *f)
 /* The receiver never sends, so this does not come back. */
 void rtl_loop_back(struct rtl8139 *s, const uint8_t *data, uint32_t len)
 {
-    struct nic_frame f = { data, len, { 0 } };
+    struct nic_frame f = { data, len, { 0 }, 0 };
     if (s->cr & CR_RE && !take_frame(s, &f)) {
         missed(s, ISR_RXOVW);
     }

@@ -27,7 +27,7 @@ enum {
 
 static void put_frame(struct rtl8139 *s, uint8_t *data, uint32_t len, const struct nic_offload *off)
 {
-    struct nic_frame f = { data, len, *off };
+    struct nic_frame f = { data, len, *off, 0 };
     if (len < NIC_FRAME_MIN) {
         guest_odd(&s->pci.dev, "a frame of %u bytes", len);
         return;

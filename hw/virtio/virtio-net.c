@@ -123,7 +123,7 @@ static bool send_chain(struct virtio_net *s)
 {
     struct virtq_chain *c = &s->chain;
     uint32_t head = header_len(s);
-    struct nic_frame f = { s->frame + head, 0, { 0 } };
+    struct nic_frame f = { s->frame + head, 0, { 0 }, 0 };
     if (c->out_len < head || c->out_len > head + NIC_FRAME_MAX) {
         virtio_broken(&s->v, "a frame without header, or too long");
         return false;

@@ -153,7 +153,7 @@ static void packet_step(struct world *w, const uint8_t *s)
 static void frame_step(struct world *w, const uint8_t *s)
 {
     uint32_t at = (uint32_t)s[1] << 8, len = load_le16(s + 2);
-    struct nic_frame f = { w->f->ram + at, s[4] & 0x80 ? len : len % 1600, { 0 } };
+    struct nic_frame f = { w->f->ram + at, s[4] & 0x80 ? len : len % 1600, { 0 }, 0 };
     uint8_t copy[NIC_FRAME_MAX + 1];
     f.len = f.len > RAM_BYTES - at ? RAM_BYTES - at : f.len;
     memcpy(copy, f.data, f.len < sizeof(copy) ? f.len : sizeof(copy));

@@ -89,7 +89,7 @@ static inline void rig_turn(struct nic_rig *r)
 /* A frame from the cable. */
 static inline bool rig_deliver(struct nic_rig *r, const void *data, uint32_t len)
 {
-    struct nic_frame f = { data, len, { 0 } };
+    struct nic_frame f = { data, len, { 0 }, 0 };
     machine_enter(r->pc.m);
     bool more = nic_deliver(r->nic, &f);
     machine_leave(r->pc.m);
@@ -136,7 +136,7 @@ static inline uint32_t rig_tcp(uint8_t *p, uint32_t n)
 
 static inline unsigned rig_sums(const uint8_t *p, uint32_t len)
 {
-    struct nic_frame f = { p, len, { 0 } };
+    struct nic_frame f = { p, len, { 0 }, 0 };
     return nic_check_sums(&f);
 }
 

@@ -100,7 +100,7 @@ static void turn(struct ends *b)
 static bool deliver(struct ends *b, uint32_t len)
 {
     static const uint8_t bytes[NIC_FRAME_MAX + 1] = { 0 };
-    struct nic_frame f = { bytes, len, { 0 } };
+    struct nic_frame f = { bytes, len, { 0 }, 0 };
     return nic_deliver(b->n, &f);
 }
 
@@ -152,7 +152,7 @@ static void test_nic_when_card_never_takes_then_memory_is_bounded(void **state)
 static void test_nic_when_link_is_down_then_nothing_passes(void **state)
 {
     struct ends *b = ends_new();
-    struct nic_frame f = { b->last, 60, { 0 } };
+    struct nic_frame f = { b->last, 60, { 0 }, 0 };
     (void)state;
     nic_set_link(b->n, false);
     assert_int_equal(b->links, 1);
@@ -171,7 +171,7 @@ static void test_nic_when_link_is_down_then_nothing_passes(void **state)
 static void test_nic_when_size_is_none_then_it_is_dropped(void **state)
 {
     struct ends *b = ends_new();
-    struct nic_frame f = { b->last, 13, { 0 } };
+    struct nic_frame f = { b->last, 13, { 0 }, 0 };
     (void)state;
     assert_true(deliver(b, 0));
     assert_true(deliver(b, 13));
@@ -186,7 +186,7 @@ static void test_nic_when_size_is_none_then_it_is_dropped(void **state)
 static void test_nic_when_back_end_is_full_then_card_hears_of_it(void **state)
 {
     struct ends *b = ends_new();
-    struct nic_frame f = { b->last, 60, { 0 } };
+    struct nic_frame f = { b->last, 60, { 0 }, 0 };
     (void)state;
     b->full = true;
     assert_false(nic_send(b->n, &f));
@@ -252,7 +252,7 @@ static void check_cut(void *opaque, const struct nic_frame *f)
 {
     struct cut *c = opaque;
     uint32_t payload = f->len - c->l4 - 20;
-    unsigned sums = nic_check_sums(&(struct nic_frame){ f->data, f->len, { 0 } });
+    unsigned sums = nic_check_sums(&(struct nic_frame){ f->data, f->len, { 0 }, 0 });
     assert_int_equal(sums, (c->v6 ? NIC_SUM_IP6 : NIC_SUM_IP) | NIC_SUM_TCP);
     assert_int_equal(load_be32(f->data + c->l4 + 4), 0xfffffff0 + c->at);
     assert_int_equal(f->data[c->l4 + 13] & 0x80, c->n == 0 ? 0x80 : 0);
@@ -275,7 +275,7 @@ static void test_offload_cuts_every_kind_of_frame(void **state)
             assert_int_equal(off.gso, v6 ? NIC_GSO_TCP6 : NIC_GSO_TCP4);
             assert_int_equal(off.hdr_len, c.l4 + 20);
             assert_true(off.ecn);
-            assert_true(offload_do(&(struct nic_frame){ p, len, off }, 0, check_cut, &c));
+            assert_true(offload_do(&(struct nic_frame){ p, len, off, 0 }, 0, check_cut, &c));
             assert_int_equal(c.at, 6001);
             assert_int_equal(c.n, (6001 + mss - 1) / mss);
         }
@@ -291,7 +291,7 @@ static void test_offload_when_one_segment_fits_then_only_the_sum_is_left(void **
     (void)state;
     assert_true(nic_prepare_tso(p, len, 100, &off));
     assert_int_equal(off.gso, NIC_GSO_NONE);
-    assert_true(offload_do(&(struct nic_frame){ p, len, off }, 0, check_cut, &c));
+    assert_true(offload_do(&(struct nic_frame){ p, len, off, 0 }, 0, check_cut, &c));
     assert_int_equal(c.n, 1);
 }
 
@@ -309,20 +309,20 @@ static void test_offload_when_description_lies_then_nothing_is_sent(void **state
     uint32_t len = tcp(p, 500, false, false);
     struct nic_offload off = { .gso = NIC_GSO_TCP4, .gso_size = 0 };
     (void)state;
-    assert_false(offload_do(&(struct nic_frame){ p, len, off }, 0, count_cut, &n));
+    assert_false(offload_do(&(struct nic_frame){ p, len, off, 0 }, 0, count_cut, &n));
     off = (struct nic_offload){ .csum = true, .csum_start = 600, .csum_offset = 16 };
-    assert_false(offload_do(&(struct nic_frame){ p, len, off }, 0, count_cut, &n));
+    assert_false(offload_do(&(struct nic_frame){ p, len, off, 0 }, 0, count_cut, &n));
     off = (struct nic_offload){ .csum = true, .csum_start = 500, .csum_offset = 0xffff };
-    assert_false(offload_do(&(struct nic_frame){ p, len, off }, 0, count_cut, &n));
+    assert_false(offload_do(&(struct nic_frame){ p, len, off, 0 }, 0, count_cut, &n));
     off = (struct nic_offload){ .gso = NIC_GSO_TCP4, .gso_size = 100 };
     for (uint32_t cut = 14; cut < 54; cut++) {
-        assert_false(offload_do(&(struct nic_frame){ p, cut, off }, 0, count_cut, &n));
+        assert_false(offload_do(&(struct nic_frame){ p, cut, off, 0 }, 0, count_cut, &n));
     }
     p[14] = 0x4f; /* header longer than the packet */
-    assert_false(offload_do(&(struct nic_frame){ p, 60, off }, 0, count_cut, &n));
+    assert_false(offload_do(&(struct nic_frame){ p, 60, off, 0 }, 0, count_cut, &n));
     p[14] = 0x45;
     p[46] = 0xf0;
-    assert_false(offload_do(&(struct nic_frame){ p, 60, off }, 0, count_cut, &n));
+    assert_false(offload_do(&(struct nic_frame){ p, 60, off, 0 }, 0, count_cut, &n));
     assert_int_equal(n, 0);
 }
 
@@ -338,7 +338,7 @@ static void test_offload_when_frames_are_cut_anywhere_then_sums_stay_inside(void
             for (unsigned ihl = 0; ihl < 16 && len > 20; ihl++) {
                 p[14] = (uint8_t)(0x40 | ihl);
                 store_be16(p + 16, (uint16_t)(len - 14));
-                (void)nic_check_sums(&(struct nic_frame){ p, len, { 0 } });
+                (void)nic_check_sums(&(struct nic_frame){ p, len, { 0 }, 0 });
                 nic_put_sums(p, len, true, true, true);
             }
             free(p);
@@ -381,7 +381,7 @@ static void test_hub_repeats_to_all_others(void **state)
         n[i] = net_hubport_new(loop, i ? "h1" : "h0", &hub, 7);
         nic_attach(n[i], &ends_user, &card[i]);
     }
-    struct nic_frame f = { out->last, 60, { 0 } };
+    struct nic_frame f = { out->last, 60, { 0 }, 0 };
     nic_send(n[0], &f);
     assert_int_equal(card[1].received, 0); /* a turn of its own */
     while (ev_loop_turn(loop, 0) > 0) {
@@ -408,7 +408,7 @@ static void test_dump_is_told_of_both_ways(void **state)
     struct err e = { 0 };
     int fd = mkstemp(path);
     struct nic_filter *d = net_dump_new(path, 40, &e);
-    struct nic_frame f = { b->last, 100, { 0 } };
+    struct nic_frame f = { b->last, 100, { 0 }, 0 };
     (void)state;
     nic_add_filter(b->n, d);
     nic_send(b->n, &f);
