@@ -61,6 +61,7 @@ const struct dev_class *const hw_registry[] = {
     &mc146818_class,     /* mc146818rtc */
     &nvme_class,         /* nvme */
     &pc_testdev_class,   /* pc-testdev */
+    &pcnet_class,        /* pcnet */
     &piix3_ide_class,    /* piix3-ide */
     &port92_class,       /* port92 */
     &rtl8139_class,      /* rtl8139 */

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum { RETRIES = 50, RETRY_NS = 1000 * 1000 };
+
 static uint64_t rom_read(struct device *d, uint64_t off, unsigned size)
 {
     const struct gmem_block *b = ((struct pci_dev *)d)->bar[PCI_ROM_BAR].block;
@@ -95,6 +97,28 @@ bool mac_is_multicast(const uint8_t *mac)
 bool mac_is_broadcast(const uint8_t *mac)
 {
     return load_le16(mac) == 0xffff && load_le32(mac + 2) == UINT32_MAX;
+}
+
+unsigned mac_hash(const uint8_t *mac)
+{
+    uint32_t crc = ~net_crc32(mac, 6);
+    unsigned bit = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        bit |= (crc >> i & 1) << (5 - i);
+    }
+    return bit;
+}
+
+bool net_hold_frame(uint8_t *refused, struct vtimer *retry)
+{
+    if (++*refused > RETRIES) {
+        *refused = 0;
+        return false;
+    }
+    if (!vtimer_armed(retry)) {
+        vtimer_arm(retry, RETRY_NS);
+    }
+    return true;
 }
 
 void net_unplug_cards(struct machine *m)

@@ -8,7 +8,7 @@
 #include "hw/pci/pci.h"
 #include "net/nic.h"
 
-extern const struct dev_class e1000_class, rtl8139_class;
+extern const struct dev_class e1000_class, pcnet_class, rtl8139_class;
 
 /* The boot ROM, for the property "rom" (PTR). Copied into the ROM BAR by init; NULL: no ROM BAR, so
  * that a machine whose ROM file is missing passes one without bytes. */
@@ -39,6 +39,12 @@ void net_dev_fini(struct pci_dev *p, struct net_dev *n);
 void net_unplug_cards(struct machine *m);
 bool mac_is_multicast(const uint8_t *mac);
 bool mac_is_broadcast(const uint8_t *mac);
+/* Which of 64 bits of a multicast filter an address has: the top six of its CRC, highest bit first. */
+unsigned mac_hash(const uint8_t *mac);
+/* For a ring that tells nobody when it has room again: whether the frame that found none should wait at
+ * the cable. Arms retry, which calls nic_kick, a bounded number of times; *refused counts them and
+ * must become 0 when a frame is taken. */
+bool net_hold_frame(uint8_t *refused, struct vtimer *retry);
 
 /* A 93C46: 64 words of 16 bits, three wires and an answer. */
 struct eeprom93 {

@@ -34,24 +34,11 @@ enum {
     CP_EOR = 1u << 30,
     CP_TAVA = 1u << 16, /* in the second word */
     CP_SIZE = 0x1fff,
-    RETRIES = 50,
-    RETRY_NS = 1000 * 1000,
 };
 #define CP_OWN (1u << 31)
 
 /* Why a frame passes; 0: it does not. */
 enum match { NO_MATCH, MATCH_PHYSICAL, MATCH_MULTICAST, MATCH_BROADCAST, MATCH_ANY };
-
-/* Top six bits of the address's CRC, sent highest bit first. */
-static unsigned multicast_bit(const uint8_t *mac)
-{
-    uint32_t crc = ~net_crc32(mac, 6);
-    unsigned bit = 0;
-    for (unsigned i = 0; i < 6; i++) {
-        bit |= (crc >> i & 1) << (5 - i);
-    }
-    return bit;
-}
 
 static enum match match(const struct rtl8139 *s, const uint8_t *mac)
 {
@@ -59,7 +46,7 @@ static enum match match(const struct rtl8139 *s, const uint8_t *mac)
         return s->rcr & (RCR_AB | RCR_AAP) ? MATCH_BROADCAST : NO_MATCH;
     }
     if (mac_is_multicast(mac)) {
-        unsigned bit = multicast_bit(mac);
+        unsigned bit = mac_hash(mac);
         bool hit = s->rcr & RCR_AM && s->mar[bit >> 3] >> (bit & 7) & 1;
         return hit || s->rcr & RCR_AAP ? MATCH_MULTICAST : NO_MATCH;
     }
@@ -230,16 +217,12 @@ static bool into_ring(struct rtl8139 *s, const uint8_t *data, uint32_t len, uint
 /* Nobody tells when there is room again. */
 static bool wait_for_ring(struct rtl8139 *s)
 {
-    if (s->refused++ < RETRIES) {
-        if (s->refused == 1) {
-            rtl_cause(s, ISR_RXOVW);
-        }
-        if (!vtimer_armed(&s->retry)) {
-            vtimer_arm(&s->retry, RETRY_NS);
-        }
+    if (s->refused == 0) {
+        rtl_cause(s, ISR_RXOVW);
+    }
+    if (net_hold_frame(&s->refused, &s->retry)) {
         return false;
     }
-    s->refused = 0;
     missed(s, ISR_RXOVW);
     return true;
 }

@@ -22,6 +22,10 @@ def test_pxe_boots_over_e1000(bed):
     boots(bed, "e1000")
 
 
+def test_pxe_boots_over_pcnet(bed):
+    boots(bed, "pcnet")
+
+
 def test_pxe_boots_over_rtl8139(bed):
     boots(bed, "rtl8139")
 
