@@ -8,6 +8,7 @@
  */
 #include "block/node.h"
 
+#include "block/bitmap.h"
 #include "dm/base/err.h"
 #include "dm/base/ev.h"
 #include "dm/base/log.h"
@@ -271,14 +272,17 @@ static int check_range(const struct node *n, const struct node_req *r)
     return 0;
 }
 
+static bool changes(const struct node_req *r)
+{
+    return r->op == NODE_WRITE || r->op == NODE_ZERO || r->op == NODE_DISCARD;
+}
+
 static int check_req(const struct node *n, const struct node_req *r)
 {
-    bool changes = r->op == NODE_WRITE || r->op == NODE_ZERO || r->op == NODE_DISCARD;
-
     if (r->op == NODE_FLUSH) {
         return 0;
     }
-    return changes && n->read_only ? -EROFS : check_range(n, r);
+    return changes(r) && n->read_only ? -EROFS : check_range(n, r);
 }
 
 void node_submit(struct node *n, struct node_req *r)
@@ -300,6 +304,9 @@ void node_complete(struct node_req *r, int ret)
 {
     struct node_ctx *c = r->node->ctx;
 
+    if (r->node->bitmaps && changes(r) && r->len) {
+        bitmap_mark(r->node, r->offset, r->len);
+    }
     r->ret = ret;
     r->next = NULL;
     *c->ready_tail = r;
@@ -325,7 +332,9 @@ int node_close(struct node *n)
     }
     node_drain(n);
     char *filename = n->filename;
+    struct bitmap *bitmaps = n->bitmaps;
     ret = n->ops->close(n);
+    bitmap_free_list(bitmaps);
     free(filename);
     return ret;
 }
@@ -401,7 +410,11 @@ int node_resize(struct node *n, uint64_t len, struct err *e)
                        n->ops->name);
     }
     node_drain(n);
-    return n->ops->resize(n, len, e);
+    int ret = n->ops->resize(n, len, e);
+    if (ret == 0 && bitmap_resize(n, n->len) < 0) {
+        return err_set(e, -ENOMEM, "image '%s': no memory for its bitmaps", n->filename);
+    }
+    return ret;
 }
 
 /* ---- iovecs ---- */

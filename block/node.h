@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct bitmap;
 struct err;
 struct ev_loop;
 struct node;
@@ -97,8 +98,9 @@ struct node {
     bool zero_tail; /* growable, and what lies past the end is zeros until it is written */
     bool is_file;   /* of the host's: its limit on file sizes holds */
     char *filename;
-    struct node *file;    /* where a format keeps its bytes */
-    struct node *backing; /* what a format reads where it has nothing of its own */
+    struct node *file;      /* where a format keeps its bytes */
+    struct node *backing;   /* what a format reads where it has nothing of its own */
+    struct bitmap *bitmaps; /* block/bitmap.h */
     unsigned in_flight;
 };
 

@@ -589,12 +589,14 @@ static void set_caches(struct qcow2 *s, const struct qcow2_open *o)
 static int read_header(struct qcow2 *s, struct err *e)
 {
     size_t len = 512;
-    uint8_t *b = xcalloc(1, 2u << 20);
+    uint8_t *b = xcalloc(1, len);
     int ret = node_read(s->node.file, 0, b, len);
 
     if (ret == 0 && load_be32(b) == QCOW2_MAGIC && load_be32(b + 20) > 9 &&
         load_be32(b + 20) <= 21) {
         len = 1u << load_be32(b + 20);
+        free(b);
+        b = xcalloc(1, len);
         ret = node_read(s->node.file, 0, b, min_u64(len, s->node.file->len));
     }
     ret = ret < 0 ? err_set(e, ret, "its header cannot be read: %s", strerror(-ret))
