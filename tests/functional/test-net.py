@@ -50,10 +50,10 @@ class Namespace:
         sh("ip", "netns", "del", self.name, check=False)
 
     def __call__(self, *words, check=True):
-        return sh("ip", "netns", "exec", self.name, *words, check=check)
+        return sh("nsenter", "--net=/run/netns/" + self.name, *words, check=check)
 
     def start(self, *words):
-        return subprocess.Popen(["ip", "netns", "exec", self.name, *words], stdout=subprocess.PIPE,
+        return subprocess.Popen(["nsenter", "--net=/run/netns/" + self.name, *words], stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True)
 
     def adopt(self, ifname, address):

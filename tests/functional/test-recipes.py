@@ -71,7 +71,7 @@ def run_block(bed, n, block):
     try:
         subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
         env = dict(os.environ, T=place, PATH=place + "/bin:" + os.environ["PATH"])
-        r = subprocess.run(["ip", "netns", "exec", name, "sh", "-e", "-c", block], cwd=place, env=env,
+        r = subprocess.run(["nsenter", "--net=/run/netns/" + name, "sh", "-e", "-c", block], cwd=place, env=env,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
         expect("recipe %d: %s" % (n, r.stdout), r.returncode, 0)
         want = kinds(block)
