@@ -129,18 +129,28 @@ static void blk_deliver_finished(void *opaque)
     }
 }
 
-void blk_complete(struct blk_req *r, int ret)
+void blk_complete_later(struct blk_req *r, int ret)
 {
     struct blk *b = r->blk;
 
     assert(b && !r->finished);
     r->ret = ret;
     r->finished = true;
+    ev_post(b->loop, &b->post);
+}
+
+void blk_complete(struct blk_req *r, int ret)
+{
+    struct blk *b = r->blk;
+
     if (b->holding) {
-        ev_post(b->loop, &b->post);
-    } else {
-        blk_deliver(b, r);
+        blk_complete_later(r, ret);
+        return;
     }
+    assert(!r->finished);
+    r->ret = ret;
+    r->finished = true;
+    blk_deliver(b, r);
 }
 
 void blk_end_now(struct blk_req *r, int ret)

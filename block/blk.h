@@ -17,6 +17,7 @@
 struct ev_loop;
 struct err;
 struct node;
+struct node_ctx;
 struct throttle_limits;
 struct blk;
 
@@ -80,6 +81,7 @@ struct blk_open {
     uint64_t l2_cache; /* qcow2: bytes; 0: automatic */
     bool guessed;      /* format was guessed: it may not name other files */
     const struct throttle_limits *limits; /* NULL: none */
+    struct node_ctx *ctx;                 /* the graph it becomes part of; NULL: one of its own */
 };
 /* Opens an image and its backing chain. NULL with e naming file and cause. */
 struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o, struct err *e);
@@ -90,6 +92,8 @@ int blk_image_quiesce(struct blk_image *i);
 int blk_image_activate(struct blk_image *i, struct err *e);
 /* The node behind an image that blk_open_image opened; NULL for any other. */
 struct node *blk_image_node(struct blk_image *i);
+/* An image of n, one share of which it takes. flush_writes: a write counts once it is on disk. */
+struct blk_image *blk_image_of_node(struct node *n, bool discard, bool flush_writes);
 
 /* What a drive tells its controller; all may be NULL. */
 struct blk_user {
@@ -131,6 +135,8 @@ void blk_submit(struct blk *b, struct blk_req *r);
  * when this returns, which is how a replayer completes a request at an exact point. From inside
  * submit, or while blk_cancel waits, the loop delivers it soon after. */
 void blk_complete(struct blk_req *r, int ret);
+/* The same, but always for the loop to deliver: another drive may be waiting for its own. */
+void blk_complete_later(struct blk_req *r, int ret);
 /* The controller no longer wants r: done() will not run, and when this returns nobody touches r's
  * buffers. Waits for the I/O if it is in the kernel. Nothing happens when r is not in flight. */
 void blk_cancel(struct blk_req *r);

@@ -29,6 +29,7 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -48,6 +49,7 @@ struct file {
     const struct file_calls *calls;
     int fd;
     bool block_device, direct, sync_writes, ignore_flush;
+    bool lock, share_rw;          /* as asked for when it was opened */
     bool no_punch, no_zero_range; /* the file system said so */
     int lost;                     /* the first failed flush's -errno */
     io_context_t aio;             /* NULL: not used */
@@ -489,9 +491,59 @@ static int file_close(struct node *n)
     return ret;
 }
 
-static const struct node_ops file_ops = {
-    .name = "file", .submit = file_submit, .close = file_close, .resize = file_resize
-};
+static int file_take_locks(const struct file *f, struct err *e)
+{
+    const struct node *n = &f->base;
+
+    return f->lock ? file_lock(f->fd, n->filename, !n->read_only, n->growable && !n->read_only,
+                               f->share_rw, e)
+                   : 0;
+}
+
+/* The same file once more, with the other access, in the descriptor's place. */
+static int file_replace_fd(struct file *f, bool read_only)
+{
+    char self[40];
+    int flags = fcntl(f->fd, F_GETFL), access = read_only ? O_RDONLY : O_RDWR, fd, ret = 0;
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
+    fd = open(self, access | O_CLOEXEC | (flags & O_DIRECT));
+    if (fd < 0 && errno == ENOENT) { /* no /proc */
+        fd = open(f->base.filename, access | O_CLOEXEC | (flags & O_DIRECT));
+    }
+    if (fd < 0 || dup3(fd, f->fd, O_CLOEXEC) < 0) {
+        ret = -errno;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ret;
+}
+
+static int file_reopen(struct node *n, bool read_only, struct err *e)
+{
+    struct file *f = (struct file *)n;
+    int ret = n->read_only ? 0 : file_sync(f);
+
+    ret = ret == 0 ? file_replace_fd(f, read_only) : ret;
+    if (ret < 0) {
+        return err_set(e, ret, "image '%s' cannot be reopened: %s", n->filename, strerror(-ret));
+    }
+    n->read_only = read_only;
+    ret = file_take_locks(f, e); /* the old ones went with the old descriptor */
+    if (ret < 0 && file_replace_fd(f, !read_only) == 0) {
+        struct err unused;
+        n->read_only = !read_only;
+        file_take_locks(f, &unused);
+    }
+    return ret;
+}
+
+static const struct node_ops file_ops = { .name = "file",
+                                          .submit = file_submit,
+                                          .close = file_close,
+                                          .resize = file_resize,
+                                          .reopen = file_reopen };
 
 /* ---- opening ---- */
 
@@ -620,15 +672,16 @@ struct node *file_open(struct node_ctx *c, const struct file_open *o, struct err
     if (file_open_fd(f, o, e) < 0 || file_measure(f, e) < 0) {
         goto fail;
     }
-    if (o->lock && file_lock(f->fd, f->base.filename, !o->read_only, o->growable && !o->read_only,
-                             o->share_rw, e) < 0) {
+    f->lock = o->lock;
+    f->share_rw = o->share_rw;
+    f->base.growable = o->growable && !f->block_device;
+    if (file_take_locks(f, e) < 0) {
         goto fail;
     }
     if (file_set_flags(f, o) < 0) {
         err_set(e, -errno, "image '%s': %s", f->base.filename, strerror(errno));
         goto fail;
     }
-    f->base.growable = o->growable && !f->block_device;
     f->base.zero_tail = f->base.growable;
     f->sync_writes = o->cache == BLK_WRITETHROUGH || o->cache == BLK_DIRECTSYNC;
     f->ignore_flush = o->cache == BLK_UNSAFE;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* block/image.c - what a drive holds when it holds an image: a node, in a context of its own.
+/* block/image.c - what a drive holds when it holds an image: a node.
  *
- * A context for each drive means that waiting for one drive's requests delivers only that drive's
- * completions: a controller in the middle of cancelling is not called back by another's.
+ * The node may be part of a graph with other drives' and jobs' nodes. Waiting for one drive's requests
+ * ends others' too; those are delivered later, by the loop: a controller in the middle of cancelling
+ * is not called back by another's.
  */
 #include "block/blk.h"
 
+#include "block/graph.h"
 #include "block/open.h"
 #include "block/qcow2.h"
 #include "block/throttle.h"
@@ -20,8 +22,8 @@
 struct image {
     struct blk_image base; /* first: a struct blk_image * is a struct image * */
     struct blk_image_ops ops;
-    struct node_ctx *ctx;
-    struct node *node;
+    struct node_root root;
+    struct node_ctx *own_ctx; /* NULL: it is part of a larger graph */
     bool ignore_discard;
     bool flush_writes; /* a write counts once a flush has covered it: writethrough on a format,
                           whose own tables must be on disk too */
@@ -38,13 +40,19 @@ static void image_done(struct node_req *r, int ret)
     struct image_req *q = container_of(r, struct image_req, r);
     struct blk_req *b = q->b;
 
-    if (ret == 0 && q->im->flush_writes && r->op == NODE_WRITE) {
+    struct node *n = q->im->root.node;
+
+    if (ret == 0 && q->im->flush_writes && (r->op == NODE_WRITE || r->op == NODE_ZERO)) {
         q->r = (struct node_req){ .op = NODE_FLUSH, .done = image_done };
-        node_submit(q->im->node, &q->r);
+        node_submit(n, &q->r);
         return;
     }
     free(q);
-    blk_complete(b, ret);
+    if (node_ctx_blocking(n->ctx)) {
+        blk_complete_later(b, ret);
+    } else {
+        blk_complete(b, ret);
+    }
 }
 
 static void image_submit(struct blk_image *i, struct blk_req *b)
@@ -71,44 +79,36 @@ static void image_submit(struct blk_image *i, struct blk_req *b)
                               .iov = b->iov,
                               .iovcnt = b->iovcnt,
                               .done = image_done };
-    node_submit(im->node, &q->r);
+    node_submit(im->root.node, &q->r);
 }
 
 static bool image_wait(struct blk_image *i)
 {
-    return node_ctx_poll(((struct image *)i)->ctx, true);
+    return node_wait(((struct image *)i)->root.node);
 }
 
 static void image_close(struct blk_image *i)
 {
     struct image *im = (struct image *)i;
-    int ret = node_close(im->node);
+    int ret = node_root_del(&im->root);
 
     if (ret < 0) {
         log_msg(LOG_ERROR, "block", "image '%s': closing it failed: %s", i->filename,
                 strerror(-ret));
     }
-    node_ctx_free(im->ctx);
+    node_ctx_free(im->own_ctx);
     free(i->filename);
     free(im);
 }
 
 struct node *blk_image_node(struct blk_image *i)
 {
-    return i->ops->submit == image_submit ? ((struct image *)i)->node : NULL;
-}
-
-static struct node *under_filters(struct node *n)
-{
-    while (n->ops->filter) {
-        n = n->file;
-    }
-    return n;
+    return i->ops->submit == image_submit ? ((struct image *)i)->root.node : NULL;
 }
 
 int blk_image_quiesce(struct blk_image *i)
 {
-    struct node *n = blk_image_node(i), *format = n ? under_filters(n) : NULL;
+    struct node *n = blk_image_node(i), *format = n ? node_skip_filters(n) : NULL;
     int ret = format && qcow2_is(format) ? qcow2_quiesce(format) : 0;
 
     return ret == 0 && n && !n->read_only ? node_flush(n) : ret;
@@ -116,7 +116,7 @@ int blk_image_quiesce(struct blk_image *i)
 
 int blk_image_activate(struct blk_image *i, struct err *e)
 {
-    struct node *top = blk_image_node(i), *format = top ? under_filters(top) : NULL;
+    struct node *top = blk_image_node(i), *format = top ? node_skip_filters(top) : NULL;
     int ret = format && qcow2_is(format) ? qcow2_activate(format, e) : 0;
 
     for (struct node *n = top; ret == 0 && n && n != format; n = n->file) {
@@ -125,6 +125,36 @@ int blk_image_activate(struct blk_image *i, struct err *e)
     }
     i->len = ret == 0 && top ? top->len : i->len;
     return ret;
+}
+
+/* It stands on another node now, or its node has another length. */
+static void image_moved(struct node_root *r)
+{
+    struct image *im = container_of(r, struct image, root);
+    struct node *n = r->node;
+
+    im->ops.format = image_format(n);
+    im->base.len = n->len;
+    im->base.read_only = n->read_only;
+    im->base.is_file = n->is_file;
+    im->base.grows = strcmp(im->ops.format, "raw") != 0;
+    free(im->base.filename);
+    im->base.filename = xstrdup(n->filename);
+}
+
+struct blk_image *blk_image_of_node(struct node *n, bool discard, bool flush_writes)
+{
+    struct image *im = xcalloc(1, sizeof(*im));
+
+    im->ops =
+        (struct blk_image_ops){ .submit = image_submit, .wait = image_wait, .close = image_close };
+    im->base.ops = &im->ops;
+    im->ignore_discard = !discard;
+    im->flush_writes = flush_writes;
+    im->root.moved = image_moved;
+    node_root_add(&im->root, n);
+    image_moved(&im->root);
+    return &im->base;
 }
 
 struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o, struct err *e)
@@ -144,38 +174,27 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
         .cache = o->cache,
         .l2_cache = o->l2_cache,
     };
-    struct image *im = xcalloc(1, sizeof(*im));
     char *made_up = o->filename ? NULL : xasprintf("fd:%d", o->fd);
-
     bool through = strcmp(p.format, "raw") != 0 &&
                    (o->cache == BLK_WRITETHROUGH || o->cache == BLK_DIRECTSYNC);
+    struct node_ctx *c = o->ctx ? o->ctx : node_ctx_new(loop);
+    struct node *n;
 
     p.filename = o->filename ? o->filename : made_up;
     if (through) {
         p.cache = o->cache == BLK_DIRECTSYNC ? BLK_NONE : BLK_WRITEBACK;
     }
-    im->ctx = node_ctx_new(loop);
-    im->node = image_open(im->ctx, &p, e);
+    n = image_open(c, &p, e);
     free(made_up);
-    if (!im->node) {
-        node_ctx_free(im->ctx);
-        free(im);
+    if (!n) {
+        node_ctx_free(o->ctx ? NULL : c);
         return NULL;
     }
-    im->ops = (struct blk_image_ops){ .format = image_format(im->node),
-                                      .submit = image_submit,
-                                      .wait = image_wait,
-                                      .close = image_close };
-    im->ignore_discard = !o->discard;
-    im->flush_writes = through;
     if (o->limits) {
-        im->node = throttle_new(im->node, o->limits);
+        n = throttle_new(n, o->limits);
     }
-    im->base = (struct blk_image){ .ops = &im->ops,
-                                   .len = im->node->len,
-                                   .read_only = o->inactive ? o->read_only : im->node->read_only,
-                                   .is_file = im->node->is_file,
-                                   .grows = strcmp(im->ops.format, "raw") != 0,
-                                   .filename = xstrdup(im->node->filename) };
-    return &im->base;
+    struct blk_image *i = blk_image_of_node(n, o->discard, through);
+    ((struct image *)i)->own_ctx = o->ctx ? NULL : c;
+    i->read_only = o->inactive ? o->read_only : n->read_only;
+    return i;
 }

@@ -9,6 +9,8 @@
 #include "block/node.h"
 
 #include "block/bitmap.h"
+#include "block/graph.h"
+#include "block/node-int.h"
 #include "dm/base/err.h"
 #include "dm/base/ev.h"
 #include "dm/base/log.h"
@@ -23,15 +25,17 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { CTX_THREADS = 8 };
+enum { CTX_THREADS = 16 };
 
 struct node_ctx {
     struct ev_loop *loop;
     struct ev_fd ev; /* ev.fd is the eventfd, also without a loop */
     struct ev_post post;
     struct node_req *ready, **ready_tail;
-    unsigned running, blocking;
+    unsigned running, blocking, in_flight;
+    const struct node *awaited; /* with blocking: all that is waited for; NULL: everything */
     struct node_poller *pollers;
+    struct node_ctx_graph graph;
     struct pool *pool;
     unsigned working;
     bool no_threads;
@@ -62,6 +66,7 @@ static bool ctx_run_ready(struct node_ctx *c)
         }
         r->next = NULL;
         r->node->in_flight--;
+        c->in_flight--;
         r->node = NULL;
         any = true;
         r->done(r, r->ret);
@@ -121,10 +126,12 @@ static void ctx_sleep(struct node_ctx *c)
     }
 }
 
-bool node_ctx_poll(struct node_ctx *c, bool block)
+static bool ctx_poll(struct node_ctx *c, bool block, const struct node *awaited)
 {
+    const struct node *was = c->awaited;
     bool any;
 
+    c->awaited = c->blocking && !was ? NULL : awaited;
     c->blocking += block;
     any = ctx_turn(c, block);
     while (block && !any) {
@@ -132,7 +139,30 @@ bool node_ctx_poll(struct node_ctx *c, bool block)
         any = ctx_turn(c, block);
     }
     c->blocking -= block;
+    c->awaited = was;
     return any;
+}
+
+bool node_ctx_poll(struct node_ctx *c, bool block)
+{
+    return ctx_poll(c, block, NULL);
+}
+
+bool node_wait(struct node *n)
+{
+    return ctx_poll(n->ctx, true, n);
+}
+
+bool node_awaited(const struct node *n)
+{
+    return n->ctx->blocking && (!n->ctx->awaited || node_stands_on(n->ctx->awaited, n));
+}
+
+void node_ctx_drain(struct node_ctx *c)
+{
+    while (c->in_flight) {
+        node_ctx_poll(c, true);
+    }
 }
 
 bool node_ctx_blocking(const struct node_ctx *c)
@@ -143,6 +173,11 @@ bool node_ctx_blocking(const struct node_ctx *c)
 struct ev_loop *node_ctx_loop(const struct node_ctx *c)
 {
     return c->loop;
+}
+
+struct node_ctx_graph *node_ctx_graph(struct node_ctx *c)
+{
+    return &c->graph;
 }
 
 int node_ctx_eventfd(const struct node_ctx *c)
@@ -191,7 +226,7 @@ void node_ctx_free(struct node_ctx *c)
     if (!c) {
         return;
     }
-    assert(!c->ready && !c->working && !c->pollers);
+    assert(!c->ready && !c->working && !c->pollers && !c->graph.roots);
     pool_free(c->pool);
     if (c->loop) {
         ev_post_cancel(c->loop, &c->post);
@@ -285,6 +320,17 @@ static int check_req(const struct node *n, const struct node_req *r)
     return changes(r) && n->read_only ? -EROFS : check_range(n, r);
 }
 
+static void find_zeroes(const struct node *n, struct node_req *r)
+{
+    for (int i = 0; i < r->iovcnt; i++) {
+        if (!node_is_zero(r->iov[i].iov_base, r->iov[i].iov_len)) {
+            return;
+        }
+    }
+    r->op = NODE_ZERO;
+    r->flags = n->detect_zeroes == NODE_ZEROES_UNMAP ? NODE_UNMAP : 0;
+}
+
 void node_submit(struct node *n, struct node_req *r)
 {
     int ret = check_req(n, r);
@@ -293,6 +339,10 @@ void node_submit(struct node *n, struct node_req *r)
     r->node = n;
     r->next = NULL;
     n->in_flight++;
+    n->ctx->in_flight++;
+    if (ret == 0 && n->detect_zeroes && r->op == NODE_WRITE) {
+        find_zeroes(n, r);
+    }
     if (ret < 0 || (r->len == 0 && r->op != NODE_FLUSH)) {
         node_complete(r, ret);
     } else {
@@ -319,8 +369,14 @@ void node_complete(struct node_req *r, int ret)
 void node_drain(struct node *n)
 {
     while (n->in_flight) {
-        node_ctx_poll(n->ctx, true);
+        node_wait(n);
     }
+}
+
+struct node *node_share(struct node *n)
+{
+    n->shares++;
+    return n;
 }
 
 int node_close(struct node *n)
@@ -328,6 +384,10 @@ int node_close(struct node *n)
     int ret;
 
     if (!n) {
+        return 0;
+    }
+    if (n->shares) {
+        n->shares--;
         return 0;
     }
     node_drain(n);
@@ -358,7 +418,7 @@ static int sync_run(struct node *n, struct sync *s)
     s->r.done = sync_done;
     node_submit(n, &s->r);
     while (!s->ended) {
-        node_ctx_poll(n->ctx, true);
+        node_wait(n);
     }
     return s->ret;
 }
@@ -415,6 +475,25 @@ int node_resize(struct node *n, uint64_t len, struct err *e)
         return err_set(e, -ENOMEM, "image '%s': no memory for its bitmaps", n->filename);
     }
     return ret;
+}
+
+int node_reopen(struct node *n, bool read_only, struct err *e)
+{
+    int ret = 0;
+
+    if (n->read_only == read_only) {
+        return 0;
+    }
+    if (!n->ops->reopen) {
+        return err_set(e, -ENOTSUP, "image '%s': format %s cannot be reopened for %s", n->filename,
+                       n->ops->name, read_only ? "reading" : "writing");
+    }
+    node_drain(n);
+    if (!read_only && n->file) { /* what it stands on first, and last on the way back */
+        ret = node_reopen(n->file, false, e);
+    }
+    ret = ret == 0 ? n->ops->reopen(n, read_only, e) : ret;
+    return ret == 0 && read_only && n->file ? node_reopen(n->file, true, e) : ret;
 }
 
 /* ---- iovecs ---- */

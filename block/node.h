@@ -4,7 +4,8 @@
  * A node is a disk's worth of bytes. A *protocol* node ("file", a simulated disk) reaches the host;
  * a *format* node ("qcow2") keeps its bytes inside a protocol node and perhaps in a backing node; a
  * *filter* node ("throttle") passes requests on. Whoever uses a node (a drive, keel-img, a format)
- * owns it and closes it; a node owns its children.
+ * owns it and closes it; a node owns its children. There may be several owners: each gives its share
+ * up with node_close. block/graph.h finds nodes and changes who stands on what.
  *
  * Everything of one graph runs on one thread at a time, under one struct node_ctx: on the event
  * loop, under the machine lock, or, without a loop, inside node_ctx_poll. Requests are asynchronous
@@ -80,6 +81,7 @@ struct node_req {
 struct node_ops {
     const char *name; /* "file", "qcow2" */
     bool filter;      /* passes requests on to its child `file`, whose bytes are its own */
+    bool own;         /* a job's filter: no part of what the user built */
     /* r was checked; ends with node_complete(r, ret), now or later. */
     void (*submit)(struct node *n, struct node_req *r);
     /* Nothing is in flight. Leaves the node clean on disk if it can, closes the children. 0, or
@@ -87,7 +89,12 @@ struct node_ops {
     int (*close)(struct node *n);
     /* Makes the node len bytes long. Blocks; nothing is in flight. NULL: it cannot. */
     int (*resize)(struct node *n, uint64_t len, struct err *e);
+    /* Allows or forbids writing from now on. Blocks; nothing is in flight. NULL: it cannot. */
+    int (*reopen)(struct node *n, bool read_only, struct err *e);
 };
+
+enum { NODE_NAME_MAX = 31 };
+enum node_zeroes { NODE_ZEROES_OFF, NODE_ZEROES_ON, NODE_ZEROES_UNMAP };
 
 struct node {
     const struct node_ops *ops;
@@ -101,7 +108,13 @@ struct node {
     struct node *file;      /* where a format keeps its bytes */
     struct node *backing;   /* what a format reads where it has nothing of its own */
     struct bitmap *bitmaps; /* block/bitmap.h */
+    struct node *other;     /* what a job's filter writes beside `file`; owned too */
     unsigned in_flight;
+    unsigned shares; /* owners beyond the first */
+    unsigned mark;   /* block/graph.c's */
+    char name[NODE_NAME_MAX + 1];
+    const char *job;                /* the kind of job that has the node; NULL: none */
+    enum node_zeroes detect_zeroes; /* writes of zeros become NODE_ZERO */
 };
 
 /* loop NULL: nothing runs but inside node_ctx_poll. Ends the process when the kernel refuses an
@@ -115,8 +128,14 @@ void node_ctx_no_threads(struct node_ctx *c);
 /* Delivers what has completed; with block, waits until there was something. False: nothing ran.
  * Nothing in flight and block set is a bug of the caller's. */
 bool node_ctx_poll(struct node_ctx *c, bool block);
+/* The same with block, for whoever waits for requests to n: nothing else has to be let go. */
+bool node_wait(struct node *n);
 /* Somebody waits in node_ctx_poll(c, true). */
 bool node_ctx_blocking(const struct node_ctx *c);
+/* n, or what it stands on, is waited for. */
+bool node_awaited(const struct node *n);
+/* Waits until nothing is in flight anywhere. */
+void node_ctx_drain(struct node_ctx *c);
 struct ev_loop *node_ctx_loop(const struct node_ctx *c);
 
 /* Work for another thread: run() on one without any lock, then done() like a completion. */
@@ -150,7 +169,10 @@ void node_submit(struct node *n, struct node_req *r);
 void node_complete(struct node_req *r, int ret);
 /* Waits until nothing is in flight on n. */
 void node_drain(struct node *n);
-/* Drains and closes; 0, or -errno when something may not have reached the disk. NULL is fine. */
+/* One more owner. */
+struct node *node_share(struct node *n);
+/* Gives up one owner's share; the last one drains and closes: 0, or -errno when something may not
+ * have reached the disk. NULL is fine. */
 int node_close(struct node *n);
 
 /* The same, waiting for the answer: for set-up and tools. */
@@ -161,6 +183,8 @@ int node_write(struct node *n, uint64_t offset, const void *buf, uint64_t len);
 int node_flush(struct node *n);
 int node_status(struct node *n, uint64_t offset, uint64_t len, struct node_status *out);
 int node_resize(struct node *n, uint64_t len, struct err *e);
+/* Allows or forbids writing to n and the file under it. */
+int node_reopen(struct node *n, bool read_only, struct err *e);
 
 /* iovecs. */
 uint64_t node_iov_len(const struct iovec *iov, int n);

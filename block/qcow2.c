@@ -559,9 +559,13 @@ static int qcow2_close(struct node *n)
 
 static int qcow2_resize(struct node *n, uint64_t len, struct err *e);
 
-static const struct node_ops qcow2_ops = {
-    .name = "qcow2", .submit = qcow2_submit, .close = qcow2_close, .resize = qcow2_resize
-};
+static int qcow2_reopen(struct node *n, bool read_only, struct err *e);
+
+static const struct node_ops qcow2_ops = { .name = "qcow2",
+                                           .submit = qcow2_submit,
+                                           .close = qcow2_close,
+                                           .resize = qcow2_resize,
+                                           .reopen = qcow2_reopen };
 
 static int qcow2_resize(struct node *n, uint64_t len, struct err *e)
 {
@@ -681,6 +685,20 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
         return NULL;
     }
     return &s->node;
+}
+
+static int qcow2_reopen(struct node *n, bool read_only, struct err *e)
+{
+    struct qcow2 *s = (struct qcow2 *)n;
+    int ret = read_only ? qcow2_settle(s) : 0;
+
+    n->read_only = read_only || s->inactive;
+    if (ret == 0 && !n->read_only) {
+        ret = start_writing(s, e);
+        n->read_only = ret < 0;
+        return ret < 0 ? err_prefix(e, "image '%s'", n->filename) : 0;
+    }
+    return ret < 0 ? err_set(e, ret, "image '%s': %s", n->filename, strerror(-ret)) : 0;
 }
 
 int qcow2_quiesce(struct node *n)

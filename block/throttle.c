@@ -148,7 +148,9 @@ static void throttle_time(void *opaque)
 
 static bool throttle_poll(void *opaque, bool block)
 {
-    return block && release(opaque, true);
+    struct throttle *t = opaque;
+
+    return block && node_awaited(&t->base) && release(t, true);
 }
 
 static void throttle_submit(struct node *n, struct node_req *r)

@@ -2,6 +2,7 @@
 /* dm/backends.c - drives and character streams from the command line. */
 #include "dm/backends.h"
 
+#include "block/node.h"
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
@@ -251,6 +252,7 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
                   struct err *e)
 {
     *b = (struct backends){ .loop = loop, .pretend = pretend, .con = con_new() };
+    b->graph = node_ctx_new(loop);
     int ret = each(b, &o->add_fds, "add-fd", add_fd, e);
     if (ret == 0) {
         ret = each(b, &o->chardevs, "chardev", add_chardev, e);
@@ -288,6 +290,7 @@ void backends_close(struct backends *b)
         ev_post_cancel(b->loop, &d->stopped);
         drive_free(d);
     }
+    node_ctx_free(b->graph);
     for (size_t i = 0; i < b->nchrs; i++) {
         chr_free(b->chrs[i]);
     }

@@ -31,6 +31,7 @@ struct keyval;
 struct opt_list;
 struct options;
 struct nic_rom;
+struct node_ctx;
 
 enum drive_if { DRIVE_NONE, DRIVE_IDE, DRIVE_FLOPPY };
 
@@ -57,6 +58,7 @@ struct muxed_monitor {
 
 struct backends {
     struct ev_loop *loop;
+    struct node_ctx *graph; /* every drive's nodes */
     bool pretend;
     struct con *con;
     struct drive *drives; /* in the order given */

@@ -269,6 +269,7 @@ struct blk_image *drive_open_image(struct backends *b, const struct drive *d, co
     open.filename = filename;
     open.read_only = read_only;
     open.fd = -1;
+    open.ctx = b->graph;
     if (set >= 0) {
         open.fd = fdset_open(b->fdsets, set, read_only ? O_RDONLY : O_RDWR);
         if (open.fd == -EACCES && read_only) { /* a peer may hand out more than is needed */

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* block/graph.c - the graph of a context as a whole. */
+#include "block/graph.h"
+
+#include "block/node-int.h"
+#include "dm/base/err.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { EDGES = 3 };
+
+static struct node **edge(struct node *n, unsigned i)
+{
+    return i == 0 ? &n->file : i == 1 ? &n->backing : &n->other;
+}
+
+/* ---- roots ---- */
+
+void node_root_add(struct node_root *r, struct node *n)
+{
+    struct node_ctx_graph *g = node_ctx_graph(n->ctx);
+
+    r->node = n;
+    r->next = g->roots;
+    g->roots = r;
+}
+
+int node_root_del(struct node_root *r)
+{
+    struct node *n = r->node;
+
+    if (!n) {
+        return 0;
+    }
+    struct node_root **at = &node_ctx_graph(n->ctx)->roots;
+    while (*at != r) {
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    r->node = NULL;
+    return node_close(n);
+}
+
+struct node *node_root_swap(struct node_root *r, struct node *n)
+{
+    struct node *old = r->node;
+
+    r->node = n;
+    if (r->moved) {
+        r->moved(r);
+    }
+    return old;
+}
+
+/* ---- walking ---- */
+
+struct walk {
+    unsigned mark;
+    void (*fn)(void *opaque, struct node *n);
+    void *opaque;
+};
+
+static void walk(const struct walk *w, struct node *n)
+{
+    if (!n || n->mark == w->mark) {
+        return;
+    }
+    n->mark = w->mark;
+    w->fn(w->opaque, n);
+    for (unsigned i = 0; i < EDGES; i++) {
+        walk(w, *edge(n, i));
+    }
+}
+
+void graph_each(struct node_ctx *c, void (*fn)(void *opaque, struct node *n), void *opaque)
+{
+    struct node_ctx_graph *g = node_ctx_graph(c);
+    struct walk w = { .mark = ++g->mark, .fn = fn, .opaque = opaque };
+
+    for (struct node_root *r = g->roots; r; r = r->next) {
+        walk(&w, r->node);
+    }
+}
+
+struct search {
+    const char *name;
+    const struct node *under;
+    struct node *found;
+};
+
+static void search_name(void *opaque, struct node *n)
+{
+    struct search *s = opaque;
+
+    if (strcmp(n->name, s->name) == 0) {
+        s->found = n;
+    }
+}
+
+struct node *graph_find(struct node_ctx *c, const char *name)
+{
+    struct search s = { .name = name };
+
+    if (*name) {
+        graph_each(c, search_name, &s);
+    }
+    return s.found;
+}
+
+const char *node_name(struct node *n)
+{
+    while (!n->name[0]) {
+        char made_up[NODE_NAME_MAX + 1];
+        snprintf(made_up, sizeof(made_up), "#block%03u", node_ctx_graph(n->ctx)->names++);
+        if (!graph_find(n->ctx, made_up)) {
+            memcpy(n->name, made_up, sizeof(made_up));
+        }
+    }
+    return n->name;
+}
+
+int node_set_name(struct node *n, const char *name, struct err *e)
+{
+    if (strlen(name) > NODE_NAME_MAX) {
+        return err_set(e, -EINVAL, "Node name too long");
+    }
+    if (!isalpha((unsigned char)name[0]) ||
+        name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")]) {
+        return err_set(e, -EINVAL, "Invalid node-name: '%s'", name);
+    }
+    if (graph_find(n->ctx, name)) {
+        return err_set(e, -EEXIST, "Duplicate nodes with node-name='%s'", name);
+    }
+    snprintf(n->name, sizeof(n->name), "%s", name);
+    return 0;
+}
+
+bool node_stands_on(const struct node *top, const struct node *n)
+{
+    return top && (top == n || node_stands_on(top->file, n) || node_stands_on(top->backing, n) ||
+                   node_stands_on(top->other, n));
+}
+
+struct node *node_skip_filters(struct node *n)
+{
+    while (n && n->ops->filter) {
+        n = n->file;
+    }
+    return n;
+}
+
+/* ---- who stands on what ---- */
+
+static void search_parent(void *opaque, struct node *n)
+{
+    struct search *s = opaque;
+
+    if (!s->found && (node_skip_filters(n->backing) == s->under ||
+                      (!n->ops->filter && node_skip_filters(n->file) == s->under))) {
+        s->found = n;
+    }
+}
+
+struct node *graph_parent(struct node *n)
+{
+    struct search s = { .under = n };
+
+    graph_each(n->ctx, search_parent, &s);
+    return s.found;
+}
+
+static void search_holder(void *opaque, struct node *n)
+{
+    struct search *s = opaque;
+
+    if (n->file == s->under || n->backing == s->under) {
+        s->found = n;
+    }
+}
+
+bool graph_has_parent(struct node *n)
+{
+    struct search s = { .under = n };
+
+    for (struct node_root *r = node_ctx_graph(n->ctx)->roots; r; r = r->next) {
+        if (r->node == n && !r->pinned) {
+            return true;
+        }
+    }
+    graph_each(n->ctx, search_holder, &s);
+    return s.found;
+}
+
+/* ---- changing it ---- */
+
+struct swap {
+    struct node *old, *with;
+};
+
+static void swap_edges(void *opaque, struct node *n)
+{
+    const struct swap *s = opaque;
+
+    if (node_stands_on(s->with, n)) {
+        return;
+    }
+    for (unsigned i = 0; i < EDGES; i++) {
+        if (*edge(n, i) == s->old) {
+            *edge(n, i) = node_share(s->with);
+            node_close(s->old);
+        }
+    }
+}
+
+void graph_replace(struct node *old, struct node *with)
+{
+    struct swap s = { old, with };
+    struct node_ctx *c = old->ctx;
+
+    node_share(old); /* it must not close half way */
+    graph_each(c, swap_edges, &s);
+    for (struct node_root *r = node_ctx_graph(c)->roots; r; r = r->next) {
+        if (r->node == old && !r->pinned) {
+            node_close(node_root_swap(r, node_share(with)));
+        }
+    }
+    node_close(old);
+}

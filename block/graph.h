@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* block/graph.h - the graph of a context as a whole: names, who stands on what, and changing that.
+ *
+ * All nodes that can be reached from a root are in the graph. A root is a place outside of it that
+ * owns a node: a drive, a name that -blockdev gave, a job. Changing the graph is for a moment when
+ * nothing is in flight (node_ctx_drain).
+ */
+#ifndef BLOCK_GRAPH_H
+#define BLOCK_GRAPH_H
+
+#include "block/node.h"
+
+struct node_root {
+    struct node *node;
+    bool pinned;                        /* means this very node: node_replace leaves it alone */
+    void (*moved)(struct node_root *r); /* it holds another node now; may be NULL */
+    struct node_root *next;
+};
+
+/* r owns n from now on. */
+void node_root_add(struct node_root *r, struct node *n);
+/* Gives the node up: node_close. 0 or -errno as that. Nothing happens when r holds none. */
+int node_root_del(struct node_root *r);
+/* r takes n (a share of the caller's) in place of what it held, whose share is the caller's now. */
+struct node *node_root_swap(struct node_root *r, struct node *n);
+
+/* fn runs once for each node, what stands on top before what it stands on. */
+void graph_each(struct node_ctx *c, void (*fn)(void *opaque, struct node *n), void *opaque);
+/* NULL when no node has that name. */
+struct node *graph_find(struct node_ctx *c, const char *name);
+/* n's name; one is made up when it has none. */
+const char *node_name(struct node *n);
+/* 0, or -EEXIST, -EINVAL with e. */
+int node_set_name(struct node *n, const char *name, struct err *e);
+/* n is top or something top stands on. */
+bool node_stands_on(const struct node *top, const struct node *n);
+
+/* Whatever holds `old`, roots and nodes alike, holds `with` instead, but for what `with` stands on
+ * itself. Each holder gives up its share of old and gets one of with. */
+void graph_replace(struct node *old, struct node *with);
+/* Some node has n as its backing node (backing) or its file, or a root holds it unpinned. */
+bool graph_has_parent(struct node *n);
+/* The node whose backing or file (through filters too) is n, NULL if none: the first found. */
+struct node *graph_parent(struct node *n);
+/* n, or the first node under it that is not a filter. */
+struct node *node_skip_filters(struct node *n);
+
+#endif
