@@ -711,6 +711,9 @@ uint64_t file_allocated(const struct node *n)
 {
     struct stat st;
 
+    if (n->ops != &file_ops) {
+        return 0;
+    }
     return fstat(((const struct file *)n)->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
 

@@ -258,7 +258,13 @@ void node_ctx_del_poller(struct node_ctx *c, struct node_poller *p)
     *at = p->next;
 }
 
-static void work_finished(struct node_work *w)
+void node_ctx_begin(struct node_ctx *c, struct node_work *w)
+{
+    w->ctx = c;
+    c->working++;
+}
+
+void node_ctx_end(struct node_work *w)
 {
     struct node_ctx *c = w->ctx;
     bool first;
@@ -280,14 +286,13 @@ static void work_run(struct pool_work *p)
     struct node_work *w = (struct node_work *)p;
 
     w->run(w);
-    work_finished(w);
+    node_ctx_end(w);
 }
 
 void node_ctx_work(struct node_ctx *c, struct node_work *w)
 {
-    w->ctx = c;
+    node_ctx_begin(c, w);
     w->pool.run = work_run;
-    c->working++;
     if (c->no_threads || pool_submit(c->pool, &w->pool) < 0) {
         work_run(&w->pool);
     }

@@ -148,6 +148,10 @@ struct node_work {
 };
 /* Without any thread to be had it runs here and now; done() still comes later. */
 void node_ctx_work(struct node_ctx *c, struct node_work *w);
+/* The same for work that a thread of the node's own does: begin on the context's thread, end on any
+ * one; run() is not called. */
+void node_ctx_begin(struct node_ctx *c, struct node_work *w);
+void node_ctx_end(struct node_work *w);
 
 /* Something that completes requests when asked: a simulated disk, libaio, a throttle. poll returns
  * whether it completed anything; block: everybody waits, so do not hold anything back, but never

@@ -6,6 +6,8 @@
  */
 #include "block/open.h"
 
+#include "block/format.h"
+#include "block/nbd.h"
 #include "block/qcow2.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
@@ -31,19 +33,20 @@ static const struct {
     const char *name;
     unsigned at;
     const char *magic;
-    bool had;
+    unsigned len;
 } formats[] = {
-    { "qcow2", 0, "QFI\xfb\0\0\0\x02", true },
-    { "qcow2", 0, "QFI\xfb\0\0\0\x03", true },
-    { "qcow", 0, "QFI\xfb\0\0\0\x01", false },
-    { "vmdk", 0, "KDMV", false },
-    { "vmdk", 0, "COWD", false },
-    { "vdi", 64, "\x7f\x10\xda\xbe", false },
-    { "vpc", 0, "conectix", false },
-    { "vhdx", 0, "vhdxfile", false },
-    { "qed", 0, "QED\0", false },
-    { "luks", 0, "LUKS\xba\xbe", false },
-    { "raw", 0, NULL, true },
+    { "qcow2", 0, "QFI\xfb\0\0\0\x02", 8 },
+    { "qcow2", 0, "QFI\xfb\0\0\0\x03", 8 },
+    { "qcow", 0, "QFI\xfb\0\0\0\x01", 8 },
+    { "vmdk", 0, "KDMV", 4 },
+    { "vmdk", 0, "COWD", 4 },
+    { "vmdk", 0, "# Disk DescriptorFile", 21 },
+    { "vdi", 64, "\x7f\x10\xda\xbe", 4 },
+    { "vpc", 0, "conectix", 8 },
+    { "vhdx", 0, "vhdxfile", 8 },
+    { "qed", 0, "QED\0", 4 },
+    { "luks", 0, "LUKS\xba\xbe", 6 },
+    { "raw", 0, "", 0 },
 };
 
 bool image_format_known(const char *name)
@@ -66,26 +69,32 @@ bool image_format_known(const char *name)
 
 bool image_format_had(const char *name)
 {
-    return strcmp(name, "raw") == 0 || strcmp(name, "qcow2") == 0;
+    return strcmp(name, "raw") == 0 || format_find(name);
 }
 
-static size_t magic_len(const char *magic)
+const char *image_format_name(const char *name)
 {
-    return memcmp(magic, "QFI", 3) == 0 || strlen(magic) > 4 ? 8 - 2 * (magic[0] == 'L') : 4;
+    const struct format *f = format_find(name);
+
+    return f ? f->name : strcmp(name, "raw") == 0 ? "raw" : NULL;
+}
+
+/* head: the first 512 bytes. */
+static const char *probe_head(const char *head)
+{
+    size_t i = 0;
+
+    while (memcmp(head + formats[i].at, formats[i].magic, formats[i].len) != 0) {
+        i++; /* the last one fits always */
+    }
+    return formats[i].name;
 }
 
 const char *image_probe(int fd)
 {
     char head[512] = { 0 };
-    ssize_t n = pread(fd, head, sizeof(head), 0);
 
-    for (size_t i = 0; n > 0 && i < ARRAY_SIZE(formats); i++) {
-        if (formats[i].magic &&
-            memcmp(head + formats[i].at, formats[i].magic, magic_len(formats[i].magic)) == 0) {
-            return formats[i].name;
-        }
-    }
-    return "raw";
+    return pread(fd, head, sizeof(head), 0) > 0 ? probe_head(head) : "raw";
 }
 
 static const char *probe_file(const char *filename, struct err *e)
@@ -109,7 +118,7 @@ char *image_backing_path(const char *overlay, const char *backing)
     if (strncmp(backing, "file:", 5) == 0) {
         backing += 5;
     }
-    if (backing[0] == '/' || !slash) {
+    if (backing[0] == '/' || !slash || nbd_is_address(backing)) {
         return xstrdup(backing);
     }
     return xasprintf("%.*s/%s", (int)(slash - overlay), overlay, backing);
@@ -137,7 +146,7 @@ static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
 static int open_backing(struct node *n, const struct image_open *o, const struct chain *chain,
                         struct err *e)
 {
-    struct qcow2_info info;
+    struct format_info info;
     struct image_open b = { .fd = -1,
                             .read_only = true,
                             .lock = o->lock,
@@ -145,15 +154,15 @@ static int open_backing(struct node *n, const struct image_open *o, const struct
                             .share_rw = o->share_rw,
                             .aio_threads = o->aio_threads };
 
-    qcow2_info(n, &info);
+    format_info(n, &info);
     if (!info.backing_file || o->no_backing) {
         return 0;
     }
     if (o->guessed) {
         return err_set(e, -EPERM,
-                       "image '%s' has a backing file, which is followed only when format=qcow2 "
+                       "image '%s' has a backing file, which is followed only when format=%s "
                        "is given: a guest can write such a header onto a raw disk",
-                       n->filename);
+                       n->filename, n->ops->name);
     }
     if (!info.backing_format) {
         return err_set(e, -EINVAL,
@@ -207,46 +216,72 @@ static int check_format(const struct image_open *o, struct err *e)
     return err_set(e, -EINVAL, "format=%s: unknown image format", o->format);
 }
 
+static struct node *open_protocol(struct node_ctx *c, const struct image_open *p, bool growable,
+                                  struct err *e)
+{
+    if (p->fd < 0 && nbd_is_address(p->filename)) {
+        struct nbd_open n = { .address = p->filename,
+                              .read_only = p->read_only,
+                              .sync_writes =
+                                  p->cache == BLK_WRITETHROUGH || p->cache == BLK_DIRECTSYNC,
+                              .ignore_flush = p->cache == BLK_UNSAFE };
+        return nbd_open(c, &n, e);
+    }
+    struct file_open f = { .filename = p->filename,
+                           .fd = p->fd,
+                           .read_only = p->read_only,
+                           .growable = growable,
+                           .lock = p->lock,
+                           .share_rw = p->share_rw,
+                           .cache = p->cache,
+                           .aio_threads = p->aio_threads };
+    return file_open(c, &f, e);
+}
+
+/* The header of what another machine serves. */
+static const char *probe_served(struct node *n, struct err *e)
+{
+    char head[512] = { 0 };
+    int ret = n->len ? node_read(n, 0, head, sizeof(head)) : 0;
+
+    if (ret < 0) {
+        err_set(e, ret, "image '%s' cannot be read: %s", n->filename, strerror(-ret));
+        return NULL;
+    }
+    return probe_head(head);
+}
+
 static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
                                const struct chain *above, struct err *e)
 {
     struct chain here = { .above = above };
     struct image_open p = *o;
-    struct node *n;
+    struct node *n = NULL;
 
     if (check_loop(o, &here, e) < 0) {
         goto fail;
     }
-    if (!p.format) {
+    if (!p.format && nbd_is_address(p.filename)) {
+        n = open_protocol(c, &p, false, e);
+        p.format = n ? probe_served(n, e) : NULL;
+    } else if (!p.format) {
         p.format = probe_file(p.filename, e);
     }
     if (!p.format || check_format(&p, e) < 0) {
         goto fail;
     }
-    bool qcow2 = strcmp(p.format, "qcow2") == 0;
-    struct file_open f = { .filename = p.filename,
-                           .fd = p.fd,
-                           .read_only = p.read_only,
-                           .growable = qcow2,
-                           .lock = p.lock,
-                           .share_rw = p.share_rw,
-                           .cache = p.cache,
-                           .aio_threads = p.aio_threads };
-    n = file_open(c, &f, e);
-    if (n && qcow2) {
-        struct qcow2_open q = { .read_only = p.read_only,
-                                .check = p.check,
-                                .inactive = p.inactive,
-                                .pass_discard = p.discard,
-                                .l2_cache = p.l2_cache };
-        n = qcow2_open(n, &q, e);
+    const struct format *format = format_find(p.format);
+    n = n ? n : open_protocol(c, &p, format != NULL, e);
+    if (n && format) {
+        n = format->open(n, &p, e);
     }
-    if (n && qcow2 && open_backing(n, &p, &here, e) < 0) {
+    if (n && format && open_backing(n, &p, &here, e) < 0) {
         node_close(n);
         n = NULL;
     }
     return n;
 fail:
+    node_close(n);
     if (o->fd >= 0) {
         close(o->fd);
     }

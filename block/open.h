@@ -6,9 +6,9 @@
 #include "block/file.h"
 
 struct image_open {
-    const char *filename;
-    int fd;             /* -1, or an open descriptor to use (and own) instead */
-    const char *format; /* "raw", "qcow2"; NULL: by the header, for tools alone: a guest can write
+    const char *filename; /* or an address of block/nbd.h */
+    int fd;               /* -1, or an open descriptor to use (and own) instead */
+    const char *format;   /* "raw", "qcow2"; NULL: by the header, for tools alone: a guest can write
                            any header it likes onto a raw disk */
     bool read_only;
     bool guessed;    /* format is a guess: an image that names other files is refused */
@@ -37,5 +37,7 @@ const char *image_probe(int fd);
 bool image_format_known(const char *name);
 /* One that can be opened. */
 bool image_format_had(const char *name);
+/* The name of such a one as a constant; NULL for any other. */
+const char *image_format_name(const char *name);
 
 #endif

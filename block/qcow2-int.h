@@ -200,11 +200,6 @@ static inline uint32_t l2_index(const struct qcow2 *s, uint64_t cluster)
     return (uint32_t)(cluster & ((1ull << s->l2_bits) - 1));
 }
 
-static inline uint64_t load_be64(const void *p)
-{
-    return __builtin_bswap64(load_le64(p));
-}
-
 /* A compressed cluster's place: bytes from *at on, *len of them in whole sectors. */
 void qcow2_compressed_place(const struct qcow2 *s, uint64_t entry, uint64_t *at, uint32_t *len);
 enum cluster_kind qcow2_kind(const struct qcow2 *s, uint64_t entry);

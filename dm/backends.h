@@ -92,6 +92,8 @@ void backends_close(struct backends *b);
 /* What follows -drive or -blockdev. 0, or -errno with e. */
 int drive_add(struct backends *b, struct keyval *kv, struct err *e);
 int drive_add_blockdev(struct backends *b, struct keyval *kv, struct err *e);
+/* The address (block/nbd.h) that server.type and so on, each with this prefix, name; malloc'd. */
+char *drive_nbd_address(struct keyval *kv, const char *prefix, struct err *e);
 void drive_free(struct drive *d);
 struct drive *drive_find(const struct backends *b, const char *id);
 /* By drive id, or by the id of the device it is plugged into. */

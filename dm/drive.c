@@ -118,8 +118,8 @@ static int parse_discard(struct drive *d, struct keyval *kv, struct err *e)
 
 static int set_format(struct drive *d, const char *format, struct err *e)
 {
-    if (strcmp(format, "qcow2") == 0 || strcmp(format, "raw") == 0) {
-        d->open.format = format[0] == 'q' ? "qcow2" : "raw";
+    d->open.format = image_format_name(format);
+    if (d->open.format) {
         return 0;
     }
     if (image_format_known(format)) {
@@ -362,15 +362,30 @@ static int parse_node(struct drive *d, struct keyval *kv, const char *prefix, st
     return 0;
 }
 
+static bool is_protocol(const char *driver)
+{
+    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0 ||
+           strcmp(driver, "nbd") == 0;
+}
+
 static int parse_driver(struct drive *d, struct keyval *kv, struct err *e)
 {
     const char *driver = keyval_get(kv, "driver"), *file = keyval_get(kv, "file.driver");
     if (!driver) {
         return err_set(e, -EINVAL, "driver: missing");
     }
-    d->protocol = strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
-    if (file && strcmp(file, "file") != 0 && strcmp(file, "host_device") != 0) {
-        return err_set(e, -EINVAL, "file.driver=%s: Keel has file and host_device", file);
+    d->protocol = is_protocol(driver);
+    if (file && !is_protocol(file)) {
+        return err_set(e, -EINVAL, "file.driver=%s: Keel has file, host_device and nbd", file);
+    }
+    bool nbd = strcmp(driver, "nbd") == 0;
+    if (nbd || (file && strcmp(file, "nbd") == 0)) {
+        free((char *)d->open.filename);
+        d->open.filename = drive_nbd_address(kv, nbd ? "" : "file.", e);
+        d->has_medium = true;
+        if (!d->open.filename) {
+            return -EINVAL;
+        }
     }
     return set_format(d, d->protocol ? "raw" : driver, e);
 }

@@ -69,6 +69,11 @@ static inline uint32_t load_be32(const void *p)
     return __builtin_bswap32(load_le32(p));
 }
 
+static inline uint64_t load_be64(const void *p)
+{
+    return __builtin_bswap64(load_le64(p));
+}
+
 /* was with its low or high 32 bits replaced: how a 64-bit register takes a 32-bit write. */
 static inline uint64_t with_half(uint64_t was, bool high, uint32_t val)
 {

@@ -1,0 +1,639 @@
+/* SPDX-License-Identifier: MIT */
+/* block/nbd-client.c - the protocol node "nbd": requests in flight on one connection.
+ *
+ * A request becomes one or more steps, each one NBD command. A step is sent at once by whoever
+ * submits it as far as the socket takes it; what is left goes to the sender's thread. The
+ * receiver's thread puts what comes straight into the request's buffers and ends the step; the
+ * next step, or the request's completion, follows on the context's thread.
+ *
+ *   submit -> step_send -> [socket] -> receiver -> node_ctx_end -> step_done -> next step or done
+ *
+ * One lock guards the slots and the sender's queue. A step keeps its slot until it has ended, and
+ * it ends only when the sender does not hold its buffers. When the connection is lost, or the server
+ * breaks the protocol, all steps end with -EIO and later requests do so at once.
+ */
+#include "block/nbd.h"
+
+#include "block/nbd-proto.h"
+#include "dm/base/bytes.h"
+#include "dm/base/err.h"
+#include "dm/base/log.h"
+#include "dm/base/util.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SLOTS = 64,           /* commands in flight */
+    IOV = 64,             /* elements handed to one system call */
+    ZERO_STEP = 1 << 20,  /* bytes, where the server cannot write zeroes */
+    RANGE_STEP = 1 << 30, /* bytes of a trim, a zeroing, a status */
+    MAX_STATUS = 1 << 20, /* bytes of a status reply */
+};
+
+struct op {
+    struct node_work work; /* first */
+    struct nbd *n;
+    struct node_req *r;
+    struct op *next;
+    uint64_t at, len; /* the step: its place in the request, its bytes */
+    uint64_t have;    /* bytes of a read's step that were answered */
+    unsigned slot;
+    bool flush; /* the write is done, now its flush */
+    bool ended; /* the last chunk has been seen */
+    bool with_data;
+    uint8_t head[NBD_REQUEST_LEN];
+    uint64_t sent; /* bytes of head and data */
+    int ret;
+};
+
+struct nbd {
+    struct node base; /* first */
+    struct nbd_hello h;
+    bool sync_writes, ignore_flush;
+    struct op *waiting, **waiting_tail; /* for a slot; the context's thread only */
+    uint8_t *zeros;
+    pthread_t sender, receiver;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct op *slot[SLOTS];
+    unsigned used;
+    struct op *queue, **queue_tail; /* to be sent, in this order */
+    struct op *sending;
+    bool dead, stop;
+};
+
+/* ---- sending ---- */
+
+/* Sends what is left of op. 0: all gone. -EAGAIN only with MSG_DONTWAIT. */
+static int send_rest(struct nbd *n, struct op *op, int flags)
+{
+    uint64_t data = op->with_data ? op->len : 0;
+    struct iovec zeros = { n->zeros, op->len };
+    bool zero = op->r->op == NODE_ZERO;
+
+    while (op->sent < NBD_REQUEST_LEN + data) {
+        struct iovec iov[IOV + 1];
+        int cnt = 0;
+        uint64_t at = op->sent < NBD_REQUEST_LEN ? 0 : op->sent - NBD_REQUEST_LEN;
+        if (op->sent < NBD_REQUEST_LEN) {
+            iov[cnt++] = (struct iovec){ op->head + op->sent, NBD_REQUEST_LEN - op->sent };
+        }
+        if (data) {
+            cnt += node_iov_part(zero ? &zeros : op->r->iov, zero ? 1 : op->r->iovcnt,
+                                 zero ? at : op->at + at, data - at, iov + cnt, IOV);
+        }
+        struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)cnt };
+        ssize_t k = sendmsg(n->h.fd, &m, MSG_NOSIGNAL | flags);
+        if (k < 0 && errno == EINTR) {
+            continue;
+        }
+        if (k < 0) {
+            return -errno;
+        }
+        op->sent += (uint64_t)k;
+    }
+    return 0;
+}
+
+static void *sender(void *opaque)
+{
+    struct nbd *n = opaque;
+
+    pthread_mutex_lock(&n->lock);
+    while (!n->stop) {
+        struct op *op = n->queue;
+        if (!op) {
+            pthread_cond_wait(&n->changed, &n->lock);
+            continue;
+        }
+        n->queue = op->next;
+        if (!n->queue) {
+            n->queue_tail = &n->queue;
+        }
+        n->sending = op;
+        pthread_mutex_unlock(&n->lock);
+        /* A failure shows at the receiver, who ends everything. */
+        if (send_rest(n, op, 0) < 0) {
+            shutdown(n->h.fd, SHUT_RDWR);
+        }
+        pthread_mutex_lock(&n->lock);
+        n->sending = NULL;
+        pthread_cond_broadcast(&n->changed);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return NULL;
+}
+
+static void step_command(struct op *op)
+{
+    const struct nbd *n = op->n;
+    const struct node_req *r = op->r;
+    bool can_zero = n->h.flags & NBD_SEND_WRITE_ZEROES;
+    unsigned cmd = NBD_CMD_READ, flags = 0;
+    uint64_t max = RANGE_STEP;
+
+    op->with_data = false;
+    if (r->op == NODE_FLUSH || op->flush) {
+        cmd = NBD_CMD_FLUSH;
+    } else if (r->op == NODE_READ) {
+        max = n->h.max_data;
+    } else if (r->op == NODE_DISCARD) {
+        cmd = NBD_CMD_TRIM;
+    } else if (r->op == NODE_STATUS) {
+        cmd = NBD_CMD_BLOCK_STATUS;
+        flags = NBD_CMD_REQ_ONE;
+    } else if (r->op == NODE_ZERO && can_zero) {
+        cmd = NBD_CMD_WRITE_ZEROES;
+        flags = r->flags & NODE_UNMAP ? 0 : NBD_CMD_NO_HOLE;
+    } else {
+        cmd = NBD_CMD_WRITE;
+        max = r->op == NODE_ZERO ? min_u64(ZERO_STEP, n->h.max_data) : n->h.max_data;
+        op->with_data = true;
+    }
+    if (n->sync_writes && (cmd == NBD_CMD_WRITE || cmd == NBD_CMD_WRITE_ZEROES) &&
+        (n->h.flags & NBD_SEND_FUA)) {
+        flags |= NBD_CMD_FUA;
+    }
+    /* The last sector may reach beyond an export whose size is no multiple of 512. */
+    uint64_t from = r->offset + op->at, room = n->h.size > from ? n->h.size - from : 0;
+    op->len = cmd == NBD_CMD_FLUSH ? 0 : min_u64(min_u64(r->len - op->at, max), room);
+    store_be32(op->head, NBD_REQUEST_MAGIC);
+    store_be16(op->head + 4, (uint16_t)flags);
+    store_be16(op->head + 6, (uint16_t)cmd);
+    store_be64(op->head + 8, op->slot);
+    store_be64(op->head + 16, cmd == NBD_CMD_FLUSH ? 0 : from);
+    store_be32(op->head + 24, (uint32_t)op->len);
+}
+
+/* A free slot is op's. */
+static void step_send(struct op *op)
+{
+    struct nbd *n = op->n;
+
+    op->sent = op->have = 0;
+    op->ended = false;
+    op->next = NULL;
+    op->ret = 0;
+    node_ctx_begin(n->base.ctx, &op->work);
+    pthread_mutex_lock(&n->lock);
+    for (op->slot = 0; n->slot[op->slot]; op->slot++) {
+    }
+    step_command(op);
+    if (n->dead) {
+        op->ret = -EIO;
+        pthread_mutex_unlock(&n->lock);
+        node_ctx_end(&op->work);
+        return;
+    }
+    n->slot[op->slot] = op;
+    n->used++;
+    if (n->queue || n->sending || send_rest(n, op, MSG_DONTWAIT) < 0) {
+        *n->queue_tail = op;
+        n->queue_tail = &op->next;
+        pthread_cond_broadcast(&n->changed);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* ---- receiving ---- */
+
+static int get(struct nbd *n, void *buf, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t k = recv(n->h.fd, (char *)buf + at, len - at, 0);
+        if (k < 0 && errno == EINTR) {
+            continue;
+        }
+        if (k <= 0) {
+            return k < 0 ? -errno : -ECONNRESET;
+        }
+        at += (size_t)k;
+    }
+    return 0;
+}
+
+/* len bytes into the read's buffers, from byte `at` of the step on. */
+static int get_data(struct nbd *n, struct op *op, uint64_t at, uint64_t len)
+{
+    while (len) {
+        struct iovec iov[IOV];
+        int cnt = node_iov_part(op->r->iov, op->r->iovcnt, op->at + at, len, iov, IOV);
+        struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)cnt };
+        ssize_t k = recvmsg(n->h.fd, &m, 0);
+        if (k < 0 && errno == EINTR) {
+            continue;
+        }
+        if (k <= 0) {
+            return k < 0 ? -errno : -ECONNRESET;
+        }
+        at += (uint64_t)k;
+        len -= (uint64_t)k;
+    }
+    return 0;
+}
+
+static int skip(struct nbd *n, uint32_t len)
+{
+    char buf[512];
+    int ret = 0;
+
+    while (len && ret == 0) {
+        uint32_t k = len < sizeof(buf) ? len : (uint32_t)sizeof(buf);
+        ret = get(n, buf, k);
+        len -= k;
+    }
+    return ret;
+}
+
+static int wire_error(uint32_t v)
+{
+    static const int known[] = {
+        EPERM, EIO, ENOMEM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP, ESHUTDOWN
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if ((uint32_t)known[i] == v) { /* the wire's numbers are Linux's */
+            return -known[i];
+        }
+    }
+    return v ? -EIO : 0;
+}
+
+/* Who waits for this handle. It stays in its slot; its buffers are not being sent from. */
+static struct op *find_op(struct nbd *n, uint64_t handle)
+{
+    struct op *op = NULL;
+
+    pthread_mutex_lock(&n->lock);
+    if (handle < SLOTS) {
+        op = n->slot[handle];
+    }
+    while (op && n->sending == op) {
+        pthread_cond_wait(&n->changed, &n->lock);
+    }
+    for (const struct op *q = n->queue; op && q; q = q->next) {
+        op = q == op ? NULL : op; /* answered before it was asked */
+    }
+    pthread_mutex_unlock(&n->lock);
+    return op;
+}
+
+static void end_op(struct nbd *n, struct op *op)
+{
+    pthread_mutex_lock(&n->lock);
+    n->slot[op->slot] = NULL;
+    n->used--;
+    pthread_mutex_unlock(&n->lock);
+    node_ctx_end(&op->work);
+}
+
+static bool is_read(const struct op *op)
+{
+    return op->r->op == NODE_READ && !op->flush;
+}
+
+/* base:allocation: the first extent alone is of interest. */
+static int take_status(struct nbd *n, struct op *op, uint32_t len)
+{
+    uint8_t ext[12];
+    int ret;
+
+    if (op->r->op != NODE_STATUS || len < sizeof(ext) || len % 8 != 4 || len > MAX_STATUS) {
+        return -EPROTO;
+    }
+    ret = get(n, ext, sizeof(ext));
+    ret = ret < 0 ? ret : skip(n, len - (uint32_t)sizeof(ext));
+    if (ret < 0 || load_be32(ext) != n->h.context) {
+        return ret;
+    }
+    struct node_status *st = &op->r->status;
+    uint32_t flags = load_be32(ext + 8), bytes = load_be32(ext + 4);
+    bool whole = bytes >= op->len; /* then it holds for the sector beyond the end, too */
+    st->len = whole ? op->r->len - op->at : bytes & ~(uint32_t)(NODE_ALIGN - 1);
+    st->len = min_u64(st->len, RANGE_STEP);
+    st->flags = NODE_ALLOCATED | NODE_MAPPED | (flags & NBD_STATE_HOLE ? 0 : NODE_HAS_DATA) |
+                (flags & NBD_STATE_ZERO ? NODE_IS_ZERO : 0);
+    if (!st->len || !(st->flags & (NODE_HAS_DATA | NODE_IS_ZERO))) {
+        st->len = max_u64(st->len, NODE_ALIGN);
+        st->flags = NODE_ALLOCATED | NODE_MAPPED | NODE_HAS_DATA;
+    }
+    st->mapped = op->r->offset;
+    op->have = op->len;
+    return 0;
+}
+
+static int take_chunk(struct nbd *n, struct op *op, unsigned type, uint32_t len)
+{
+    uint8_t buf[12];
+    int ret;
+
+    if (type & 0x8000) {
+        ret = len < 6 ? -EPROTO : get(n, buf, 6);
+        if (ret == 0 && op->ret == 0) {
+            op->ret = wire_error(load_be32(buf));
+            op->ret = op->ret ? op->ret : -EIO;
+        }
+        return ret < 0 ? ret : skip(n, len - 6);
+    }
+    switch (type) {
+    case NBD_CHUNK_NONE:
+        return len ? -EPROTO : 0;
+    case NBD_CHUNK_STATUS:
+        return take_status(n, op, len);
+    case NBD_CHUNK_DATA:
+    case NBD_CHUNK_HOLE:
+        break;
+    default:
+        return -EPROTO;
+    }
+    bool hole = type == NBD_CHUNK_HOLE;
+    if (!is_read(op) || (hole ? len != 12 : len <= 8)) {
+        return -EPROTO;
+    }
+    ret = get(n, buf, hole ? 12 : 8);
+    if (ret < 0) {
+        return ret;
+    }
+    uint64_t at = load_be64(buf) - (op->r->offset + op->at);
+    uint64_t bytes = hole ? load_be32(buf + 8) : len - 8;
+    if (at > op->len || bytes > op->len - at) {
+        return -EPROTO;
+    }
+    op->have += bytes;
+    if (hole) {
+        node_iov_zero(op->r->iov, op->r->iovcnt, op->at + at, bytes);
+        return 0;
+    }
+    return get_data(n, op, at, bytes);
+}
+
+static int take_simple(struct nbd *n, struct op *op, uint32_t error)
+{
+    op->ret = wire_error(error);
+    if (op->ret == 0 && op->r->op == NODE_STATUS) {
+        return -EPROTO;
+    }
+    op->ended = true;
+    if (op->ret == 0 && is_read(op)) {
+        if (n->h.structured) {
+            return -EPROTO; /* reads are answered in chunks then */
+        }
+        op->have = op->len;
+        return get_data(n, op, 0, op->len);
+    }
+    return 0;
+}
+
+/* One reply, or one chunk of one. */
+static int receive(struct nbd *n)
+{
+    uint8_t head[NBD_CHUNK_LEN];
+    int ret = get(n, head, NBD_SIMPLE_LEN);
+    uint32_t magic = load_be32(head);
+    struct op *op;
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (magic != NBD_SIMPLE_MAGIC && (magic != NBD_CHUNK_MAGIC || !n->h.structured)) {
+        return -EPROTO;
+    }
+    op = find_op(n, load_be64(head + 8));
+    if (!op) {
+        return -EPROTO;
+    }
+    if (magic == NBD_SIMPLE_MAGIC) {
+        ret = take_simple(n, op, load_be32(head + 4));
+    } else {
+        ret = get(n, head + NBD_SIMPLE_LEN, 4);
+        ret = ret < 0 ? ret : take_chunk(n, op, load_be16(head + 6), load_be32(head + 16));
+        op->ended = load_be16(head + 4) & NBD_CHUNK_DONE;
+    }
+    if (ret == 0 && op->ended) {
+        bool all = !(is_read(op) || op->r->op == NODE_STATUS) || op->have >= op->len;
+        op->ret = op->ret < 0 || all ? op->ret : -EIO;
+        end_op(n, op);
+    }
+    return ret;
+}
+
+static void *receiver(void *opaque)
+{
+    struct nbd *n = opaque;
+    struct op *lost[SLOTS];
+    int ret = 0;
+
+    while (ret == 0) {
+        ret = receive(n);
+    }
+    shutdown(n->h.fd, SHUT_RDWR);
+    pthread_mutex_lock(&n->lock);
+    n->dead = true;
+    if (!n->stop) {
+        log_msg(LOG_WARN, "nbd", "%s: the connection is lost: %s", n->base.filename,
+                strerror(-ret));
+    }
+    while (n->sending) {
+        pthread_cond_wait(&n->changed, &n->lock);
+    }
+    n->queue = NULL;
+    n->queue_tail = &n->queue;
+    memcpy(lost, n->slot, sizeof(lost));
+    memset(n->slot, 0, sizeof(n->slot));
+    n->used = 0;
+    pthread_mutex_unlock(&n->lock);
+    for (int i = 0; i < SLOTS; i++) {
+        if (lost[i]) {
+            lost[i]->ret = -EIO;
+            node_ctx_end(&lost[i]->work);
+        }
+    }
+    return NULL;
+}
+
+/* ---- requests ---- */
+
+static bool slot_free(struct nbd *n)
+{
+    pthread_mutex_lock(&n->lock);
+    bool is = n->used < SLOTS;
+    pthread_mutex_unlock(&n->lock);
+    return is;
+}
+
+static void start(struct op *op)
+{
+    struct nbd *n = op->n;
+
+    if (n->waiting || !slot_free(n)) {
+        op->next = NULL;
+        *n->waiting_tail = op;
+        n->waiting_tail = &op->next;
+        return;
+    }
+    step_send(op);
+}
+
+static void start_waiting(struct nbd *n)
+{
+    while (n->waiting && slot_free(n)) {
+        struct op *op = n->waiting;
+        n->waiting = op->next;
+        if (!n->waiting) {
+            n->waiting_tail = &n->waiting;
+        }
+        step_send(op);
+    }
+}
+
+static bool changes(const struct node_req *r)
+{
+    return r->op == NODE_WRITE || r->op == NODE_ZERO;
+}
+
+/* A step has ended: the next, or the end. */
+static void step_done(struct node_work *w)
+{
+    struct op *op = (struct op *)w;
+    struct nbd *n = op->n;
+    struct node_req *r = op->r;
+    bool clipped = op->len % NODE_ALIGN; /* by the export's end */
+    bool whole = op->at + op->len >= r->len || r->op == NODE_STATUS || op->flush || clipped;
+
+    if (op->ret == 0 && !whole) {
+        op->at += op->len;
+        start(op);
+    } else if (op->ret == 0 && n->sync_writes && changes(r) && !op->flush &&
+               !(n->h.flags & NBD_SEND_FUA) && (n->h.flags & NBD_SEND_FLUSH)) {
+        op->flush = true;
+        start(op);
+    } else {
+        int ret = op->ret;
+        if (ret == 0 && r->op == NODE_READ && op->at + op->len < r->len) {
+            node_iov_zero(r->iov, r->iovcnt, op->at + op->len, r->len - op->at - op->len);
+        }
+        free(op);
+        node_complete(r, ret);
+    }
+    start_waiting(n);
+}
+
+static void nbd_submit(struct node *node, struct node_req *r)
+{
+    struct nbd *n = (struct nbd *)node;
+    struct op *op;
+
+    if (r->op == NODE_STATUS && !n->h.status) {
+        r->status = (struct node_status){ .len = r->len,
+                                          .flags = NODE_HAS_DATA | NODE_ALLOCATED | NODE_MAPPED,
+                                          .mapped = r->offset };
+        node_complete(r, 0);
+        return;
+    }
+    if ((r->op == NODE_FLUSH && (n->ignore_flush || !(n->h.flags & NBD_SEND_FLUSH))) ||
+        (r->op == NODE_DISCARD && !(n->h.flags & NBD_SEND_TRIM))) {
+        node_complete(r, 0);
+        return;
+    }
+    op = calloc(1, sizeof(*op));
+    if (!op) {
+        node_complete(r, -ENOMEM);
+        return;
+    }
+    op->n = n;
+    op->r = r;
+    op->work.done = step_done;
+    start(op);
+}
+
+static int nbd_close(struct node *node)
+{
+    struct nbd *n = (struct nbd *)node;
+    uint8_t bye[NBD_REQUEST_LEN] = { 0 };
+
+    pthread_mutex_lock(&n->lock);
+    n->stop = true;
+    store_be32(bye, NBD_REQUEST_MAGIC);
+    store_be16(bye + 6, NBD_CMD_DISC);
+    if (!n->dead) {
+        send(n->h.fd, bye, sizeof(bye), MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    shutdown(n->h.fd, SHUT_RDWR);
+    pthread_join(n->sender, NULL);
+    pthread_join(n->receiver, NULL);
+    pthread_mutex_destroy(&n->lock);
+    pthread_cond_destroy(&n->changed);
+    close(n->h.fd);
+    free(n->zeros);
+    free(n);
+    return 0;
+}
+
+static const struct node_ops nbd_ops = { .name = "nbd", .submit = nbd_submit, .close = nbd_close };
+
+/* Signals stay with the threads that were there before. */
+static int start_threads(struct nbd *n)
+{
+    sigset_t all, old;
+    int ret;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = pthread_create(&n->sender, NULL, sender, n);
+    if (ret == 0) {
+        ret = pthread_create(&n->receiver, NULL, receiver, n);
+        if (ret) {
+            pthread_mutex_lock(&n->lock);
+            n->stop = true;
+            pthread_cond_broadcast(&n->changed);
+            pthread_mutex_unlock(&n->lock);
+            pthread_join(n->sender, NULL);
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return -ret;
+}
+
+struct node *nbd_open(struct node_ctx *c, const struct nbd_open *o, struct err *e)
+{
+    struct nbd *n = xcalloc(1, sizeof(*n));
+    int ret = nbd_connect(o->address, &n->h, e);
+
+    if (ret == 0 && !o->read_only && (n->h.flags & NBD_READ_ONLY)) {
+        ret = err_set(e, -EROFS, "'%s': the export is read-only", o->address);
+    }
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_cond_init(&n->changed, NULL);
+    n->base.ops = &nbd_ops;
+    n->base.ctx = c;
+    n->base.read_only = o->read_only;
+    n->base.len = (n->h.size + NODE_ALIGN - 1) & ~(uint64_t)(NODE_ALIGN - 1);
+    n->base.filename = xstrdup(o->address);
+    n->sync_writes = o->sync_writes;
+    n->ignore_flush = o->ignore_flush;
+    n->waiting_tail = &n->waiting;
+    n->queue_tail = &n->queue;
+    n->zeros = n->h.flags & NBD_SEND_WRITE_ZEROES ? NULL : xcalloc(1, ZERO_STEP);
+    if (ret == 0 && (ret = start_threads(n)) < 0) {
+        err_set(e, ret, "'%s': no thread: %s", o->address, strerror(-ret));
+    }
+    if (ret < 0) {
+        if (n->h.fd >= 0) {
+            close(n->h.fd);
+        }
+        free(n->zeros);
+        free(n->base.filename);
+        free(n);
+        return NULL;
+    }
+    return &n->base;
+}
