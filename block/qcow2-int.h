@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* block/qcow2-int.h - what the parts of the qcow2 driver share.
  *
- * qcow2.c       header, opening, closing
+ * qcow2.c       opening, closing
+ * qcow2-header.c
  * qcow2-table.c cached tables, their loading, and the commit that writes them in a safe order
  * qcow2-alloc.c reference counts: finding free clusters, giving clusters back
- * qcow2-io.c    requests, each an explicit state machine
+ * qcow2-op.h    qcow2-io.c, -write.c, -erase.c: requests, each an explicit state machine
  * qcow2-meta.c  walking all references; writing a whole new set of metadata and switching to it
- * qcow2-snap.c  snapshots, resizing, checking, amending: all of them on top of qcow2-meta.c
+ * qcow2-snap.c  creating, snapshots, resizing, amending: all of them on top of qcow2-meta.c
+ * qcow2-check.c checking and repairing
  *
  * How a step waits: a step first gets hold of all tables it needs. One that is not in memory starts
  * being read, the step's op is queued on it and the step returns; when the table is there, the step
@@ -204,11 +206,15 @@ static inline uint32_t l2_index(const struct qcow2 *s, uint64_t cluster)
 void qcow2_compressed_place(const struct qcow2 *s, uint64_t entry, uint64_t *at, uint32_t *len);
 enum cluster_kind qcow2_kind(const struct qcow2 *s, uint64_t entry);
 
-/* qcow2.c */
+/* qcow2-header.c */
 int qcow2_parse_header(struct qcow2 *s, const uint8_t *b, size_t len, struct err *e);
 /* The header's cluster as h has it into b, cluster_size bytes. Returns how many of them are in
  * use, whole sectors, or -ENOSPC when it does not fit. */
 int qcow2_build_header(const struct qcow2 *s, const struct header *h, uint8_t *b);
+void qcow2_header_free(struct header *h);
+int qcow2_header_copy(struct header *to, const struct header *from);
+
+/* qcow2.c */
 /* Metadata is corrupt: says so once, sets the bit in the header, refuses writes from now on. */
 int qcow2_corrupt(struct qcow2 *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct node *qcow2_new(struct node *file, const struct header *h);
@@ -217,8 +223,6 @@ void qcow2_set_shape(struct qcow2 *s);
 void qcow2_discard_node(struct qcow2 *s);
 int qcow2_load_tables(struct qcow2 *s, struct err *e);
 void qcow2_free_tables(struct qcow2 *s);
-void qcow2_header_free(struct header *h);
-int qcow2_header_copy(struct header *to, const struct header *from);
 
 /* The set of clusters that hold metadata. */
 bool meta_has(const struct qcow2 *s, uint64_t cluster);
@@ -349,6 +353,10 @@ void qcow2_free_snaps(struct qcow2_snap *sn, unsigned n);
 uint8_t *qcow2_build_snapshots(const struct qcow2_snap *sn, unsigned n, uint64_t *len);
 
 /* qcow2-snap.c */
+/* Settles, and starts a new state that is the present one with room for n L1 entries. */
+int qcow2_state_start(struct qcow2 *s, struct new_state *st, uint32_t n, struct err *e);
+/* qcow2_switch; frees what st has. */
+int qcow2_state_switch(struct qcow2 *s, struct new_state *st, struct err *e);
 int qcow2_set_size(struct qcow2 *s, uint64_t len, struct err *e);
 int qcow2_repair_refcounts(struct qcow2 *s, struct err *e);
 int qcow2_read_table(struct qcow2 *s, uint64_t offset, uint32_t entries, uint64_t **out);

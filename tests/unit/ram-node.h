@@ -14,7 +14,8 @@ struct ram_node {
     struct node base; /* first */
     uint8_t *data;
     uint64_t room;
-    uint64_t max; /* bytes; writes beyond fail: 0 for no limit */
+    uint64_t max;  /* bytes; writes beyond fail: 0 for no limit */
+    bool borrowed; /* data are somebody else's */
 };
 
 static inline int ram_reach(struct ram_node *m, uint64_t end)
@@ -82,7 +83,9 @@ static inline int ram_close(struct node *n)
 {
     struct ram_node *m = (struct ram_node *)n;
 
-    free(m->data);
+    if (!m->borrowed) {
+        free(m->data);
+    }
     free(m);
     return 0;
 }
@@ -115,6 +118,18 @@ static inline struct node *ram_node_new(struct node_ctx *c, const void *data, ui
     if (data && len) {
         memcpy(m->data, data, len);
     }
+    return &m->base;
+}
+
+/* Only to be read: it stands on data itself, len bytes, whole sectors. */
+static inline struct node *ram_node_view(struct node_ctx *c, uint8_t *data, uint64_t len)
+{
+    struct ram_node *m = (struct ram_node *)ram_node_new(c, NULL, 0);
+
+    free(m->data);
+    m->data = data;
+    m->room = m->base.len = len;
+    m->borrowed = m->base.read_only = true;
     return &m->base;
 }
 

@@ -367,10 +367,10 @@ static void apply_shuffled(uint8_t *image, const struct sim *m)
 
 static uint8_t *crash_image(const struct sim *m, enum how how)
 {
-    uint8_t *image = xcalloc(1, m->room);
+    uint8_t *image = malloc(m->room);
     uint64_t n = 0, i = 0, odd;
 
-    memcpy(image, m->stable, m->room);
+    memcpy(image, m->stable, m->base.len);
     for (const struct sim_write *w = m->writes; w; w = w->next) {
         n++;
     }
@@ -409,11 +409,13 @@ static void say_finding(void *opaque, const char *line)
     }
 }
 
-static struct node *open_state(const uint8_t *image, uint64_t len, bool read_only, bool check)
+static struct node *open_state(uint8_t *image, uint64_t len, bool read_only, bool check)
 {
     struct qcow2_open o = { .read_only = read_only, .check = check };
     struct err e = { 0 };
-    struct node *n = qcow2_open(ram_node_new(crash.ctx, image, len), &o, &e);
+    struct node *file =
+        read_only ? ram_node_view(crash.ctx, image, len) : ram_node_new(crash.ctx, image, len);
+    struct node *n = qcow2_open(file, &o, &e);
 
     if (!n) {
         crash_fail(image, len, e.msg);
@@ -421,9 +423,14 @@ static struct node *open_state(const uint8_t *image, uint64_t len, bool read_onl
     return n;
 }
 
-static void check_state(const uint8_t *image, uint64_t len)
+static bool is_dirty(const uint8_t *image)
 {
-    struct node *n = open_state(image, len, false, true);
+    return image[7] >= 3 && (image[79] & 1);
+}
+
+static void check_state(uint8_t *image, uint64_t len)
+{
+    struct node *n = open_state(image, len, !is_dirty(image), true);
     struct qcow2_check c = { 0 };
     struct qcow2_info info;
 
@@ -481,7 +488,7 @@ static struct node *with_backing(struct node *n)
     return n;
 }
 
-static void read_state(const uint8_t *image, uint64_t len)
+static void read_state(uint8_t *image, uint64_t len)
 {
     struct node *n = with_backing(open_state(image, len, true, false));
 
@@ -492,7 +499,7 @@ static void read_state(const uint8_t *image, uint64_t len)
     node_close(n);
 }
 
-static void look_at_snapshots(const uint8_t *image, uint64_t len)
+static void look_at_snapshots(uint8_t *image, uint64_t len)
 {
     struct node *n = with_backing(open_state(image, len, false, false));
     const struct qcow2_snapshot *sn;
@@ -515,7 +522,7 @@ static void look_at_snapshots(const uint8_t *image, uint64_t len)
 }
 
 /* Life goes on after the crash. */
-static void write_state(const uint8_t *image, uint64_t len)
+static void write_state(uint8_t *image, uint64_t len)
 {
     struct node *n = with_backing(open_state(image, len, false, false));
     struct qcow2_check c = { .say = say_finding };
@@ -553,11 +560,6 @@ static void qemu_state(const uint8_t *image, uint64_t len)
         crash_fail(image, len, "qemu-img check finds corruption");
     }
     crash.qemu++;
-}
-
-static bool is_dirty(const uint8_t *image)
-{
-    return image[79] & 1;
 }
 
 static void try_state(enum how how)
