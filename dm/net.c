@@ -193,8 +193,9 @@ static int user_names(struct maker *m, struct user_options *o)
     o->tftp = keyval_get(m->kv, "tftp");
     o->tftp_server = keyval_get(m->kv, "tftp-server-name");
     o->bootfile = keyval_get(m->kv, "bootfile");
-    if (keyval_get(m->kv, "smb") || keyval_get(m->kv, "smbserver")) {
-        return NOT_YET(m->e, "smb");
+    o->smb = keyval_get(m->kv, "smb");
+    if (o->smb_server.s_addr && !o->smb) {
+        return err_set(m->e, -EINVAL, "smbserver: without smb=");
     }
     if (o->bootfile && strlen(o->bootfile) > 127) {
         return err_set(m->e, -EINVAL, "bootfile=%s: longer than 127 bytes", o->bootfile);
@@ -217,7 +218,8 @@ static int user_addresses(struct maker *m, struct user_options *o)
         keyval_bool(kv, "restrict", &o->restricted, m->e) < 0 ||
         keyval_bool(kv, "ipv4", &o->ipv4, m->e) < 0 ||
         keyval_bool(kv, "ipv6", &o->ipv6, m->e) < 0 || ip_option(m, "host", &o->host) < 0 ||
-        ip_option(m, "dns", &o->dns) < 0 || ip_option(m, "dhcpstart", &o->dhcp_start) < 0) {
+        ip_option(m, "smbserver", &o->smb_server) < 0 || ip_option(m, "dns", &o->dns) < 0 ||
+        ip_option(m, "dhcpstart", &o->dhcp_start) < 0) {
         return -EINVAL;
     }
     return ip6_option(m, "ipv6-host", &o->host6) < 0 ? -EINVAL
@@ -678,6 +680,18 @@ static int default_network(struct backends *b, const struct options *o, struct e
     return ret;
 }
 
+/* smbd's files are made by this user, and not for another one. */
+static int check_smb(const struct backends *b, const struct options *o, struct err *e)
+{
+    for (size_t i = 0; i < b->net.n && o->runas; i++) {
+        if (net_user_has_smb(b->net.nics[i])) {
+            return err_set(e, -EINVAL, "-netdev %s: smb= does not go together with -runas",
+                           b->net.nics[i]->id);
+        }
+    }
+    return 0;
+}
+
 int networks_open(struct backends *b, const struct options *o, struct err *e)
 {
     int ret = each(b, &o->netdevs, "netdev", netdev_add, e);
@@ -689,6 +703,9 @@ int networks_open(struct backends *b, const struct options *o, struct err *e)
     }
     if (ret == 0) {
         ret = default_network(b, o, e);
+    }
+    if (ret == 0) {
+        ret = check_smb(b, o, e);
     }
     return ret == 0 ? each(b, &o->filters, "object", net_filter_add, e) : ret;
 }

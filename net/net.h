@@ -24,7 +24,7 @@ struct tap_options {
 struct nic *net_tap_new(struct ev_loop *loop, const char *id, const struct tap_options *o,
                         struct err *e);
 
-/* net/user.c: the user network. Addresses in network order. */
+/* net/user*.c: the user network. Addresses in network order. */
 struct user_forward {
     bool udp, guest; /* guest: a port in the virtual network that leads to the host's program */
     struct in_addr host, to;
@@ -36,13 +36,17 @@ struct user_options {
     struct in6_addr prefix6, host6, dns6;
     unsigned prefix6_len;
     const char *hostname, *domain, *tftp, *bootfile, *tftp_server;
-    const char **search; /* ends with NULL; or NULL */
+    const char *smb;           /* a directory; NULL: none */
+    struct in_addr smb_server; /* 0: .4 */
+    const char **search;       /* ends with NULL; or NULL */
 };
 /* Fills in the defaults: 10.0.2.0/24, host .2, name server .3, DHCP from .15. */
 void net_user_defaults(struct user_options *o);
 struct nic *net_user_new(struct ev_loop *loop, const char *id, const struct user_options *o,
                          struct err *e);
 bool net_is_user(const struct nic *n);
+/* It starts smbd, with what rights this process has then. */
+bool net_user_has_smb(const struct nic *n);
 /* text: "[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT". */
 int net_user_hostfwd(struct nic *n, const char *text, struct err *e);
 /* text: "[tcp|udp]:[HOSTADDR]:HOSTPORT" */

@@ -4,15 +4,15 @@
 host's stack in a network namespace, a server on the host or another Keel on the other.
 """
 import os
-import shutil
 import socket
 import struct
 import subprocess
 import threading
 import time
 
-from card import BROADCAST, Card, Host, tftp_read
+from card import BROADCAST, Card, Host, serve_once, tftp_read
 from keel import Failure, expect, expect_in, main
+from netns import Namespace, can_have_namespaces, sh
 
 E1000 = "e1000,netdev=n0,id=c0,addr=4,mac=52:54:00:00:00:01"
 
@@ -26,46 +26,6 @@ def free_port(kind=socket.SOCK_STREAM):
     s = socket.socket(socket.AF_INET, kind)
     s.bind(("127.0.0.1", 0))
     return s.getsockname()[1]
-
-
-def sh(*words, check=True):
-    r = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if check and r.returncode:
-        raise Failure("%s: %s" % (" ".join(words), r.stdout))
-    return r.stdout
-
-
-class Namespace:
-    """A network namespace that lives as long as the with statement."""
-
-    def __init__(self, name):
-        self.name = "keel-%s-%d" % (name, os.getpid())
-
-    def __enter__(self):
-        sh("ip", "netns", "add", self.name)
-        self("ip", "link", "set", "lo", "up")
-        return self
-
-    def __exit__(self, *_):
-        sh("ip", "netns", "del", self.name, check=False)
-
-    def __call__(self, *words, check=True):
-        return sh("nsenter", "--net=/run/netns/" + self.name, *words, check=check)
-
-    def start(self, *words):
-        return subprocess.Popen(["nsenter", "--net=/run/netns/" + self.name, *words], stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
-
-    def adopt(self, ifname, address):
-        """Takes an interface from outside, gives it an address."""
-        sh("ip", "link", "set", ifname, "netns", self.name)
-        self("ip", "addr", "add", address, "dev", ifname)
-        self("ip", "link", "set", ifname, "up")
-
-
-def can_have_namespaces():
-    return os.geteuid() == 0 and shutil.which("ip") and shutil.which("busybox") and \
-        os.path.exists("/dev/net/tun")
 
 
 # ---- user ----
@@ -161,13 +121,6 @@ def test_net_user_when_port_is_forwarded_then_host_reaches_the_guest(bed):
         time.sleep(0.01)
 
 
-def serve_once(listener, seen):
-    s, _ = listener.accept()
-    seen.append(s.recv(4096))
-    s.sendall(b"from the host")
-    s.close()
-
-
 def host_server():
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -242,7 +195,9 @@ def test_net_when_options_are_wrong_then_one_line_names_them(bed):
             ("user", "id: missing"), ("user,id=n,frob=1", "'frob'"), ("type=frob,id=n", "frob"),
             ("user,id=n,net=1.2.3.4/33", "net=1.2.3.4/33"), ("user,id=n,net=x", "net=x"),
             ("user,id=n,host=1.2.3.4", "host=1.2.3.4"), ("user,id=n,dns=frob", "dns=frob"),
-            ("user,id=n,dhcpstart=9.9.9.9", "dhcpstart=9.9.9.9"), ("user,id=n,smb=/", "smb"),
+            ("user,id=n,dhcpstart=9.9.9.9", "dhcpstart=9.9.9.9"), ("user,id=n,smb=/none", "smb=/none"),
+            ("user,id=n,smb=/,smbserver=9.9.9.9", "smbserver=9.9.9.9"),
+            ("user,id=n,smbserver=10.0.2.4", "smbserver: without smb="),
             ("user,id=n,tftp=/none", "tftp=/none"), ("user,id=n,hostfwd=tcp::x-:1", "hostfwd"),
             ("user,id=n,hostfwd=sctp::1-:1", "hostfwd"), ("user,id=n,guestfwd=x", "guestfwd"),
             ("user,id=n,guestfwd=tcp:10.0.2.9:80-frob:x", "behind the dash"),
@@ -262,6 +217,7 @@ def test_net_when_options_are_wrong_then_one_line_names_them(bed):
             ("vhost-user,id=n", "does not have it yet"), ("l2tpv3,id=n", "does not have it yet")):
         expect_in(spec, what, bed.refused(*base, "-netdev", spec))
     expect_in("twice", "used twice", bed.refused(*base, "-netdev", "user,id=n", "-netdev", "user,id=n"))
+    expect_in("smb", "-runas", bed.refused(*base, "-netdev", "user,id=n,smb=/", "-runas", "nobody"))
     expect_in("mac", "mac=1:2", bed.refused(*base, "-device", "e1000,mac=1:2"))
     expect_in("netdev", "no -netdev", bed.refused(*base, "-device", "e1000,netdev=x"))
     expect_in("in use", "in use", bed.refused(*base, "-netdev", "user,id=n", "-device",

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* net/user-int.h - what the files of the user network share: see user.c. */
+#ifndef NET_USER_INT_H
+#define NET_USER_INT_H
+
+#include "net/net.h"
+
+#include "dm/base/log.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <slirp/libslirp.h>
+
+struct packet {
+    struct packet *next;
+    uint32_t len;
+    uint8_t data[];
+};
+
+struct packets {
+    struct packet *head, **tail;
+    size_t bytes;
+};
+
+struct slirp_timer {
+    SlirpTimerCb cb;
+    void *opaque;
+    int64_t when_ms; /* -1: not armed */
+    struct slirp_timer *next;
+};
+
+/* guestfwd to a host stream: one connection, made at the start. */
+struct guest_forward {
+    struct user *u;
+    int fd;
+    struct in_addr server;
+    int port, poll; /* poll: index in pfd, -1 */
+    struct guest_forward *next;
+};
+
+struct user {
+    struct nic *n;
+    Slirp *slirp;
+    pthread_t thread;
+    bool started;
+    int wake;
+    pthread_mutex_t lock; /* around the library and what it calls back */
+    struct slirp_timer *timers;
+    struct guest_forward *forwards;
+    struct pollfd *pfd; /* the thread's own */
+    int npfd, cappfd;
+    struct log_limit log;
+    char *smb_dir; /* what smbd writes; NULL without smb= */
+
+    pthread_mutex_t queues; /* around these */
+    struct packets out, in;
+    bool full, quit;
+    struct ev_post arrived, drained;
+};
+
+/* Has the thread look at everything again. */
+void user_wake(struct user *u);
+
+/* net/user-smb.c: smbd on `dir`, shared as "qemu" at `server` (0: .4 of the network). Before the
+ * thread runs. 0, or -errno with e. */
+int user_smb_start(struct user *u, const char *dir, struct in_addr server, struct err *e);
+/* Removes what was made for it. */
+void user_smb_stop(struct user *u);
+
+#endif
