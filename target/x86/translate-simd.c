@@ -12,6 +12,11 @@
 
 enum unit { UNIT_X87, UNIT_MMX, UNIT_SSE, UNIT_AVX };
 
+static bool is_x87_opcode(const struct dc *d)
+{
+    return d->in.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (d->in.opcode & 0xf8) == 0xd8;
+}
+
 static bool has_feature_of(const struct dc *d, bool vex)
 {
     const struct x86_cpu *c = d->c;
@@ -21,10 +26,10 @@ static bool has_feature_of(const struct dc *d, bool vex)
     switch (d->in.meta.isa_set) {
     case ZYDIS_ISA_SET_X87:
     case ZYDIS_ISA_SET_I86:
-        return x86_has(c, X86_FPU);
+        return is_x87_opcode(d) && x86_has(c, X86_FPU);
     case ZYDIS_ISA_SET_FCMOV:
-    case ZYDIS_ISA_SET_PPRO: /* FCOMI; whatever else came with it is no vector instruction */
-        return x86_has(c, X86_FPU) && x86_has(c, X86_CMOV);
+    case ZYDIS_ISA_SET_PPRO: /* FCOMI; UD2 came with it as well */
+        return is_x87_opcode(d) && x86_has(c, X86_FPU) && x86_has(c, X86_CMOV);
     case ZYDIS_ISA_SET_PENTIUMMMX:
         return x86_has(c, X86_MMX);
     case ZYDIS_ISA_SET_SSE:
@@ -470,11 +475,6 @@ static void emit_fwait(struct dc *d)
         return;
     }
     call_k(d, &x86_h_fwait, 0, 0, 0);
-}
-
-static bool is_x87_opcode(const struct dc *d)
-{
-    return d->in.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (d->in.opcode & 0xf8) == 0xd8;
 }
 
 bool emit_native(struct dc *d)

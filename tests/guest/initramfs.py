@@ -90,17 +90,17 @@ class Cpio:
         return b"".join(self.parts)
 
 
-def build(path, script, modules=(), files=(), release=None):
+def build(path, script, modules=(), files=(), release=None, busybox=BUSYBOX):
     """Writes the archive to path. script: what init does when everything is mounted and loaded. files:
     (name in the guest, bytes or text, mode) each."""
     release = release or kernels()[1]
     c = Cpio()
-    with open(BUSYBOX, "rb") as f:
+    with open(busybox, "rb") as f:
         c.file("bin/busybox", f.read(), 0o755)
     c.node("dev/console", stat.S_IFCHR, 5, 1)
     c.node("dev/null", stat.S_IFCHR, 1, 3)
     order = []
-    for m in closure(release, modules):
+    for m in closure(release, modules) if modules else []:
         with open(m, "rb") as f:
             c.file("mod/" + os.path.basename(m), f.read())
         order.append("/mod/" + os.path.basename(m))

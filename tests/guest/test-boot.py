@@ -5,15 +5,14 @@
 Screens that a test looked at stay in $KEEL_BUILD/out/.
 """
 import hashlib
-import os
 import re
 import shutil
 import time
 
 import initramfs
 from guest import Failure, Guest, expect, expect_in, main
+from screen import keep, wait_screen
 
-OUT = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "out")
 GRUB = "/usr/lib/grub-rescue/grub-rescue-"
 MEMTEST = "/usr/lib/memtest86+/memtest86+"
 
@@ -81,60 +80,6 @@ def test_linux_with_two_processors_on_one_thread(bed):
     linux(bed, cpus=2, accel="tcg,thread=single", seconds=300)
 
 
-# ---- what stands on the screen ----
-
-def font():
-    """The VGA BIOS's 8x16 letters: {16 bytes: character}."""
-    with open("/usr/share/seabios/vgabios-stdvga.bin", "rb") as f:
-        rom = f.read()
-    letter_a = bytes.fromhex("000010386cc6c6fec6c6c6c600000000")
-    base = rom.index(letter_a) - 65 * 16
-    return {rom[base + 16 * c:base + 16 * c + 16]: chr(c) for c in range(126, 31, -1)}
-
-
-def screen(g, letters=font()):
-    """The text of an 80 by 25 screen, read off its pixels; "" in another mode."""
-    path = g.bed.path("screen.ppm")
-    g.hmp("screendump " + path)
-    with open(path, "rb") as f:
-        data = f.read()
-    head = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
-    width, height, pixels = int(head[1]), int(head[2]), data[head.end():]
-    if (width, height) != (720, 400):
-        return ""
-
-    def cell(row, column):
-        lines = []
-        for y in range(row * 16, row * 16 + 16):
-            at = 3 * (y * width + column * 9)
-            lines.append([pixels[at + 3 * x:at + 3 * x + 3] for x in range(8)])
-        flat = [p for line in lines for p in line]
-        back = max(set(flat), key=flat.count)
-        bits = bytes(sum((p != back) << (7 - x) for x, p in enumerate(line)) for line in lines)
-        return letters.get(bits, " ")
-
-    return "\n".join("".join(cell(r, c) for c in range(80)).rstrip() for r in range(25))
-
-
-def wait_screen(g, what, seconds=90):
-    end = time.time() + seconds
-    while True:
-        text = screen(g)
-        if re.search(what, text):
-            return text
-        if g.ended() or time.time() > end:
-            raise Failure("no %r on the screen:\n%s" % (what, text))
-        time.sleep(0.3)
-
-
-def keep(g, name):
-    os.makedirs(OUT, exist_ok=True)
-    path = os.path.join(OUT, name + ".png")
-    g.hmp("screendump %s -f png" % path)
-    with open(path, "rb") as f:
-        expect("a picture", f.read(8), b"\x89PNG\r\n\x1a\n")
-
-
 def test_firmware_says_what_is_missing(bed):
     g = Guest(bed, "-vga", "std", memory=64)
     text = wait_screen(g, "No bootable device")
@@ -159,6 +104,10 @@ def test_grub_from_a_compact_disc(bed):
 
 def test_grub_from_a_disk(bed):
     grub(bed, "disk", "-drive", "format=raw,file=" + copy(bed, "usb.img"))
+
+
+def test_grub_from_a_floppy(bed):
+    grub(bed, "floppy", "-drive", "if=floppy,format=raw,file=" + copy(bed, "floppy.img"))
 
 
 def memtest(bed, which):

@@ -615,6 +615,7 @@ static void units_switched_off(struct rig *r)
         { CR0_TS, CR4_OSFXSR, "d9e8", EX_NM },
         { CR0_EM, CR4_OSFXSR, "d9e8", EX_NM },
         { CR0_TS, CR4_OSFXSR, "0f58c0", EX_NM },
+        { CR0_TS, CR4_OSFXSR, "0f0b", EX_UD }, /* UD2 is of no unit */
         { CR0_EM, CR4_OSFXSR, "0f58c0", EX_UD },
         { 0, 0, "0f58c0", EX_UD },
         { CR0_EM, CR4_OSFXSR, "0f77", EX_UD },
