@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """NBD both ways: Keel's client with nbdkit and qemu-nbd, keel-nbd with nbdinfo, nbdcopy, qemu."""
+import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import time
 
 from keel import Failure, expect, expect_in, main
 
 TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
-IMG, IO = (os.path.join(TOOLS, "keel-" + n) for n in ("img", "io"))
+IMG, IO, NBD = (os.path.join(TOOLS, "keel-" + n) for n in ("img", "io", "nbd"))
 
 
 def run(*args, rc=0):
@@ -92,12 +94,14 @@ def test_nbd_client_writethrough_and_read_only(bed):
 def test_nbd_client_survives_a_server_that_dies(bed):
     if not shutil.which("nbdkit"):
         return
-    with Server(bed, "nbdkit", "-f", "-U", "SOCK", "--filter=exitlast", "--filter=delay", "memory",
-                "1M", "delay-read=20") as s:
-        p = subprocess.Popen([IO, "-f", "raw", "-c", "aio_read 0 4k", "-c", "aio_flush", "-c",
+    mark = bed.path("mark")
+    with Server(bed, "nbdkit", "-f", "-U", "SOCK", "eval", "get_size=echo 1M",
+                "pread=touch %s; sleep 60" % mark) as s:
+        p = subprocess.Popen([IO, "-r", "-f", "raw", "-c", "aio_read 0 4k", "-c", "aio_flush", "-c",
                               "read 0 4k", s.uri()], stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT)
-        time.sleep(.5)
+        while not os.path.exists(mark):
+            time.sleep(.02)
         s.proc.kill()
         out = p.communicate(timeout=60)[0].decode()
     expect("both reads fail: " + out, out.count("read failed: Input/output error"), 2)
@@ -154,6 +158,145 @@ def test_nbd_disk_of_a_machine(bed):
             expect("data", q.inp("w", 0x1f0), 0x5a5a)
             m.cmd("quit")
             p.wait()
+
+
+def qcow2(bed, name="a.qcow2", size="64M", commands=("write -q -P 3 1M 3M", "write -q -z 8M 1M")):
+    f = bed.path(name)
+    run(IMG, "create", "-q", "-f", "qcow2", f, size)
+    io(f, *commands, args=("-f", "qcow2"))
+    return f
+
+
+def test_nbd_server_and_libnbds_tools(bed):
+    if not shutil.which("nbdinfo"):
+        return
+    f, src, out = qcow2(bed), bed.path("src"), bed.path("out")
+    with open(src, "wb") as s:
+        s.write(os.urandom(1 << 20) * 9 + bytes(55 << 20))
+    info = json.loads(run("nbdinfo", "--json", "--", "[", NBD, "-f", "qcow2", "-x", "", "-D", "text",
+                          f, "]"))
+    x = info["exports"][0]
+    expect("flags", (x["export-size"], x["can_fua"], x["can_trim"], x["can_zero"], x["is_read_only"],
+                     x["description"], x["contexts"], info["structured"]),
+           (64 << 20, True, True, True, False, "text", ["base:allocation"], True))
+    maps = [json.loads(run("nbdinfo", "--map", "--json", "--", "[", *server, f, "]"))
+            for server in ((NBD, "-r", "-f", "qcow2"), ("qemu-nbd", "-r", "-f", "qcow2"))
+            if shutil.which(server[0])]
+    expect("map", [(e["offset"], e["length"], e["type"]) for e in maps[0]],
+           [(e["offset"], e["length"], e["type"]) for e in maps[-1]])
+    for shared in "1", "0":
+        run("nbdcopy", src, "--", "[", NBD, "-e", shared, "-f", "qcow2", f, "]")
+        run(IMG, "compare", "-f", "raw", "-F", "qcow2", src, f)
+        run("nbdcopy", "--", "[", NBD, "-r", "-e", shared, "-f", "qcow2", f, "]", out)
+        with open(src, "rb") as a, open(out, "rb") as b:
+            expect("the copy", a.read() == b.read(), True)
+    run(IMG, "check", "-q", f)
+
+
+def test_nbd_server_and_qemu(bed):
+    if not shutil.which("qemu-io"):
+        return
+    f, pid = qcow2(bed), bed.path("pid")
+    with Server(bed, NBD, "-t", "-e", "3", "-x", "e", "-f", "qcow2", "-k", "SOCK", "--pid-file", pid,
+                f) as s:
+        out = run("qemu-io", "-f", "raw", *[a for c in (
+            "read -P 3 1M 3M", "write -P 9 1000001 777", "read -P 9 1000001 777",
+            "write -z 2000001 100000", "read -P 0 2000001 100000", "read -P 3 2100001 500",
+            "discard 3M 1M", "aio_write -P 4 5M 20M", "aio_write -P 5 30M 20M", "aio_flush",
+            "read -P 4 5M 20M", "write -f -P 1 0 4k", "flush") for a in ("-c", c)], s.uri("e"))
+        expect("qemu-io: " + out, "failed" in out, False)
+        io(s.uri("e"), "read -P 4 5M 20M", "read -P 5 30M 20M", "read -P 1 0 4k")
+        run("qemu-img", "convert", "-f", "raw", "-O", "raw", s.uri("e"), bed.path("out"))
+        run(IMG, "convert", "-f", "raw", "-O", "qcow2", s.uri("e"), bed.path("out.qcow2"))
+        with open(pid) as p:
+            expect("pid", int(p.read()), s.proc.pid)
+    for copy, fmt in (("out", "raw"), ("out.qcow2", "qcow2")):
+        run(IMG, "compare", "-f", "qcow2", "-F", fmt, f, bed.path(copy))
+    run("qemu-img", "check", "-q", f)
+
+
+def test_nbd_server_options(bed):
+    f, sock = qcow2(bed), bed.path("s")
+    uri = "nbd+unix:///?socket=" + sock
+    io(f, args=("-f", "qcow2"), *["l"])
+    run(IMG, "snapshot", "-c", "old", f)
+    io(f, "write -q -P 8 1M 1M", args=("-f", "qcow2"))
+    with Server(bed, NBD, "-k", "SOCK", "-f", "qcow2", "-l", "old", f, name="s"):
+        expect_in("read-only", "read-only", io(uri, "l", rc=1))
+    with Server(bed, NBD, "-t", "-k", "SOCK", "-f", "qcow2", "-l", "old", f, name="s"):
+        io(uri, "read -P 3 1M 3M", args=("-r", "-f", "raw"))
+    with Server(bed, NBD, "-t", "-k", "SOCK", "-f", "qcow2", "-s", f, name="s"):
+        io(uri, "write -q -P 1 1M 1M")
+        io(uri, "read -P 1 1M 1M")
+    # without -t it ends with its last client
+    with Server(bed, NBD, "-k", "SOCK", "--image-opts", "driver=qcow2,file.filename=" + f,
+                name="s") as s:
+        io(uri, "read -P 8 1M 1M")
+        expect("status", s.proc.wait(timeout=60), 0)
+    expect("no socket left", os.path.exists(sock), False)
+    run(NBD, "--fork", "-t", "-b", "127.0.0.1", "-p", "0", "-f", "raw", "/none", rc=1)
+    for args, why in ((("-o", "5"), "-o: known"), (("--tls-creds", "x"), "known, but"),
+                      (("-B", "x"), "known, but"), (("--cache", "x"), "Invalid cache mode"),
+                      (("-k", "a", "-p", "1"), "can't both"), (("-e", "x"), "Invalid shared")):
+        expect_in(why, why, run(NBD, *args, f, rc=1))
+
+
+def send_and_see(sock, data, enough=lambda got: False):
+    """What a server answers to data until it hangs up, or it is enough. Without a test for that it
+    is told that nothing more comes."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(60)
+        s.connect(sock)
+        s.sendall(data)
+        if not enough(bytes(1 << 16)):
+            s.shutdown(socket.SHUT_WR)
+        got = b""
+        while not enough(got):
+            more = s.recv(65536)
+            if not more:
+                break
+            got += more
+        return got
+
+
+def test_nbd_server_and_clients_that_lie(bed):
+    f = bed.path("raw")
+    run(IMG, "create", "-q", f, "1M")
+    opt = b"IHAVEOPT"
+    go = opt + struct.pack(">II", 7, 6) + bytes(6)
+    flags = struct.pack(">I", 3)
+
+    def request(cmd, offset, length, fl=0):
+        return struct.pack(">IHHQQI", 0x25609513, fl, cmd, 7, offset, length)
+
+    def errors(*requests, answers=0):
+        head = 18 + 32 + 20  # the greeting, INFO, ACK
+        got = send_and_see(sock, flags + go + b"".join(requests),
+                           lambda got: answers and len(got) >= head + 16 * answers)
+        return [struct.unpack(">I", got[i + 4:i + 8])[0] for i in range(len(got) - 15)
+                if got[i:i + 4] == b"\x67\x44\x66\x98"]
+
+    with Server(bed, NBD, "-t", "-e", "0", "-f", "raw", "-k", "SOCK", f) as s:
+        sock = s.path
+        for bad in (b"", b"\xff" * 4, flags + b"GARBAGE!" * 4, flags + opt + b"\0\0\0\7\xff\xff\xff\xff",
+                    flags + opt + struct.pack(">II", 1, 4) + b"nope"):
+            expect("hung up on %r" % bad[:20], send_and_see(sock, bad)[:8], b"NBDMAGIC")
+        expect_in("GO with a bad length", struct.pack(">I", 0x80000003),
+                  send_and_see(sock, flags + opt + struct.pack(">II", 7, 6) + b"\xff" * 6))
+        expect_in("TLS", struct.pack(">I", 0x80000001),
+                  send_and_see(sock, flags + opt + struct.pack(">II", 5, 0)))
+        expect("errors", errors(request(0, 1 << 20, 512), request(0, 0, 33 << 20), request(0, 0, 0),
+                                request(6, 1 << 63, 1), request(9, 0, 0), request(7, 0, 512),
+                                request(1, 1 << 20, 4) + b"data", request(3, 0, 0),
+                                answers=8),
+               [22, 22, 22, 28, 22, 22, 28, 0])
+        expect("too long a write ends it", errors(request(1, 0, 1 << 30), request(3, 0, 0)), [])
+        expect("cut off", errors(request(1, 0, 4096) + b"data"), [])
+        # a hundred reads whose answers nobody takes: the server goes on for others
+        with socket.socket(socket.AF_UNIX) as c:
+            c.connect(sock)
+            c.sendall(flags + go + request(0, 0, 1 << 20) * 100)
+            io(s.uri(), "read -P 0 0 1M")
 
 
 if __name__ == "__main__":

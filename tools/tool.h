@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* tools/tool.h - what keel-img, keel-io and keel-nbd read from their command lines alike. */
+#ifndef TOOLS_TOOL_H
+#define TOOLS_TOOL_H
+
+#include "block/open.h"
+
+/* qemu's cache modes, "off" included; false: none of them. */
+bool tool_cache(const char *s, enum blk_cache *out);
+/* A number of bytes, 1.5G and the like; false if it is none. */
+bool tool_bytes(const char *s, uint64_t *out);
+/* --image-opts: "driver=qcow2,file.filename=a.img,...". Fills what it names of o; o->filename and
+ * o->format are malloc'd then. 0, or -errno with e naming the key. */
+int tool_image_opts(const char *text, struct image_open *o, struct err *e);
+
+#endif
