@@ -291,11 +291,11 @@ void backends_close(struct backends *b)
         drive_free(d);
     }
     node_ctx_free(b->graph);
+    networks_close(b); /* filters hold streams */
     for (size_t i = 0; i < b->nchrs; i++) {
         chr_free(b->chrs[i]);
     }
     free(b->chrs);
-    networks_close(b);
     fdset_free_all(&b->fdsets);
     boot_list_free(&b->boot);
     con_free(b->con);

@@ -727,35 +727,6 @@ void networks_close(struct backends *b)
     b->net = (struct networks){ 0 };
 }
 
-/* ---- filters ---- */
-
-int net_filter_add(struct backends *b, struct keyval *kv, struct err *e)
-{
-    static const char *const status[] = { "on", NULL };
-    static const char *const queue[] = { "all", NULL };
-    const char *netdev = keyval_get(kv, "netdev"), *file = keyval_get(kv, "file");
-    uint32_t maxlen = 65536;
-    struct nic *n = netdev ? nic_find(b, netdev) : NULL;
-    keyval_get(kv, "qom-type");
-    keyval_get(kv, "id");
-    if (keyval_u32(kv, "maxlen", &maxlen, e) < 0 || keyval_only(kv, "status", status, e) < 0 ||
-        keyval_only(kv, "queue", queue, e) < 0 || keyval_done(kv, e) < 0) {
-        return -EINVAL;
-    }
-    if (!n) {
-        return err_set(e, -ENOENT, netdev ? "netdev=%s: no -netdev has that id" : "netdev: missing",
-                       netdev);
-    }
-    if (!file) {
-        return err_set(e, -EINVAL, "file: missing");
-    }
-    struct nic_filter *f = b->pretend ? NULL : net_dump_new(file, maxlen, e);
-    if (f) {
-        nic_add_filter(n, f);
-    }
-    return f || b->pretend ? 0 : e->code;
-}
-
 /* ---- cards ---- */
 
 void net_next_mac(struct backends *b, char *mac)

@@ -56,7 +56,9 @@ void net_plugged(struct nic *n, const struct device *d);
 struct nic *net_nowhere(struct backends *b, const struct device *d);
 /* The machine runs again: frames that waited are offered. */
 void networks_kick(struct backends *b);
-/* -object filter-dump. */
+/* Whether -object TYPE is one of these. */
+bool net_filter_type(const char *type);
+/* -object filter-*. */
 int net_filter_add(struct backends *b, struct keyval *kv, struct err *e);
 
 #endif

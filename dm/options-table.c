@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/net.h"
 #include "dm/options-pc.h"
 #include "dm/options-tcg.h"
 #include "hw/registry.h"
@@ -601,7 +602,7 @@ TAKER(take_object)
 {
     const char *type = keyval_get(kv, "qom-type");
     (void)arg;
-    if (!type || strcmp(type, "filter-dump") != 0) {
+    if (!type || !net_filter_type(type)) {
         return NOT_YET(e, type ? type : "object");
     }
     opt_list_add(&o->filters, kv);
@@ -753,7 +754,8 @@ const struct opt_def opt_table[] = {
     { "nographic", false, true, NULL, NULL, take_nographic, " no local window" },
     { "numa", true, false, NULL, NULL, NULL, NULL },
     { "object", true, true, NULL, "qom-type", take_object,
-      "filter-dump,id=ID,netdev=ID,file=FILE  write what passes to a pcap file" },
+      "filter-dump|mirror|redirector|buffer,id=ID,netdev=ID[,...]  between a card and its back "
+      "end" },
     { "one-insn-per-tb", false, false, NULL, NULL, NULL, NULL },
     { "only-migratable", false, false, NULL, NULL, NULL, NULL },
     { "option-rom", true, true, opt_option_rom_params, "romfile", opt_take_option_rom,

@@ -24,7 +24,7 @@ struct dump {
     uint32_t maxlen;
 };
 
-static void dump_seen(struct nic_filter *f, bool to_card, const struct nic_frame *frame)
+static bool dump_pass(struct nic_filter *f, bool to_card, const struct nic_frame *frame)
 {
     struct dump *d = (struct dump *)f;
     struct timespec now;
@@ -32,7 +32,7 @@ static void dump_seen(struct nic_filter *f, bool to_card, const struct nic_frame
     uint32_t len = frame->len < d->maxlen ? frame->len : d->maxlen;
     (void)to_card;
     if (!d->file) {
-        return;
+        return true;
     }
     clock_gettime(CLOCK_REALTIME, &now);
     store_le(head, 4, (uint64_t)now.tv_sec);
@@ -45,6 +45,7 @@ static void dump_seen(struct nic_filter *f, bool to_card, const struct nic_frame
         fclose(d->file);
         d->file = NULL;
     }
+    return true;
 }
 
 static void dump_free(struct nic_filter *f)
@@ -73,7 +74,7 @@ struct nic_filter *net_dump_new(const char *path, unsigned maxlen, struct err *e
         return NULL;
     }
     struct dump *d = xcalloc(1, sizeof(*d));
-    d->filter = (struct nic_filter){ .seen = dump_seen, .free = dump_free };
+    d->filter = (struct nic_filter){ .pass = dump_pass, .free = dump_free };
     d->file = file;
     d->maxlen = maxlen;
     return &d->filter;

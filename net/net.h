@@ -89,6 +89,13 @@ struct nic *net_hubport_new(struct ev_loop *loop, const char *id, struct net_hub
 void net_hub_attach(struct net_hub **hub, struct nic *backend);
 void net_hub_detach(struct net_hub **hub, struct nic *backend);
 
+/* net/filter.c. What passes goes to `out` too, or (redirects) only, what `in` says comes in; either
+ * may be NULL, and is attached to until the filter is freed. vnet: as vnet_hdr_support=. */
+struct chr;
+struct nic_filter *net_mirror_new(struct chr *out, struct chr *in, bool redirects, bool vnet);
+/* Holds frames back until the oldest has waited for interval_us. */
+struct nic_filter *net_buffer_new(struct ev_loop *loop, uint32_t interval_us);
+
 /* net/dump.c: pcap, at most maxlen bytes a frame. */
 struct nic_filter *net_dump_new(const char *path, unsigned maxlen, struct err *e);
 

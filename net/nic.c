@@ -116,12 +116,26 @@ static void send_one(void *opaque, const struct nic_frame *f)
     s->more = s->n->ops->send(s->n, f);
 }
 
+/* From the card: past w and those before it, then to the back end. */
+static bool to_backend(struct nic *n, struct nic_filter *w, const struct nic_frame *f)
+{
+    struct sending s = { n, true };
+    for (; w; w = w->prev) {
+        if (w->from_card && !w->pass(w, false, f)) {
+            return true;
+        }
+    }
+    if (!offload_do(f, n->tx_takes, send_one, &s)) {
+        n->tx.dropped++;
+    }
+    return s.more;
+}
+
 bool nic_send(struct nic *n, const struct nic_frame *f)
 {
     if (!n) {
         return true;
     }
-    struct sending s = { n, true };
     if (!n->link || f->len < NIC_FRAME_MIN || f->len > NIC_FRAME_MAX) {
         n->tx.dropped++;
         return true;
@@ -131,13 +145,8 @@ bool nic_send(struct nic *n, const struct nic_frame *f)
     if (n->tap) {
         n->tap->sending(n->tap_opaque, f);
     }
-    for (struct nic_filter *w = n->filters; w; w = w->next) {
-        w->seen(w, false, f);
-    }
-    if (!offload_do(f, n->tx_takes, send_one, &s)) {
-        n->tx.dropped++;
-    }
-    return n->tap ? n->tap->sent(n->tap_opaque, s.more) : s.more;
+    bool more = to_backend(n, n->last_filter, f);
+    return n->tap ? n->tap->sent(n->tap_opaque, more) : more;
 }
 
 void nic_kick(struct nic *n)
@@ -219,15 +228,18 @@ static void deliver_queued(void *opaque, const struct nic_frame *f)
     enqueue(opaque, f);
 }
 
-static bool deliver(struct nic *n, const struct nic_frame *f,
+/* From the back end: past w and those behind it, then to the card. */
+static bool deliver(struct nic *n, struct nic_filter *w, const struct nic_frame *f,
                     void (*one)(void *, const struct nic_frame *))
 {
     if (!n->user || !n->link || f->len < NIC_FRAME_MIN || f->len > NIC_FRAME_MAX) {
         n->rx.dropped++;
         return true;
     }
-    for (struct nic_filter *w = n->filters; w; w = w->next) {
-        w->seen(w, true, f);
+    for (; w; w = w->next) {
+        if (w->to_card && !w->pass(w, true, f)) {
+            return !n->stopped;
+        }
     }
     if (!offload_do(f, n->rx_takes, one, n)) {
         n->rx.dropped++;
@@ -238,12 +250,12 @@ static bool deliver(struct nic *n, const struct nic_frame *f,
 
 bool nic_deliver(struct nic *n, const struct nic_frame *f)
 {
-    return deliver(n, f, deliver_one);
+    return deliver(n, n->filters, f, deliver_one);
 }
 
 void nic_deliver_later(struct nic *n, const struct nic_frame *f)
 {
-    deliver(n, f, deliver_queued);
+    deliver(n, n->filters, f, deliver_queued);
     nic_kick(n);
 }
 
@@ -273,21 +285,28 @@ void nic_set_link(struct nic *n, bool up)
 
 void nic_add_filter(struct nic *n, struct nic_filter *f)
 {
-    struct nic_filter **end = &n->filters;
-    while (*end) {
-        end = &(*end)->next;
+    if (!f->from_card && !f->to_card) {
+        f->from_card = f->to_card = true;
     }
+    f->n = n;
     f->next = NULL;
-    *end = f;
+    f->prev = n->last_filter;
+    *(f->prev ? &f->prev->next : &n->filters) = f;
+    n->last_filter = f;
+}
+
+void nic_filter_go_on(struct nic_filter *f, bool to_card, const struct nic_frame *frame)
+{
+    if (to_card) {
+        deliver(f->n, f->next, frame, deliver_one);
+    } else if (frame->len >= NIC_FRAME_MIN && frame->len <= NIC_FRAME_MAX) {
+        to_backend(f->n, f->prev, frame);
+    }
 }
 
 void nic_del_filter(struct nic *n, struct nic_filter *f)
 {
-    for (struct nic_filter **p = &n->filters; *p; p = &(*p)->next) {
-        if (*p == f) {
-            *p = f->next;
-            f->free(f);
-            return;
-        }
-    }
+    *(f->prev ? &f->prev->next : &n->filters) = f->next;
+    *(f->next ? &f->next->prev : &n->last_filter) = f->prev;
+    f->free(f);
 }

@@ -89,11 +89,15 @@ struct nic_stats {
     uint64_t frames, bytes, dropped;
 };
 
-/* Sees every frame that passes, before any offload is done: filter-dump. */
+/* Stands between card and back end and sees frames before any offload is done. The first one is next
+ * to the back end. */
 struct nic_filter {
-    void (*seen)(struct nic_filter *f, bool to_card, const struct nic_frame *frame);
+    /* False: it has taken the frame, or a copy to be sent on (nic_filter_go_on). */
+    bool (*pass)(struct nic_filter *f, bool to_card, const struct nic_frame *frame);
     void (*free)(struct nic_filter *f);
-    struct nic_filter *next;
+    bool from_card, to_card; /* which frames it is shown; both, unless set before nic_add_filter */
+    struct nic *n;           /* its cable */
+    struct nic_filter *next, *prev;
 };
 
 /* A recorder's view of what the card sends: f as it leaves the card, then what nic_send answers. */
@@ -119,7 +123,7 @@ struct nic {
     unsigned queues;             /* pairs the back end has, 1..NIC_QUEUES_MAX */
     unsigned queues_used;        /* of these by the card's driver: 1 until nic_use_queues */
     struct nic_stats tx, rx;     /* tx: from the card */
-    struct nic_filter *filters;
+    struct nic_filter *filters, *last_filter;
     const struct nic_tap *tap; /* NULL: nobody records */
     void *tap_opaque;
 
@@ -192,6 +196,8 @@ void nic_writable(struct nic *n);
 
 void nic_set_link(struct nic *n, bool up);
 void nic_add_filter(struct nic *n, struct nic_filter *f);
+/* A frame goes on its way behind f, which is not inside pass(). Towards the card by the loop only. */
+void nic_filter_go_on(struct nic_filter *f, bool to_card, const struct nic_frame *frame);
 /* Unlinks and frees f. */
 void nic_del_filter(struct nic *n, struct nic_filter *f);
 

@@ -8,6 +8,7 @@
 
 #include "dm/base/bytes.h"
 
+#include <linux/virtio_net.h>
 #include <string.h>
 
 enum {
@@ -315,4 +316,39 @@ bool offload_do(const struct nic_frame *f, unsigned takes,
     }
     emit(opaque, f);
     return true;
+}
+
+/* ---- the virtio header: virtio 1.2, 5.1.6 ---- */
+
+void offload_to_vnet(const struct nic_offload *o, uint8_t *p)
+{
+    memset(p, 0, VNET_HDR_LEN);
+    p[0] = o->csum ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0;
+    p[1] = o->gso == NIC_GSO_TCP4   ? VIRTIO_NET_HDR_GSO_TCPV4
+           : o->gso == NIC_GSO_TCP6 ? VIRTIO_NET_HDR_GSO_TCPV6
+                                    : VIRTIO_NET_HDR_GSO_NONE;
+    if (o->gso != NIC_GSO_NONE && o->ecn) {
+        p[1] |= VIRTIO_NET_HDR_GSO_ECN;
+    }
+    store_le(p + 2, 2, o->hdr_len);
+    store_le(p + 4, 2, o->gso_size);
+    store_le(p + 6, 2, o->csum_start);
+    store_le(p + 8, 2, o->csum_offset);
+}
+
+void offload_from_vnet(const uint8_t *p, struct nic_offload *o)
+{
+    uint8_t gso = p[1] & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
+    *o = (struct nic_offload){
+        .csum = p[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .good = p[0] & VIRTIO_NET_HDR_F_DATA_VALID,
+        .ecn = p[1] & VIRTIO_NET_HDR_GSO_ECN,
+        .gso = gso == VIRTIO_NET_HDR_GSO_TCPV4   ? NIC_GSO_TCP4
+               : gso == VIRTIO_NET_HDR_GSO_TCPV6 ? NIC_GSO_TCP6
+                                                 : NIC_GSO_NONE,
+        .hdr_len = load_le16(p + 2),
+        .gso_size = load_le16(p + 4),
+        .csum_start = load_le16(p + 6),
+        .csum_offset = load_le16(p + 8),
+    };
 }

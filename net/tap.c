@@ -11,8 +11,8 @@
  * Reference: Linux Documentation/networking/tuntap.rst, virtio 1.2, 5.1.6.
  */
 #include "net/net.h"
+#include "net/offload-int.h"
 
-#include "dm/base/bytes.h"
 #include "dm/base/log.h"
 #include "dm/base/util.h"
 
@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
-#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -32,7 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BATCH = 64, HDR = 10 };
+enum { BATCH = 64, HDR = VNET_HDR_LEN };
 
 struct tap {
     struct ev_loop *loop;
@@ -53,41 +52,6 @@ static void watch(struct tap *t)
     ev_fd_set(&t->fd, (t->reading ? EV_READ : 0) | (t->waiting ? EV_WRITE : 0));
 }
 
-/* ---- virtio header ---- */
-
-static void put_header(uint8_t *p, const struct nic_offload *o)
-{
-    memset(p, 0, HDR);
-    p[0] = o->csum ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0;
-    p[1] = o->gso == NIC_GSO_TCP4   ? VIRTIO_NET_HDR_GSO_TCPV4
-           : o->gso == NIC_GSO_TCP6 ? VIRTIO_NET_HDR_GSO_TCPV6
-                                    : VIRTIO_NET_HDR_GSO_NONE;
-    if (o->gso != NIC_GSO_NONE && o->ecn) {
-        p[1] |= VIRTIO_NET_HDR_GSO_ECN;
-    }
-    store_le(p + 2, 2, o->hdr_len);
-    store_le(p + 4, 2, o->gso_size);
-    store_le(p + 6, 2, o->csum_start);
-    store_le(p + 8, 2, o->csum_offset);
-}
-
-static void get_header(const uint8_t *p, struct nic_offload *o)
-{
-    uint8_t gso = p[1] & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
-    *o = (struct nic_offload){
-        .csum = p[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM,
-        .good = p[0] & VIRTIO_NET_HDR_F_DATA_VALID,
-        .ecn = p[1] & VIRTIO_NET_HDR_GSO_ECN,
-        .gso = gso == VIRTIO_NET_HDR_GSO_TCPV4   ? NIC_GSO_TCP4
-               : gso == VIRTIO_NET_HDR_GSO_TCPV6 ? NIC_GSO_TCP6
-                                                 : NIC_GSO_NONE,
-        .hdr_len = load_le16(p + 2),
-        .gso_size = load_le16(p + 4),
-        .csum_start = load_le16(p + 6),
-        .csum_offset = load_le16(p + 8),
-    };
-}
-
 /* ---- frames ---- */
 
 static void readable(struct nic *n, struct tap *t)
@@ -104,7 +68,7 @@ static void readable(struct nic *n, struct tap *t)
         }
         struct nic_frame f = { t->in + head, (uint32_t)((size_t)len - head), { 0 }, 0 };
         if (t->vnet) {
-            get_header(t->in, &f.off);
+            offload_from_vnet(t->in, &f.off);
         }
         if (!nic_deliver(n, &f)) {
             t->reading = false;
@@ -155,7 +119,7 @@ static bool tap_send(struct nic *n, const struct nic_frame *f)
     struct tap *t = n->priv;
     uint8_t head[HDR];
     struct iovec iov[2] = { { head, t->vnet ? HDR : 0 }, { (void *)f->data, f->len } };
-    put_header(head, &f->off);
+    offload_to_vnet(&f->off, head);
     if (t->waiting) {
         return keep(n, t, iov);
     }

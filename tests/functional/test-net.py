@@ -226,6 +226,17 @@ def test_net_when_options_are_wrong_then_one_line_names_them(bed):
     expect_in("rom", "romfile=/none", bed.refused(*base, "-device", "e1000,romfile=/none"))
     expect_in("object", "file: missing", bed.refused(*base, "-netdev", "user,id=n", "-object",
                                                      "filter-dump,id=f,netdev=n"))
+    user = (*base, "-netdev", "user,id=n", "-object")
+    for spec, what in (("filter-mirror,id=f,netdev=n", "outdev: missing"),
+                       ("filter-mirror,id=f,netdev=n,outdev=x", "outdev=x: no -chardev"),
+                       ("filter-redirector,id=f,netdev=n", "indev= or outdev="),
+                       ("filter-buffer,id=f,netdev=n", "interval"),
+                       ("filter-buffer,id=f,netdev=n,interval=x", "interval=x"),
+                       ("filter-buffer,id=f,netdev=n,interval=1,frob=1", "frob"),
+                       ("filter-dump,id=f,netdev=n,file=/none/x", "/none/x"),
+                       ("filter-dump,id=f,netdev=n,file=x,queue=y", "queue=y"),
+                       ("filter-rewriter,id=f,netdev=n", "does not have it yet")):
+        expect_in(spec, what, bed.refused(*user, spec))
     expect_in("object", "no -netdev", bed.refused(*base, "-object", "filter-dump,id=f,netdev=x,file=y"))
 
 
@@ -493,6 +504,103 @@ def test_net_stream_when_peer_does_not_read_then_memory_is_bounded(bed):
     while a.rd(0x3810) != a.rd(0x3818):  # the card goes on as it is drained
         got += len(s.recv(1 << 20))
     expect("came", got > 100000, True)
+
+
+# ---- filters ----
+
+def on_stream(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    s.settimeout(10)
+    return s
+
+
+def take_frame(s, vnet=False):
+    data = b""
+    while len(data) < (8 if vnet else 4):
+        data += s.recv((8 if vnet else 4) - len(data))
+    n, head = struct.unpack("!I", data[:4])[0], data[4:]
+    out = b""
+    while len(out) < n:
+        out += s.recv(n - len(out))
+    return (out, struct.unpack("!I", head)[0]) if vnet else out
+
+
+def wire(bed, *args):
+    """A card whose back end is a socket in the test's hands."""
+    p = bed.machine("-netdev", "stream,id=n0,server=on,addr.type=unix,addr.path=" + bed.path("wire"),
+                    *args, "-device", E1000)
+    return p, Card(p.qtest(), 4), on_stream(bed.path("wire"))
+
+
+def chardev(bed, name):
+    return "socket,id=%s,path=%s,server=on,wait=off" % (name, bed.path(name))
+
+
+def test_net_mirror_when_frames_pass_then_a_stream_has_them_too(bed):
+    _, card, peer = wire(bed, "-chardev", chardev(bed, "a"), "-chardev", chardev(bed, "b"), "-object",
+                         "filter-mirror,id=f,netdev=n0,outdev=a", "-object",
+                         "filter-mirror,id=g,netdev=n0,outdev=b,queue=tx,vnet_hdr_support=on")
+    a, b = on_stream(bed.path("a")), on_stream(bed.path("b"))
+    time.sleep(0.1)
+    sent, came = frame(card, b"sent"), BROADCAST + bytes(6) + b"\x88\xb5" + b"r" * 50
+    card.send(sent)
+    expect("peer", take_frame(peer), sent)
+    expect("mirror", take_frame(a), sent)
+    peer.sendall(struct.pack("!I", len(came)) + came)
+    card.wait(lambda f: f == came)
+    expect("mirror", take_frame(a), came)
+    expect("of one direction", take_frame(b, True), (came, 0))
+
+
+def test_net_redirector_when_streams_are_given_then_frames_go_through_them(bed):
+    _, card, peer = wire(bed, "-chardev", chardev(bed, "a"), "-chardev", chardev(bed, "b"), "-object",
+                         "filter-redirector,id=f,netdev=n0,outdev=a,queue=rx", "-object",
+                         "filter-redirector,id=g,netdev=n0,indev=b,queue=rx")
+    a, b = on_stream(bed.path("a")), on_stream(bed.path("b"))
+    time.sleep(0.1)
+    # g is next to the card, f to the back end: what comes from b passes f
+    sent = frame(card, b"sent")
+    card.send(sent)
+    expect("redirected", take_frame(a), sent)
+    for piece in (b"\0\0", struct.pack("!I", 64)[2:] + b"x" * 10, b"x" * 54):
+        b.sendall(piece)
+        time.sleep(0.02)
+    expect("injected", take_frame(a), b"x" * 64)
+    peer.setblocking(False)
+    try:
+        raise Failure("the back end got %r" % peer.recv(100))
+    except BlockingIOError:
+        pass
+    b.sendall(b"\xff" * 100)  # no frame: nothing more is read, the next peer starts anew
+    b.close()
+    b = on_stream(bed.path("b"))
+    time.sleep(0.1)
+    b.sendall(struct.pack("!I", 60) + b"y" * 60)
+    expect("again", take_frame(a), b"y" * 60)
+
+
+def test_net_redirector_when_guest_is_the_target_then_it_gets_them(bed):
+    _, card, _ = wire(bed, "-chardev", chardev(bed, "b"), "-object",
+                      "filter-redirector,id=g,netdev=n0,indev=b,queue=tx,vnet_hdr_support=on")
+    b = on_stream(bed.path("b"))
+    f = BROADCAST + bytes(6) + b"\x88\xb5" + b"i" * 50
+    b.sendall(struct.pack("!II", len(f) + 10, 10) + bytes(10) + f)
+    card.wait(lambda got: got == f)
+
+
+def test_net_buffer_when_interval_is_given_then_frames_come_late_and_in_order(bed):
+    _, card, peer = wire(bed, "-object", "filter-buffer,id=f,netdev=n0,interval=300000")
+    start = time.time()
+    for n in range(3):
+        card.send(frame(card, b"%d" % n))
+    for n in range(3):
+        expect("in order", take_frame(peer), frame(card, b"%d" % n))
+    late = time.time() - start
+    expect("late", late > 0.28, True)
+    f = BROADCAST + bytes(6) + b"\x88\xb5" + b"i" * 50
+    peer.sendall(struct.pack("!I", len(f)) + f)
+    card.wait(lambda got: got == f)
 
 
 # ---- capture, recording ----
