@@ -14,8 +14,9 @@
 struct nic *net_none_new(struct ev_loop *loop, const char *id, const char *kind);
 
 struct tap_options {
-    int fd;             /* -1: make or open `ifname`; else an open tap, owned from here on */
-    const char *ifname; /* NULL: the kernel chooses */
+    unsigned queues;    /* 1..NIC_QUEUES_MAX */
+    const int *fds;     /* as many open descriptors of a tap, owned from here on; or NULL */
+    const char *ifname; /* made or opened; NULL: the kernel chooses */
     const char *bridge; /* NULL: none; attached after the device is open */
     const char *script, *downscript; /* NULL: none */
     bool vnet_hdr;                   /* have frames whole, unless the kernel cannot */

@@ -4,6 +4,7 @@
 host's stack in a network namespace, a server on the host or another Keel on the other.
 """
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -203,7 +204,10 @@ def test_net_when_options_are_wrong_then_one_line_names_them(bed):
             ("user,id=n,guestfwd=tcp:10.0.2.9:80-frob:x", "behind the dash"),
             ("user,id=n,ipv4=off,ipv6=off", "ipv4"), ("user,id=n,ipv6-net=zz", "ipv6-net=zz"),
             ("tap,id=n,ifname=%s" % ("x" * 20), "longer than 15"), ("tap,id=n,fd=77", "fd=77"),
-            ("tap,id=n,vhost=on", "vhost"), ("tap,id=n,queues=2", "queues"),
+            ("tap,id=n,vhost=on", "no vhost-net"), ("tap,id=n,queues=0", "queues=0"),
+            ("tap,id=n,queues=17", "queues=17"), ("tap,id=n,fds=1:x", "fds=1:x"),
+            ("tap,id=n,fd=1:2", "fd=1:2"), ("tap,id=n,fds=0:1,queues=2", "not together"),
+            ("tap,id=n,vhostfd=3", "vhostfd"), ("tap,id=n,ifname=lo", "ifname=lo"),
             ("tap,id=n,fd=0,ifname=x", "not together"),
             ("socket,id=n", "one of"), ("socket,id=n,listen=x", "listen=x"),
             ("socket,id=n,connect=127.0.0.1:1", "refused"),
@@ -280,7 +284,7 @@ def test_net_monitor_when_asked_then_it_tells_and_changes(bed):
 def test_net_tap_when_host_pings_then_the_guest_answers(bed):
     if not can_have_namespaces():
         return
-    for model in ("vnet_hdr=on", "vnet_hdr=off"):
+    for model in ("vnet_hdr=on", "vnet_hdr=off", "queues=4"):
         with Namespace("tap") as ns:
             name = "kt%d" % os.getpid()
             bed2 = type(bed)(bed.keel)
@@ -312,6 +316,44 @@ def test_net_tap_when_descriptor_is_passed_then_it_is_used(bed):
         ns.adopt(name, "10.9.0.1/24")
         expect("ping", h.ping(h.resolve("10.9.0.1"), "10.9.0.1"), True)
         os.close(fd)
+
+
+def test_net_tap_when_descriptors_of_queues_are_passed_then_they_are_used(bed):
+    if not can_have_namespaces():
+        return
+    import fcntl
+    name = "kq%d" % os.getpid()
+    fds = [os.open("/dev/net/tun", os.O_RDWR) for _ in range(3)]
+    for fd, what, flags in zip(fds, (name, name, name + "x"), (0x5102, 0x5102, 0x5002)):
+        fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", what.encode(), flags))
+    base = ("-machine", "pc", "-accel", "qtest", "-display", "none", "-nodefaults", "-netdev")
+    line = bed.refused(*base, "tap,id=n,fds=%d:%d" % (fds[0], fds[2]), pass_fds=fds)
+    expect_in("of another", "%d is of %sx" % (fds[2], name), line)
+    line = bed.refused(*base, "tap,id=n,fds=%d:%d" % (fds[2], fds[2]), pass_fds=fds)
+    expect_in("of one queue", "one queue only", line)
+    line = bed.refused(*base, "tap,id=n,queues=2,ifname=%sx" % name, pass_fds=fds)
+    expect_in("of one queue", "ifname=%sx" % name, line)
+    with Namespace("fds") as ns:
+        p = bed.machine("-netdev", "tap,id=n0,fds=%d:%d" % tuple(fds[:2]), "-device", E1000,
+                        pass_fds=fds)
+        h = Host(p.qtest(), 4, ip="10.9.0.2")
+        ns.adopt(name, "10.9.0.1/24")
+        expect("ping", h.ping(h.resolve("10.9.0.1"), "10.9.0.1"), True)
+    for fd in fds:
+        os.close(fd)
+
+
+def test_net_tap_when_user_has_no_rights_then_it_is_said(bed):
+    if not can_have_namespaces() or not shutil.which("setpriv"):
+        return
+    bed.file("keel", b'#!/bin/sh\nexec setpriv --reuid 65534 --clear-groups --bounding-set=-all '
+             b'--inh-caps=-all %s "$@"\n' % bed.keel.encode())
+    os.chmod(bed.path("keel"), 0o755)
+    os.chmod(bed.dir, 0o755)
+    bed.keel = bed.path("keel")
+    line = bed.refused("-machine", "pc", "-accel", "qtest", "-display", "none", "-nodefaults",
+                       "-netdev", "tap,id=n,ifname=kn%d" % os.getpid())
+    expect_in("named", "ifname=kn%d: Operation not permitted" % os.getpid(), line)
 
 
 def test_net_tap_when_scripts_are_given_then_they_run(bed):
