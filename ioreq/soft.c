@@ -332,16 +332,21 @@ static bool find_consistent(struct soft_host *s, enum view view, uint64_t gpa, s
     }
 }
 
-uint8_t *soft_page(struct soft_host *s, uint64_t gpa, bool smm, unsigned *flags)
+struct soft_span soft_span(struct soft_host *s, uint64_t gpa, bool smm)
 {
     struct segment seg;
     uint64_t page = gpa & ~(PAGE - 1);
-    *flags = 0;
     if (!find_consistent(s, smm ? VIEW_SMM : VIEW_NORMAL, page, &seg)) {
-        return NULL;
+        return (struct soft_span){ .first = page, .last = page + PAGE - 1 };
     }
-    *flags = (unsigned)seg.flags;
-    return seg.p + (page - seg.first);
+    return (struct soft_span){ seg.first, seg.last, seg.p, (unsigned)seg.flags };
+}
+
+uint8_t *soft_page(struct soft_host *s, uint64_t gpa, bool smm, unsigned *flags)
+{
+    struct soft_span p = soft_span(s, gpa, smm);
+    *flags = p.flags;
+    return p.host ? p.host + ((gpa & ~(PAGE - 1)) - p.first) : NULL;
 }
 
 void soft_mark_dirty(struct soft_host *s, uint64_t gpa)

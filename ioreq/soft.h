@@ -41,6 +41,13 @@ enum soft_page_flags {
  * answer. smm: the access is made in system management mode. Valid until the listener's `changed`.
  */
 uint8_t *soft_page(struct soft_host *s, uint64_t gpa, bool smm, unsigned *flags);
+/* The same with the addresses around that are alike: the answer at first, for [first, last]. */
+struct soft_span {
+    uint64_t first, last;
+    uint8_t *host; /* at first; NULL: devices, for that one page */
+    unsigned flags;
+};
+struct soft_span soft_span(struct soft_host *s, uint64_t gpa, bool smm);
 void soft_mark_dirty(struct soft_host *s, uint64_t gpa);
 
 /* What vCPUs want to hear; under the lock, from any thread. They must make every vCPU see the

@@ -43,7 +43,7 @@ static struct code_page *page_at(struct tcg *t, uint64_t phys, bool make)
 bool tcg_page_has_code(struct tcg *t, uint64_t phys)
 {
     struct code_page *p = page_at(t, phys, false);
-    return p && __atomic_load_n(&p->chunks, __ATOMIC_SEQ_CST) != 0;
+    return p && __atomic_load_n(&p->armed, __ATOMIC_SEQ_CST);
 }
 
 /* Bits of the chunks that [from, to) of a page touches; to <= 4096. */
@@ -53,14 +53,32 @@ static uint64_t chunk_bits(unsigned from, unsigned to)
     return (UINT64_MAX >> (63 - (last - first))) << first;
 }
 
-/* Marks code and, when the page had none, tells the target that stores there are not plain. */
+/* Marks code and, unless the target knows already, tells it that stores there are not plain. */
 static bool page_mark(struct tcg *t, struct code_page *p, uint64_t phys, uint64_t bits)
 {
-    uint64_t old = __atomic_fetch_or(&p->chunks, bits, __ATOMIC_SEQ_CST);
-    if (old == 0 && t->protect) {
+    __atomic_fetch_or(&p->chunks, bits, __ATOMIC_SEQ_CST);
+    p->idle = 0;
+    if (__atomic_load_n(&p->armed, __ATOMIC_SEQ_CST)) {
+        return false;
+    }
+    __atomic_store_n(&p->armed, true, __ATOMIC_SEQ_CST);
+    if (t->protect) {
         t->protect(t->protect_o, phys & ~0xfffull);
     }
-    return old == 0;
+    return true;
+}
+
+/* A store to a page whose blocks are all gone. Code that is written anew again and again comes back
+ * soon; after some stores it does not: they may be plain again. */
+static void page_idle(struct tcg *t, struct code_page *p)
+{
+    enum { PATIENCE = 64 };
+    pthread_mutex_lock(&t->lock);
+    if (!__atomic_load_n(&p->chunks, __ATOMIC_SEQ_CST) && ++p->idle >= PATIENCE) {
+        __atomic_store_n(&p->armed, false, __ATOMIC_SEQ_CST);
+        p->idle = 0;
+    }
+    pthread_mutex_unlock(&t->lock);
 }
 
 /* Bytes of b that lie on its first page. */
@@ -173,7 +191,8 @@ void block_link(struct tcg *t, struct tcg_link *l, struct block *to)
     to->in = l;
     __atomic_store_n(&l->to, to, __ATOMIC_RELEASE);
     if (l->slot) {
-        jit_patch(l, to->tb.code);
+        bool skip = l->from->vec_out && to->vec_skip;
+        jit_patch(l, (const uint8_t *)to->tb.code + (skip ? to->vec_skip : 0));
     }
     t->stats.chained++;
 }
@@ -438,7 +457,11 @@ static bool invalidate_on_page(struct tcg *t, struct tcg_cpu *cpu, uint64_t page
 {
     struct code_page *p = page_at(t, page, false);
     bool hit = false;
-    if (!p || !(__atomic_load_n(&p->chunks, __ATOMIC_SEQ_CST) & chunk_bits(from, to))) {
+    uint64_t chunks = p ? __atomic_load_n(&p->chunks, __ATOMIC_SEQ_CST) : 0;
+    if (!(chunks & chunk_bits(from, to))) {
+        if (p && !chunks && __atomic_load_n(&p->armed, __ATOMIC_RELAXED)) {
+            page_idle(t, p);
+        }
         return false;
     }
     pthread_mutex_lock(&t->lock);

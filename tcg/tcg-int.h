@@ -39,6 +39,8 @@ struct block {
     struct block *next_hash, *next_stale, *next_all;
     struct block *next_on_page[2];
     struct tcg_link exit[2], *in;
+    uint8_t vec_skip; /* bytes of code that a block which has the vectors live jumps over */
+    bool vec_out;     /* has them live where it ends */
     uint16_t peek_from, peek_to; /* bytes of the first page that liveness was read from */
     struct tcg_site *site;
     unsigned sites;
@@ -49,6 +51,8 @@ struct block {
 /* A guest-physical page that blocks were made from. */
 struct code_page {
     uint64_t chunks; /* 64-byte pieces with code: atomic, read without the lock */
+    bool armed;   /* atomic: stores are not plain. Stays for a while when the last block is gone */
+    uint8_t idle; /* stores since then */
     struct block *blocks;
 };
 

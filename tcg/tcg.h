@@ -65,7 +65,8 @@ struct tcg_cpu {
     union tcg_vec vec[16];
     uint32_t mxcsr;
     bool x87_live;  /* x87/MMX state is in this thread's processor, not in the target's struct */
-    bool vec_dirty; /* free for the generator */
+    bool vec_live;  /* vectors and MXCSR are in the processor, not here; never while C code runs */
+    bool vec_again; /* the generator's: they were before it called C code */
     int32_t exit_request;    /* atomic; not 0: leave translated code at the next block boundary */
     struct tcg_tlb *tlb;     /* of the present protection mode */
     struct tcg_jc_entry *jc; /* the engine takes jcs[mode of the block] */

@@ -10,6 +10,7 @@
 #ifndef TARGET_X86_CPU_H
 #define TARGET_X86_CPU_H
 
+#include "ioreq/soft.h"
 #include "target/x86/debug.h"
 #include "tcg/tcg.h"
 
@@ -158,6 +159,18 @@ struct x86_cpuid_leaf {
 };
 struct x86_model; /* cpuid.h */
 
+/* A page table that a walk ended at; tag 0: none. */
+struct x86_kept_table {
+    uint64_t tag, table;
+};
+enum { X86_KEPT_TABLES = 64 };
+
+/* Slots of a soft TLB, so that emptying costs what filling did. */
+struct x86_slots {
+    unsigned n; /* or more than fit */
+    uint16_t slot[256];
+};
+
 #define DB_WATCHED (1ull << 32)
 struct x86_cpu {
     struct tcg_cpu tcg; /* first: general registers, RIP, flags, vectors, MXCSR, TLBs */
@@ -192,14 +205,18 @@ struct x86_cpu {
     /* Beside the soft TLBs: the guest-physical page of each entry (bit 0: it is global), and how often
      * other threads emptied them. */
     uint64_t tlb_phys[TLB_MODES][TLB_SIZE];
+    struct x86_kept_table kept_table[X86_KEPT_TABLES]; /* walk.c */
+    uint64_t kept_gen;                                 /* counts flushes, from 1 */
+    struct soft_span span;                             /* what soft_page said last, */
+    uint32_t span_gen;                                 /* at that tlb_gen */
+    bool span_smm;
     uint64_t large_lo[2], large_hi[2]; /* linear span of entries from 1 GiB pages, a half each */
     uint64_t large_pages[8]; /* filter of 4 MiB regions with entries from 2 or 4 MiB pages */
     uint64_t code_pages[8];  /* filter of linear pages whose blocks may be in a jump cache */
     uint32_t tlb_gen;        /* atomic */
-    uint16_t local_slot[TLB_MODES][256]; /* slots that got pages which are not global */
-    unsigned local_n[TLB_MODES];         /* how many, or more than fit */
-    bool local_code[TLB_MODES];          /* code on such a page ran */
-    uint32_t jc_mode[TLB_MODES];         /* mode and CS base that the jump caches were filled in */
+    struct x86_slots local[TLB_MODES], global[TLB_MODES]; /* slots that got such pages */
+    bool local_code[TLB_MODES];                           /* code on such a page ran */
+    uint32_t jc_mode[TLB_MODES]; /* mode and CS base that the jump caches were filled in */
     uint64_t jc_cs_base[TLB_MODES];
 
     /* Pins; set by other threads with atomic operations, read by this one. */

@@ -14,260 +14,13 @@
  */
 #include "ioreq/machine.h"
 #include "ioreq/soft.h"
-#include "target/x86/vcpu-int.h"
 #include "target/x86/debug.h"
-#include "target/x86/x86-int.h"
+#include "target/x86/mmu-int.h"
+#include "target/x86/vcpu-int.h"
 
-#define PAGE_MASK 0xfffull
-enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100 };
-#define PHYS_GLOBAL 1ull /* in tlb_phys */
-#define PTE_NX (1ull << 63)
-#define PTE_ADDR 0x000ffffffffff000ull
-enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_NONE = -1, PF_NONCANON = -2 };
-
-/* What a walk found. */
-struct page {
-    uint64_t phys;
-    bool w, u, x, dirty, large, huge, global; /* large: of 2 or 4 MiB; huge: 1 GiB */
-    uint8_t *host;                            /* NULL: devices */
-    unsigned flags;                           /* SOFT_* */
-};
-
-/* ---- page tables ---- */
-
-struct walker {
-    struct x86_cpu *c;
-    uint64_t linear;
-    enum x86_access how;
-    unsigned mode; /* TLB_*: the rights */
-    bool quiet;    /* the debugger looks: set no bits */
-    bool no_code;  /* called with the translator's lock: do not look for code in page tables */
-    struct page *p;
-};
-
-static uint8_t *table_host(struct x86_cpu *c, uint64_t gpa)
-{
-    gpa &= c->a20_mask;
-    if (gpa - 0x100000 < c->ram_len) {
-        return c->ram + (gpa - 0x100000);
-    }
-    unsigned flags = 0;
-    uint8_t *h = soft_page(c->soft, gpa & ~PAGE_MASK, c->smm, &flags);
-    return h && (flags & SOFT_READ) ? h + (gpa & PAGE_MASK) : NULL;
-}
-
-static uint64_t read_entry(struct x86_cpu *c, uint64_t gpa, unsigned size)
-{
-    const uint8_t *h = table_host(c, gpa);
-    if (!h) {
-        return 0; /* nobody keeps page tables in a device */
-    }
-    return size == 4 ? __atomic_load_n((const uint32_t *)(const void *)h, __ATOMIC_RELAXED)
-                     : __atomic_load_n((const uint64_t *)(const void *)h, __ATOMIC_RELAXED);
-}
-
-/* Sets bits in an entry that still reads old. False: it changed meanwhile, walk again. */
-static bool set_bits(const struct walker *k, uint64_t gpa, unsigned size, uint64_t old,
-                     uint64_t bits)
-{
-    struct x86_cpu *c = k->c;
-    if (k->quiet || (old & bits) == bits) {
-        return true;
-    }
-    gpa &= c->a20_mask;
-    unsigned flags = 0;
-    uint8_t *h = soft_page(c->soft, gpa & ~PAGE_MASK, c->smm, &flags);
-    if (!h || !(flags & SOFT_WRITE)) {
-        return true;
-    }
-    h += gpa & PAGE_MASK;
-    bool ok;
-    if (size == 4) {
-        uint32_t o = (uint32_t)old;
-        ok = __atomic_compare_exchange_n((uint32_t *)(void *)h, &o, o | (uint32_t)bits, false,
-                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-    } else {
-        ok = __atomic_compare_exchange_n((uint64_t *)(void *)h, &old, old | bits, false,
-                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-    }
-    if (flags & SOFT_LOG) {
-        soft_mark_dirty(c->soft, gpa);
-    }
-    if (!k->no_code && tcg_page_has_code(c->tcg.tcg, gpa)) {
-        tcg_invalidate(c->tcg.tcg, NULL, gpa, size);
-    }
-    return ok;
-}
-
-/* The error code of a fault that is not a matter of presence gets PF_P from the caller. */
-static int fault_code(const struct walker *k, int code)
-{
-    struct x86_cpu *c = k->c;
-    bool nx = (c->cr4 & CR4_PAE && c->efer & EFER_NXE) || c->cr4 & CR4_SMEP;
-    code |= k->how == ACC_WRITE ? PF_W : 0;
-    code |= k->mode == TLB_USER ? PF_U : 0;
-    code |= k->how == ACC_EXEC && nx ? PF_I : 0;
-    return code;
-}
-
-static bool allowed(const struct walker *k, const struct page *p, enum x86_access how)
-{
-    const struct x86_cpu *c = k->c;
-    if (k->mode == TLB_USER) {
-        return p->u && (how == ACC_READ || (how == ACC_WRITE ? p->w : p->x));
-    }
-    switch (how) {
-    case ACC_EXEC:
-        return p->x && !(p->u && c->cr4 & CR4_SMEP);
-    case ACC_WRITE:
-        if (!p->w && c->cr0 & CR0_WP) {
-            return false;
-        }
-        /* fall through */
-    default:
-        return !(p->u && c->cr4 & CR4_SMAP && k->mode == TLB_KERNEL);
-    }
-}
-
-/* The last entry of a walk: rights, A and D. again: the entry changed under us. */
-static int take_leaf(const struct walker *k, uint64_t at, unsigned size, uint64_t e, bool *again)
-{
-    struct page *p = k->p;
-    if (!allowed(k, p, k->how) && !k->quiet) {
-        return fault_code(k, PF_P);
-    }
-    uint64_t bits = PTE_A | (k->how == ACC_WRITE ? PTE_D : 0);
-    *again = !set_bits(k, at, size, e, bits);
-    p->dirty = (e | bits) & PTE_D;
-    p->global = e & PTE_G && k->c->cr4 & CR4_PGE;
-    return PF_NONE;
-}
-
-/* 32-bit page tables (SDM 4.3). */
-static int walk_legacy(const struct walker *k, bool *again)
-{
-    struct x86_cpu *c = k->c;
-    struct page *p = k->p;
-    uint32_t la = (uint32_t)k->linear;
-    uint64_t at = (c->cr3 & 0xfffff000u) + (la >> 22) * 4u;
-    uint64_t e = read_entry(c, at, 4);
-    if (!(e & PTE_P)) {
-        return fault_code(k, 0);
-    }
-    p->w = e & PTE_W;
-    p->u = e & PTE_U;
-    p->x = true;
-    if (e & PTE_PS && c->cr4 & CR4_PSE) {
-        if (e & 1u << 21) {
-            return fault_code(k, PF_P | PF_RSVD);
-        }
-        p->phys = (e & 0xffc00000u) | (e >> 13 & 0xff) << 32 | (la & 0x3ff000);
-        p->large = true;
-        return take_leaf(k, at, 4, e, again);
-    }
-    if (!set_bits(k, at, 4, e, PTE_A)) {
-        *again = true;
-        return PF_NONE;
-    }
-    at = (e & 0xfffff000u) + (la >> 12 & 0x3ff) * 4u;
-    e = read_entry(c, at, 4);
-    if (!(e & PTE_P)) {
-        return fault_code(k, 0);
-    }
-    p->w = p->w && e & PTE_W;
-    p->u = p->u && e & PTE_U;
-    p->phys = e & 0xfffff000u;
-    return take_leaf(k, at, 4, e, again);
-}
-
-/* Bits that must be 0 in an entry of level (1: PTE .. 4: PML4E) whose PS bit is large. */
-static uint64_t reserved_bits(const struct x86_cpu *c, unsigned level, bool large)
-{
-    uint64_t r = PTE_ADDR & ~c->phys_mask;
-    if (!(c->efer & EFER_NXE)) {
-        r |= PTE_NX;
-    }
-    if (level == 4) {
-        r |= PTE_PS;
-    } else if (large) {
-        r |= level == 2 ? 0x1fe000u : 0x3fffe000u;
-    }
-    if (!(c->efer & EFER_LMA)) {
-        r |= 0x7ff0000000000000ull;
-    }
-    return r;
-}
-
-/* PAE and 4-level tables (SDM 4.4, 4.5). */
-static int walk_long(const struct walker *k, bool *again)
-{
-    struct x86_cpu *c = k->c;
-    struct page *p = k->p;
-    bool lma = c->efer & EFER_LMA;
-    unsigned level = lma ? 4 : 3;
-    uint64_t table = lma ? c->cr3 & PTE_ADDR & c->phys_mask : c->cr3 & 0xffffffe0u;
-    p->w = p->u = p->x = true;
-    for (;; level--) {
-        unsigned shift = 12 + 9 * (level - 1);
-        uint64_t index = k->linear >> shift & 0x1ff;
-        if (!lma && level == 3) {
-            index = k->linear >> 30 & 3;
-        }
-        uint64_t at = table + index * 8, e = read_entry(c, at, 8);
-        if (!(e & PTE_P)) {
-            return fault_code(k, 0);
-        }
-        bool large = level == 1 || (e & PTE_PS && (level == 2 || (level == 3 && lma)));
-        uint64_t rsvd = !lma && level == 3 ? (PTE_ADDR & ~c->phys_mask) | 0xfff00000000001e6ull
-                                           : reserved_bits(c, level, large && level > 1);
-        if (e & rsvd) {
-            return fault_code(k, PF_P | PF_RSVD);
-        }
-        if (lma || level < 3) {
-            p->w = p->w && e & PTE_W;
-            p->u = p->u && e & PTE_U;
-            p->x = p->x && !(e & PTE_NX);
-        }
-        if (large) {
-            uint64_t in = (1ull << shift) - 1;
-            p->phys = (e & PTE_ADDR & ~in) | (k->linear & in & ~PAGE_MASK);
-            p->large = level == 2;
-            p->huge = level == 3;
-            return take_leaf(k, at, 8, e, again);
-        }
-        if ((lma || level < 3) && !set_bits(k, at, 8, e, PTE_A)) {
-            *again = true;
-            return PF_NONE;
-        }
-        table = e & PTE_ADDR;
-    }
-}
-
-/* PF_NONE, or the fault's code. */
-static int walk(const struct walker *k)
-{
-    struct x86_cpu *c = k->c;
-    struct page *p = k->p;
-    if (!(c->cr0 & CR0_PG)) {
-        *p = (struct page){ .phys = (uint32_t)k->linear & ~(uint32_t)PAGE_MASK,
-                            .w = true,
-                            .u = true,
-                            .x = true,
-                            .dirty = true };
-        return PF_NONE;
-    }
-    if (c->efer & EFER_LMA && !x86_canonical(k->linear)) {
-        return PF_NONCANON;
-    }
-    bool again;
-    int code;
-    do {
-        again = false;
-        *p = (struct page){ 0 };
-        code = c->cr4 & CR4_PAE ? walk_long(k, &again) : walk_legacy(k, &again);
-    } while (code == PF_NONE && again);
-    return code;
-}
+/* In tlb_phys. STORE: a store needs nothing but a look for translated code there. */
+#define PHYS_GLOBAL 1ull
+#define PHYS_STORE 2ull
 
 /* ---- the soft TLB ---- */
 
@@ -296,20 +49,21 @@ static void note_huge(struct x86_cpu *c, uint64_t linear)
     }
 }
 
-static void note_local(struct x86_cpu *c, unsigned mode, unsigned slot)
+enum { SLOTS_LISTED = sizeof(((struct x86_slots *)0)->slot) / sizeof(uint16_t) };
+
+static void note_slot(struct x86_slots *s, unsigned slot)
 {
-    unsigned n = c->local_n[mode];
-    if (n < sizeof(c->local_slot[0]) / sizeof(c->local_slot[0][0])) {
-        c->local_slot[mode][n] = (uint16_t)slot;
+    if (s->n < SLOTS_LISTED) {
+        s->slot[s->n] = (uint16_t)slot;
     }
-    c->local_n[mode] = n + 1;
+    s->n++;
 }
 
+/* Apart from translated code. */
 static bool write_is_plain(const struct walker *k, const struct page *p)
 {
-    return p->dirty && p->flags & SOFT_WRITE && allowed(k, p, ACC_WRITE) &&
-           (!(p->flags & SOFT_LOG) || k->how == ACC_WRITE) &&
-           !tcg_page_has_code(k->c->tcg.tcg, p->phys);
+    return p->dirty && p->flags & SOFT_WRITE && mmu_allowed(k, p, ACC_WRITE) &&
+           (!(p->flags & SOFT_LOG) || k->how == ACC_WRITE);
 }
 
 static void enter_page(const struct walker *k, const struct page *p, uint32_t gen)
@@ -323,23 +77,24 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
         tcg_tlb_set(tlb, tag, NULL, false, false, false);
         return;
     }
-    bool write = !watched && write_is_plain(k, p);
+    bool may = !watched && write_is_plain(k, p);
+    bool write = may && !tcg_page_has_code(c->tcg.tcg, p->phys);
     unsigned slot = (unsigned)(e - tlb->e);
-    c->tlb_phys[k->mode][slot] = p->phys | (p->global ? PHYS_GLOBAL : 0);
-    if (!p->global) {
-        note_local(c, k->mode, slot);
-    }
-    tcg_tlb_set(tlb, tag, p->host, readable && !watched && allowed(k, p, ACC_READ), write,
-                readable && allowed(k, p, ACC_EXEC));
+    c->tlb_phys[k->mode][slot] =
+        p->phys | (p->global ? PHYS_GLOBAL : 0) | (may && !(p->flags & SOFT_LOG) ? PHYS_STORE : 0);
+    note_slot(p->global ? &c->global[k->mode] : &c->local[k->mode], slot);
+    tcg_tlb_set(tlb, tag, p->host, readable && !watched && mmu_allowed(k, p, ACC_READ), write,
+                readable && mmu_allowed(k, p, ACC_EXEC));
     if (p->large) {
         note_large(c, tag);
     } else if (p->huge) {
         note_huge(c, tag);
     }
-    __atomic_thread_fence(
-        __ATOMIC_SEQ_CST); /* the tags are out: look again at what took them away */
-    if (write && tcg_page_has_code(c->tcg.tcg, p->phys)) {
-        e->write = TLB_NEVER(tag);
+    if (write) { /* the tag is out: look again at what takes it away */
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (tcg_page_has_code(c->tcg.tcg, p->phys)) {
+            e->write = TLB_NEVER(tag);
+        }
     }
     if (__atomic_load_n(&c->tlb_gen, __ATOMIC_SEQ_CST) != gen) {
         tcg_tlb_set(tlb, tag, NULL, false, false, false);
@@ -352,13 +107,12 @@ static int tlb_fill(const struct walker *k)
     struct x86_cpu *c = k->c;
     struct page *p = k->p;
     uint32_t gen = __atomic_load_n(&c->tlb_gen, __ATOMIC_SEQ_CST);
-    int code = walk(k);
+    int code = mmu_walk(k);
     if (code != PF_NONE) {
         return code;
     }
     p->phys &= c->a20_mask;
-    p->flags = 0;
-    p->host = soft_page(c->soft, p->phys, c->smm, &p->flags);
+    p->host = mmu_soft_page(c, p->phys, &p->flags);
     if (k->how == ACC_WRITE && p->host && p->flags & SOFT_LOG) {
         soft_mark_dirty(c->soft, p->phys);
     }
@@ -401,42 +155,52 @@ static inline uint8_t *plain_write(struct x86_cpu *c, unsigned mode, uint64_t li
     return e->write == (linear & ~PAGE_MASK) ? e->host + (linear & PAGE_MASK) : NULL;
 }
 
-enum { LOCAL_LISTED = sizeof(((struct x86_cpu *)0)->local_slot[0]) / sizeof(uint16_t) };
+static inline void drop_slot(struct tcg_tlb *tlb, uint64_t slot)
+{
+    tcg_tlb_set(tlb, slot << 12, NULL, false, false, false);
+}
 
-/* Drops what is not global from one table. */
-static void flush_local(struct x86_cpu *c, unsigned m)
+/* Drops what is global, or what is not, from one table. */
+static void flush_slots(struct x86_cpu *c, unsigned m, bool global)
 {
     struct tcg_tlb *tlb = &c->tcg.tlbs[m];
-    if (c->local_n[m] <= LOCAL_LISTED) {
-        for (unsigned i = 0; i < c->local_n[m]; i++) {
-            tcg_tlb_set(tlb, (uint64_t)c->local_slot[m][i] << 12, NULL, false, false, false);
+    struct x86_slots *s = global ? &c->global[m] : &c->local[m];
+    if (s->n <= SLOTS_LISTED) {
+        for (unsigned i = 0; i < s->n; i++) {
+            drop_slot(tlb, s->slot[i]);
         }
     } else {
-        for (uint64_t i = 0; i < TLB_SIZE; i++) {
-            if (!(c->tlb_phys[m][i] & PHYS_GLOBAL)) {
-                tcg_tlb_set(tlb, i << 12, NULL, false, false, false);
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            if (!(c->tlb_phys[m][i] & PHYS_GLOBAL) != global) {
+                drop_slot(tlb, i);
             }
         }
     }
-    c->local_n[m] = 0;
-    if (c->local_code[m]) {
-        tcg_jc_flush_mode(&c->tcg, m);
-        c->local_code[m] = false;
+    s->n = 0;
+}
+
+static void flush_local(struct x86_cpu *c)
+{
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        flush_slots(c, m, false);
+        if (c->local_code[m]) {
+            tcg_jc_flush_mode(&c->tcg, m);
+            c->local_code[m] = false;
+        }
     }
 }
 
 void x86_tlb_flush(struct x86_cpu *c, bool global_too)
 {
+    c->kept_gen++;
+    flush_local(c);
     if (!global_too && c->cr4 & CR4_PGE) {
-        for (unsigned m = 0; m < TLB_MODES; m++) {
-            flush_local(c, m);
-        }
         return;
     }
-    tcg_tlb_flush(&c->tcg);
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        flush_slots(c, m, true);
+    }
     tcg_jc_flush(&c->tcg);
-    memset(c->local_n, 0, sizeof(c->local_n));
-    memset(c->local_code, 0, sizeof(c->local_code));
     memset(c->code_pages, 0, sizeof(c->code_pages));
     memset(c->large_pages, 0, sizeof(c->large_pages));
     c->large_lo[0] = c->large_lo[1] = UINT64_MAX;
@@ -459,6 +223,7 @@ void x86_tlb_flush_page(struct x86_cpu *c, uint64_t linear)
         x86_tlb_flush(c, true);
         return;
     }
+    c->kept_gen++;
     for (unsigned m = 0; m < TLB_MODES; m++) {
         tcg_tlb_set(&c->tcg.tlbs[m], linear, NULL, false, false, false);
     }
@@ -548,6 +313,21 @@ static void before_code_changes(struct x86_cpu *c, uint64_t phys, unsigned size)
     }
 }
 
+/* Memory for a store that only translated code on the page keeps from being plain; what code it hits
+ * is gone then. NULL: look properly. */
+static uint8_t *beside_code(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
+{
+    const struct tcg_tlb_entry *e = tcg_tlb_slot(&c->tcg.tlbs[mode], linear);
+    uint64_t phys = c->tlb_phys[mode][e - c->tcg.tlbs[mode].e];
+    if (e->read != (linear & ~PAGE_MASK) || !(phys & PHYS_STORE) ||
+        !tcg_page_has_code(c->tcg.tcg, phys)) {
+        return NULL;
+    }
+    uint8_t *h = e->host + (linear & PAGE_MASK);
+    before_code_changes(c, (phys & ~PAGE_MASK) | (linear & PAGE_MASK), size);
+    return h;
+}
+
 static void store_found(struct x86_cpu *c, const struct page *p, uint64_t linear, const void *buf,
                         unsigned size)
 {
@@ -568,7 +348,7 @@ static void store_here(struct x86_cpu *c, unsigned mode, uint64_t linear, unsign
                        uint64_t val)
 {
     uint8_t *h = plain_write(c, mode, linear);
-    if (h) {
+    if (h || (h = beside_code(c, mode, linear, size))) {
         store_le(h, size, val);
         return;
     }
@@ -655,7 +435,7 @@ static void write_here(struct x86_cpu *c, unsigned mode, uint64_t linear, const 
                        unsigned n)
 {
     uint8_t *h = plain_write(c, mode, linear);
-    if (h) {
+    if (h || (h = beside_code(c, mode, linear, n))) {
         memcpy(h, buf, n);
         return;
     }
@@ -842,7 +622,7 @@ bool x86_debug_translate(struct x86_cpu *c, uint64_t linear, uint64_t *phys)
     struct walker k = {
         .c = c, .linear = linear, .how = ACC_READ, .mode = TLB_KERNEL_AC, .quiet = true, .p = &p
     };
-    if (walk(&k) != PF_NONE) {
+    if (mmu_walk(&k) != PF_NONE) {
         return false;
     }
     *phys = (p.phys & c->a20_mask) | (linear & PAGE_MASK);

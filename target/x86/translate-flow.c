@@ -123,7 +123,9 @@ static void popf_supervisor(struct dc *d, unsigned size, struct ir_arg image)
     struct ir_arg others = emit_t(d, IR_AND, 8, diff, ir_const(OTHERS));
     struct ir_arg rf = emit_t(d, IR_AND, 8, old, ir_const(EF_RF));
     struct ir_arg pending = zx(d, ld_state(d, 4, offsetof(struct x86_cpu, pending)), 4);
-    struct ir_arg rare = emit_t(d, IR_OR, 8, emit_t(d, IR_OR, 8, others, rf), pending);
+    struct ir_arg top = emit_t(d, IR_SHLX, 8, image, ir_const(63 - 9)); /* IF: all ones or none */
+    struct ir_arg lets_in = emit_t(d, IR_AND, 8, pending, emit_t(d, IR_SARX, 8, top, ir_const(63)));
+    struct ir_arg rare = emit_t(d, IR_OR, 8, emit_t(d, IR_OR, 8, others, rf), lets_in);
     struct ir_arg here = emit_t(d, IR_AND, 8, diff, ir_const(HERE));
     st_state(d, 4, offsetof(struct x86_cpu, eflags), emit_t(d, IR_XOR, 4, old, here));
     emit(d, IR_F_SET, 8, ir_none(), image, ir_none())->imm = F_ALL;

@@ -393,6 +393,7 @@ static int make_cpu(struct vcpus *v, unsigned i, const struct vcpu_options *o, s
     c->debug = v->debug;
     c->phys_mask = (1ull << (x86_model_has(v->model, X86_LM) ? 40 : 36)) - 1;
     c->a20_mask = UINT64_MAX;
+    c->span.first = 1; /* nothing */
     uint64_t below = soft_ram_below_4g(v->soft);
     c->ram_len = below > 0x100000 ? below - 0x100000 : 0;
     c->ram = c->ram_len ? soft_ram(v->soft, 0x100000, c->ram_len) : NULL;

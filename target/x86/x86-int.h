@@ -165,8 +165,9 @@ static inline void check_limit(struct x86_cpu *c, uint32_t limit, uint64_t rip)
 /* A control transfer is done: an interrupt that became deliverable must be looked at. */
 static inline uint64_t x86_go(struct x86_cpu *c, uint64_t rip)
 {
+    uint32_t wanted = c->eflags & EF_IF ? ~0u : ~(uint32_t)PEND_INTR;
     c->tcg.pc = rip;
-    if (__atomic_load_n(&c->pending, __ATOMIC_RELAXED)) {
+    if (__atomic_load_n(&c->pending, __ATOMIC_RELAXED) & wanted) {
         __atomic_store_n(&c->tcg.exit_request, 1, __ATOMIC_RELAXED);
     }
     return rip;

@@ -51,7 +51,7 @@ void gen_call(struct gen *g, const struct ir_op *o)
     if (skip) {
         as_land(&g->a, skip);
     }
-    g->x87_in = false;
+    g->x87_in = g->vec_in = false;
     g->f_mem = true;
     take(g, &o->dst, 0, 8);
 }

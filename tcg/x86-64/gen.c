@@ -572,7 +572,7 @@ static void begin(struct gen *g, struct block *b, struct ir_block *ir)
     }
     g->slots = g->busy = 0;
     g->slows = g->sites = 0;
-    g->f_host = g->x87_in = false;
+    g->f_host = g->x87_in = g->vec_in = false;
     g->f_mem = true;
     g->pc = ir->pc;
     memset(g->stub, 0, sizeof(g->stub));
@@ -617,6 +617,7 @@ static bool keep(struct gen *g, const uint8_t *code)
     size_t len = (size_t)(g->a.p - code);
     b->tb.code = code + g->a.rx;
     b->tb.code_len = (uint32_t)len;
+    b->vec_out = g->vec_in;
     t->cache.used = (size_t)(g->a.p - t->cache.rw);
     if (g->sites) {
         b->site = malloc(g->sites * sizeof(*b->site));
@@ -667,6 +668,7 @@ bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir)
     if (b->tb.key.cflags & TB_ICOUNT) {
         icount_code(g);
     }
+    vec_at_start(g);
     for (g->at = 0; g->at < ir->n; g->at++) {
         one_op(g);
     }

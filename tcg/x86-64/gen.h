@@ -74,11 +74,21 @@ struct jit {
     const uint8_t *leave_pc;   /* R14: RIP */
     const uint8_t *leave_block, *leave_icount;
     const uint8_t *fp_fault;
+    const uint8_t *vec_in; /* called: vectors and MXCSR to the processor */
     struct cpu_features has;
     struct gen *gen;
 };
 
-enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_NATIVE, SLOW_ATOMIC, SLOW_PROBE, SLOW_X87 };
+enum slow_kind {
+    SLOW_LOAD,
+    SLOW_STORE,
+    SLOW_RMW,
+    SLOW_NATIVE,
+    SLOW_ATOMIC,
+    SLOW_PROBE,
+    SLOW_X87,
+    SLOW_VEC
+};
 
 /* What is written of a store, or the second operand of a read-modify-write. */
 struct src {
@@ -119,11 +129,11 @@ struct gen {
     uint64_t pc; /* of the instruction */
     struct temp temp[IR_MAX_TEMPS];
     int16_t owner[16];
-    struct cached cached[4]; /* guest R12..R15 */
-    uint16_t busy;           /* registers that the current operation holds */
-    uint32_t slots;          /* spill slots in use */
-    bool f_host, f_mem;      /* where F is valid */
-    bool x87_in;
+    struct cached cached[4];            /* guest R12..R15 */
+    uint16_t busy;                      /* registers that the current operation holds */
+    uint32_t slots;                     /* spill slots in use */
+    bool f_host, f_mem;                 /* where F is valid */
+    bool x87_in, vec_in;                /* known to be in the processor */
     uint16_t live[IR_MAX_OPS];          /* flags live behind each operation */
     struct slow slow[IR_MAX_OPS + 160]; /* one a memory operand, one more a look for the x87 */
     unsigned slows;
@@ -218,6 +228,8 @@ void slow_code(struct gen *g, struct slow *s);
 void set_pc_code(struct gen *g, uint64_t pc, unsigned reg);
 
 void gen_native(struct gen *g, const struct ir_op *o);
+/* A block with vector instructions begins with a look for whether the vectors are here. */
+void vec_at_start(struct gen *g);
 void native_slow(struct gen *g, struct slow *s);
 
 void gen_call(struct gen *g, const struct ir_op *o);

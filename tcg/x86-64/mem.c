@@ -387,6 +387,11 @@ static void point_at_bounce(struct gen *g, const struct slow *s)
 void slow_code(struct gen *g, struct slow *s)
 {
     as_land(&g->a, s->from);
+    if (s->kind == SLOW_VEC) {
+        as_call(&g->a, g->jit->vec_in);
+        back_to(g, s->done);
+        return;
+    }
     if (s->kind == SLOW_X87) {
         as_mov_to(&g->a, 8, rm_cpu(spill_off(SAVE_SLOT)), R14);
         set_pc_code(g, s->pc, R14);

@@ -69,6 +69,39 @@ static unsigned gpr_operand(struct gen *g, unsigned num, bool read)
     return r;
 }
 
+/* Works on vector registers or under MXCSR. */
+static bool needs_vec(const struct ir_native *n)
+{
+    bool reg = n->reg_class == RC_VEC || n->rm_class == RC_VEC || n->v_class == RC_VEC;
+    return reg || n->encoding == ENC_VEX ||
+           (n->encoding == ENC_LEGACY && n->may_raise && n->map != 0);
+}
+
+/* Changes EFLAGS. */
+static void vec_look(struct gen *g)
+{
+    g->vec_in = true;
+    as_alu_imm(&g->a, ALU_CMP, 1, rm_cpu(CPU(vec_live)), 0);
+    struct slow *s = &g->slow[g->slows++];
+    *s = (struct slow){ .kind = SLOW_VEC };
+    s->from = as_jcc_ahead(&g->a, CC_E);
+    s->done = g->a.p;
+}
+
+void vec_at_start(struct gen *g)
+{
+    const uint8_t *before = g->a.p;
+    for (unsigned i = 0; i < g->ir->n && g->ir->op[i].op != IR_CALL; i++) {
+        const struct ir_op *o = &g->ir->op[i];
+        if (o->op == IR_NATIVE && host_has(g, o->native) && needs_vec(o->native)) {
+            vec_look(g);
+            break;
+        }
+    }
+    bool first = !(g->b->tb.key.cflags & TB_ICOUNT);
+    g->b->vec_skip = first ? (uint8_t)(g->a.p - before) : 0;
+}
+
 /* The x87's and MMX's state must be in the processor: looked at once a block. */
 static void x87_in(struct gen *g, const struct ir_op *o)
 {
@@ -102,7 +135,7 @@ static void by_c(struct gen *g, const struct ir_op *o)
     cache_flush(g); /* what the address was made of */
     as_call(&g->a, g->jit->thunk[TH_NATIVE_SEM]);
     g->f_mem = true;
-    g->x87_in = false;
+    g->x87_in = g->vec_in = false;
 }
 
 /* A general register result goes home. */
@@ -123,6 +156,10 @@ void gen_native(struct gen *g, const struct ir_op *o)
     }
     if (n->x87) {
         x87_in(g, o);
+    }
+    if (!g->vec_in && needs_vec(n)) {
+        flags_clobber(g, flags_live_before(g, o));
+        vec_look(g);
     }
     if (n->x87 || n->may_raise || n->mem_size || n->reg_class == RC_GPR || n->rm_class == RC_GPR) {
         cache_write_back(g);

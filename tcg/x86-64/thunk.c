@@ -2,9 +2,13 @@
 /* tcg/x86-64/thunk.c - the way into translated code and out of it, and from it to C functions.
  *
  * Translated code runs with RSP at struct tcg_cpu; a call pushes its return address just below. A
- * thunk stores every guest register, vector and MXCSR, goes to the C stack that `enter` left in
- * host_sp, calls, and loads everything again. So C code sees, and may change, the guest's exact state.
+ * thunk stores every guest register, goes to the C stack that `enter` left in host_sp, calls, and
+ * loads them again. So C code sees, and may change, the guest's exact state.
  * Scratch registers survive because C functions keep R12 to R15.
+ *
+ * Vectors and MXCSR come into the processor when a block needs them (vec_in), and go back to memory
+ * before any C code. Behind a memory access they are brought in again, because the block counts on
+ * them; behind a helper they stay out: a system without vector code never pays for them.
  */
 #include "tcg/eval.h"
 #include "tcg/x86-64/gen.h"
@@ -111,6 +115,7 @@ static void c_fp_fault(struct tcg_cpu *cpu)
 static const struct {
     void (*fn)(struct tcg_cpu *cpu);
     bool keep_flags;
+    bool vec_out; /* does not bring the vectors in again */
 } functions[THUNKS] = {
     [TH_LOAD] = { c_load, false },
     [TH_STORE] = { c_store, true },
@@ -118,11 +123,11 @@ static const struct {
     [TH_NATIVE_LOAD] = { c_native_load, false },
     [TH_NATIVE_PROBE] = { c_probe, false },
     [TH_NATIVE_STORE] = { c_native_store, true },
-    [TH_NATIVE_SEM] = { c_native_sem, false },
+    [TH_NATIVE_SEM] = { c_native_sem, false, true },
     [TH_PROBE] = { c_probe, false },
     [TH_ATOMIC] = { c_atomic, false },
     [TH_EVAL] = { c_eval, false },
-    [TH_HELPER] = { c_helper, false },
+    [TH_HELPER] = { c_helper, false, true },
     [TH_X87_IN] = { c_x87_in, false },
     [TH_UNALIGNED] = { c_unaligned, false },
 };
@@ -134,10 +139,10 @@ static void mxcsr_code(struct as *a, bool load, struct rm m)
     as_rm(a, M_0F | 0xae, 4, load ? 2 : 3, m);
 }
 
-static void vec_code(struct jit *j, struct as *a, unsigned base, bool load)
+static void vec_code(struct jit *j, struct as *a, unsigned base, bool load, int32_t below)
 {
     for (unsigned i = 0; i < 16; i++) {
-        struct rm m = rm_at(base, (int32_t)(CPU(vec) + i * sizeof(union tcg_vec)));
+        struct rm m = rm_at(base, (int32_t)(CPU(vec) + i * sizeof(union tcg_vec)) + below);
         if (j->has.avx) {
             as_vex(a, M_0F | (load ? 0x10 : 0x11), false, true, i, 0, &m);
         } else {
@@ -151,18 +156,14 @@ static void vec_code(struct jit *j, struct as *a, unsigned base, bool load)
     }
 }
 
-/* RSP is `below` bytes under struct tcg_cpu; afterwards RBP points at it. */
-static void save_code(struct jit *j, struct as *a, int32_t below)
+/* Vectors and MXCSR to memory if they are not there, from RBP. */
+static void vec_save_code(struct jit *j, struct as *a)
 {
-    for (unsigned i = 0; i < 16; i++) {
-        if (gpr_home[i] != NO_REG) {
-            as_mov_to(a, 8, rm_at(SP, (int32_t)gpr_off(i) + below), gpr_home[i]);
-        }
-    }
-    as_lea(a, 8, BP, rm_at(SP, below));
-    vec_code(j, a, BP, false);
+    as_alu_imm(a, ALU_CMP, 1, rm_at(BP, CPU(vec_live)), 0);
+    uint8_t *out = as_jcc_ahead(a, CC_E);
+    as_mov_imm(a, 1, rm_at(BP, CPU(vec_live)), 0);
+    vec_code(j, a, BP, false, 0);
     mxcsr_code(a, false, rm_at(BP, CPU(mxcsr)));
-    as_alu_imm(a, ALU_AND, 4, rm_at(BP, CPU(flags)), F_ALL);
     as_mov(a, 4, AX, rm_at(BP, CPU(mxcsr)));
     as_alu(a, ALU_XOR, 4, AX, rm_at(BP, CPU(mxcsr_host)));
     as_digit(a, 0xf6, 4, 0, rm_reg(AX)); /* test */
@@ -170,13 +171,32 @@ static void save_code(struct jit *j, struct as *a, int32_t below)
     uint8_t *same = as_jcc_ahead(a, CC_E);
     mxcsr_code(a, true, rm_at(BP, CPU(mxcsr_host)));
     as_land(a, same);
+    as_land(a, out);
+}
+
+/* The reverse, from base, which points `below` bytes under struct tcg_cpu. */
+static void vec_load_code(struct jit *j, struct as *a, unsigned base, int32_t below)
+{
+    mxcsr_code(a, true, rm_at(base, (int32_t)CPU(mxcsr) + below));
+    vec_code(j, a, base, true, below);
+    as_mov_imm(a, 1, rm_at(base, (int32_t)CPU(vec_live) + below), 1);
+}
+
+/* RSP is `below` bytes under struct tcg_cpu; afterwards RBP points at it. */
+static void save_code(struct as *a, int32_t below)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (gpr_home[i] != NO_REG) {
+            as_mov_to(a, 8, rm_at(SP, (int32_t)gpr_off(i) + below), gpr_home[i]);
+        }
+    }
+    as_lea(a, 8, BP, rm_at(SP, below));
+    as_alu_imm(a, ALU_AND, 4, rm_at(BP, CPU(flags)), F_ALL);
 }
 
 /* The reverse, from RBP, which is loaded last. */
-static void load_code(struct jit *j, struct as *a)
+static void load_code(struct as *a)
 {
-    mxcsr_code(a, true, rm_at(BP, CPU(mxcsr)));
-    vec_code(j, a, BP, true);
     for (unsigned i = 0; i < 16; i++) {
         if (gpr_home[i] != NO_REG && gpr_home[i] != BP) {
             as_mov(a, 8, gpr_home[i], rm_at(BP, (int32_t)gpr_off(i)));
@@ -193,22 +213,42 @@ static void call_c(struct as *a, void (*fn)(struct tcg_cpu *))
     as_rm(a, 0xff, 4, 2, rm_reg(AX)); /* call */
 }
 
-static const uint8_t *thunk_code(struct jit *j, struct as *a, void (*fn)(struct tcg_cpu *),
-                                 bool keep_flags)
+static const uint8_t *thunk_code(struct jit *j, struct as *a, enum thunk t)
 {
     const uint8_t *start = as_here(a);
+    bool keep_flags = functions[t].keep_flags, again = !functions[t].vec_out;
     int32_t below = keep_flags ? 16 : 8;
     if (keep_flags) {
         as_byte(a, 0x9c); /* pushf */
     }
-    save_code(j, a, below);
-    call_c(a, fn);
+    save_code(a, below);
+    if (again) {
+        as_mov(a, 1, AX, rm_at(BP, CPU(vec_live)));
+        as_mov_to(a, 1, rm_at(BP, CPU(vec_again)), AX);
+    }
+    vec_save_code(j, a);
+    call_c(a, functions[t].fn);
     as_lea(a, 8, SP, rm_at(BP, -below));
-    load_code(j, a);
+    if (again) {
+        as_alu_imm(a, ALU_CMP, 1, rm_at(BP, CPU(vec_again)), 0);
+        uint8_t *out = as_jcc_ahead(a, CC_E);
+        vec_load_code(j, a, BP, 0);
+        as_land(a, out);
+    }
+    load_code(a);
     if (keep_flags) {
         as_byte(a, 0x9d); /* popf */
     }
     as_byte(a, 0xc3); /* ret */
+    return start;
+}
+
+/* Called by translated code that wants vectors; EFLAGS are free. */
+static const uint8_t *vec_in_code(struct jit *j, struct as *a)
+{
+    const uint8_t *start = as_here(a);
+    vec_load_code(j, a, SP, 8);
+    as_byte(a, 0xc3);
     return start;
 }
 
@@ -225,7 +265,7 @@ static void push_pop(struct as *a, unsigned reg, bool push)
 }
 
 /* uint64_t enter(struct tcg_cpu *cpu, const void *code) */
-static const uint8_t *enter_code(struct jit *j, struct as *a)
+static const uint8_t *enter_code(struct as *a)
 {
     const uint8_t *start = as_here(a);
     for (unsigned i = 0; i < sizeof(callee_saved); i++) {
@@ -236,7 +276,7 @@ static const uint8_t *enter_code(struct jit *j, struct as *a)
     as_mov(a, 8, SP, rm_reg(DI));
     as_mov(a, 8, BP, rm_reg(DI));
     as_mov(a, 8, R12, rm_reg(SI));
-    load_code(j, a);
+    load_code(a);
     as_rm(a, 0xff, 4, 4, rm_reg(R12)); /* jmp */
     return start;
 }
@@ -244,7 +284,8 @@ static const uint8_t *enter_code(struct jit *j, struct as *a)
 /* Everything to memory; R12 is what enter returns. */
 static void leave_code(struct jit *j, struct as *a)
 {
-    save_code(j, a, 0);
+    save_code(a, 0);
+    vec_save_code(j, a);
     as_mov(a, 8, AX, rm_reg(R12));
     as_mov(a, 8, SP, rm_at(BP, CPU(host_sp)));
     as_alu_imm(a, ALU_ADD, 8, rm_reg(SP), 8);
@@ -280,14 +321,16 @@ static void thunks_make(struct jit *j)
 {
     struct tcg_cache *c = &j->t->cache;
     struct as a = { .p = c->rw, .end = c->rw + c->bytes, .rx = c->rx - c->rw };
-    j->enter = (uint64_t(*)(struct tcg_cpu *, const void *))(uintptr_t)enter_code(j, &a);
+    j->enter = (uint64_t(*)(struct tcg_cpu *, const void *))(uintptr_t)enter_code(&a);
     for (unsigned i = 0; i < THUNKS; i++) {
-        j->thunk[i] = thunk_code(j, &a, functions[i].fn, functions[i].keep_flags);
+        j->thunk[i] = thunk_code(j, &a, (enum thunk)i);
     }
+    j->vec_in = vec_in_code(j, &a);
     j->fp_fault = as_here(&a);
     as_const(&a, R12, 0);
     as_alu_imm(&a, ALU_SUB, 8, rm_reg(SP), 8);
-    save_code(j, &a, 8);
+    save_code(&a, 8);
+    vec_save_code(j, &a);
     call_c(&a, c_fp_fault);
     j->leave_link = as_here(&a);
     leave_code(j, &a);

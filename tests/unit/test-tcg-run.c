@@ -117,11 +117,29 @@ static void test_changed_code_is_translated_anew(struct rig *r)
     tcg_run(r->cpu);
     assert_int_equal(r->cpu->gpr[3], 11);
     tcg_invalidate(r->t, NULL, RIG_CODE, 1);
-    assert_false(tcg_page_has_code(r->t, RIG_CODE));
     r->cpu->pc = RIG_CODE;
     tcg_run(r->cpu);
     assert_int_equal(r->cpu->gpr[3], 22);
     assert_int_equal(translations, 2);
+}
+
+static void test_a_page_is_data_again_some_stores_after_its_last_code(struct rig *r)
+{
+    rig_build = build_from_memory;
+    rig_run(r);
+    for (unsigned i = 0; i < 1000; i++) { /* code there: never */
+        tcg_invalidate(r->t, NULL, RIG_CODE + 128, 1);
+    }
+    assert_true(tcg_page_has_code(r->t, RIG_CODE));
+    tcg_invalidate(r->t, NULL, RIG_CODE, 1);
+    assert_true(tcg_page_has_code(r->t, RIG_CODE)); /* it may come back */
+    for (unsigned i = 0; i < 1000; i++) {
+        tcg_invalidate(r->t, NULL, RIG_CODE + 128, 1);
+    }
+    assert_false(tcg_page_has_code(r->t, RIG_CODE));
+    r->cpu->pc = RIG_CODE;
+    tcg_run(r->cpu);
+    assert_true(tcg_page_has_code(r->t, RIG_CODE));
 }
 
 /* Two instructions at RIG_CODE and RIG_CODE + 4: the first stores over the second, which loads a
@@ -207,6 +225,7 @@ IN_EVERY_ENGINE(test_a_loop_is_translated_once)
 IN_EVERY_ENGINE(test_a_request_ends_an_endless_loop)
 IN_EVERY_ENGINE(test_a_kick_is_seen_at_the_next_turn)
 IN_EVERY_ENGINE(test_changed_code_is_translated_anew)
+IN_EVERY_ENGINE(test_a_page_is_data_again_some_stores_after_its_last_code)
 IN_EVERY_ENGINE(test_code_may_change_what_comes_next)
 IN_EVERY_ENGINE(test_a_full_cache_is_emptied_and_work_goes_on)
 
@@ -217,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_a_request_ends_an_endless_loop_here),
         cmocka_unit_test(test_a_kick_is_seen_at_the_next_turn_here),
         cmocka_unit_test(test_changed_code_is_translated_anew_here),
+        cmocka_unit_test(test_a_page_is_data_again_some_stores_after_its_last_code_here),
         cmocka_unit_test(test_code_may_change_what_comes_next_here),
         cmocka_unit_test(test_a_full_cache_is_emptied_and_work_goes_on_here),
     };

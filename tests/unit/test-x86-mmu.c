@@ -4,7 +4,7 @@
 #include "x86-rig.h"
 
 #define NX (1ull << 63)
-enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80 };
+enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
 enum { R_, W_, X_ }; /* what is done */
 
 static int access_as(struct rig *r, unsigned mode, uint64_t linear, int how)
@@ -132,6 +132,54 @@ static void test_invlpg_inside_a_large_page_drops_all_of_it(void **state)
     rig_free(&r);
 }
 
+static void test_a_table_that_was_found_before_is_looked_up_again_in_time(void **state)
+{
+    (void)state;
+    struct rig r = rig_new("max");
+    rig_long(&r, 3);
+    rig_put(&r, RIG_PD, 8, RIG_PT | P | U); /* no stores */
+    assert_int_equal(access_as(&r, TLB_USER, 0x15000, R_), RIG_OK);
+    assert_int_equal(access_as(&r, TLB_USER, 0x16000, W_), EX_PF);
+    rig_put(&r, RIG_PD, 8, RIG_PT | 7); /* more rights need no INVLPG */
+    assert_int_equal(access_as(&r, TLB_USER, 0x16000, W_), RIG_OK);
+    rig_put(&r, RIG_PD, 8, 0x60000 | 7); /* another table does, of any address it maps */
+    rig_put(&r, 0x60000 + 8 * 0x17, 8, 0x40000 | 7);
+    rig_put(&r, 0x40000, 4, 99);
+    x86_tlb_flush_page(r.c, 0x100000);
+    assert_int_equal(x86_ld_as(r.c, TLB_USER, 0x17000, 4), 99);
+    assert_int_equal(access_as(&r, TLB_USER, 0x18000, R_), EX_PF); /* and has no such page */
+    rig_put(&r, RIG_PD, 8, RIG_PT | 7);
+    assert_int_equal(access_as(&r, TLB_USER, 0x18000, R_), RIG_OK);
+    rig_free(&r);
+}
+
+static void test_a_flush_drops_pages_however_many_there_are(void **state)
+{
+    (void)state;
+    struct rig r = rig_new("max");
+    rig_long(&r, 0);
+    r.c->cr4 |= CR4_PGE;
+    for (unsigned count = 100; count <= 500; count += 400) { /* listed, and too many for the list */
+        for (unsigned i = 0; i < count; i++) {
+            rig_put(&r, RIG_PT + 8 * i, 8, (uint64_t)(i % 128) << 12 | 7 | (i & 1 ? G : 0));
+        }
+        x86_tlb_flush(r.c, true);
+        for (unsigned i = 0; i < count; i++) {
+            access_as(&r, TLB_KERNEL, (uint64_t)i << 12, R_);
+        }
+        x86_tlb_flush(r.c, false);
+        for (unsigned i = 0; i < count; i++) {
+            bool kept = tcg_tlb_slot(&r.c->tcg.tlbs[TLB_KERNEL], i << 12)->read == i << 12;
+            assert_int_equal(kept, i & 1);
+        }
+        x86_tlb_flush(r.c, true);
+        for (unsigned i = 0; i < count; i++) {
+            assert_true(tcg_tlb_slot(&r.c->tcg.tlbs[TLB_KERNEL], i << 12)->read != i << 12);
+        }
+    }
+    rig_free(&r);
+}
+
 static void test_pae_and_legacy_tables(void **state)
 {
     (void)state;
@@ -214,6 +262,8 @@ int main(void)
         cmocka_unit_test(test_a_forbidden_store_leaves_the_leaf_alone),
         cmocka_unit_test(test_large_pages_map_what_they_say),
         cmocka_unit_test(test_invlpg_inside_a_large_page_drops_all_of_it),
+        cmocka_unit_test(test_a_table_that_was_found_before_is_looked_up_again_in_time),
+        cmocka_unit_test(test_a_flush_drops_pages_however_many_there_are),
         cmocka_unit_test(test_pae_and_legacy_tables),
         cmocka_unit_test(test_a_store_across_pages_is_all_or_nothing),
         cmocka_unit_test(test_an_address_that_is_not_canonical),
