@@ -182,14 +182,22 @@ static void search_holder(void *opaque, struct node *n)
     }
 }
 
-bool graph_has_parent(struct node *n)
+bool graph_has_user(const struct node *n)
 {
-    struct search s = { .under = n };
-
     for (struct node_root *r = node_ctx_graph(n->ctx)->roots; r; r = r->next) {
         if (r->node == n && !r->pinned) {
             return true;
         }
+    }
+    return false;
+}
+
+bool graph_has_parent(struct node *n)
+{
+    struct search s = { .under = n };
+
+    if (graph_has_user(n)) {
+        return true;
     }
     graph_each(n->ctx, search_holder, &s);
     return s.found;

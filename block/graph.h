@@ -38,7 +38,9 @@ bool node_stands_on(const struct node *top, const struct node *n);
 /* Whatever holds `old`, roots and nodes alike, holds `with` instead, but for what `with` stands on
  * itself. Each holder gives up its share of old and gets one of with. */
 void graph_replace(struct node *old, struct node *with);
-/* Some node has n as its backing node (backing) or its file, or a root holds it unpinned. */
+/* A root holds n unpinned: a drive does. */
+bool graph_has_user(const struct node *n);
+/* That, or some node stands on n. */
 bool graph_has_parent(struct node *n);
 /* The node whose backing or file (through filters too) is n, NULL if none: the first found. */
 struct node *graph_parent(struct node *n);

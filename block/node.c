@@ -336,15 +336,20 @@ static void find_zeroes(const struct node *n, struct node_req *r)
     r->flags = n->detect_zeroes == NODE_ZEROES_UNMAP ? NODE_UNMAP : 0;
 }
 
+void node_adopt(struct node *n, struct node_req *r)
+{
+    r->node = n;
+    r->next = NULL;
+    n->in_flight++;
+    n->ctx->in_flight++;
+}
+
 void node_submit(struct node *n, struct node_req *r)
 {
     int ret = check_req(n, r);
 
     assert(!r->node && r->op < NODE_OPS);
-    r->node = n;
-    r->next = NULL;
-    n->in_flight++;
-    n->ctx->in_flight++;
+    node_adopt(n, r);
     if (ret == 0 && n->detect_zeroes && r->op == NODE_WRITE) {
         find_zeroes(n, r);
     }
@@ -359,7 +364,7 @@ void node_complete(struct node_req *r, int ret)
 {
     struct node_ctx *c = r->node->ctx;
 
-    if (r->node->bitmaps && changes(r) && r->len) {
+    if (r->node->bitmaps && changes(r) && r->len && !(r->flags & NODE_UNCHANGED)) {
         bitmap_mark(r->node, r->offset, r->len);
     }
     r->ret = ret;

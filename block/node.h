@@ -43,9 +43,10 @@ enum node_op {
 };
 
 enum node_flags {
-    NODE_UNMAP = 1,    /* with NODE_ZERO: storage may be given back */
-    NODE_COMPRESS = 2, /* with NODE_WRITE: whole clusters, to be stored compressed */
-    NODE_GUEST = 4,    /* iov is pinned guest memory: it may change while it is read */
+    NODE_UNMAP = 1,     /* with NODE_ZERO: storage may be given back */
+    NODE_COMPRESS = 2,  /* with NODE_WRITE: whole clusters, to be stored compressed */
+    NODE_GUEST = 4,     /* iov is pinned guest memory: it may change while it is read */
+    NODE_UNCHANGED = 8, /* the range reads as it did: nothing becomes dirty */
 };
 
 enum node_status_flags {
@@ -169,6 +170,8 @@ int node_ctx_eventfd(const struct node_ctx *c);
 /* Queues r. Out of range, misaligned (-EINVAL) and read-only (-EROFS) complete with an error like
  * any other. */
 void node_submit(struct node *n, struct node_req *r);
+/* A node starts r itself, without node_submit's checks and submit: it is in flight from now on. */
+void node_adopt(struct node *n, struct node_req *r);
 /* A node hands r back. */
 void node_complete(struct node_req *r, int ret);
 /* Waits until nothing is in flight on n. */

@@ -216,8 +216,7 @@ void io_own(struct qop *op, enum node_op what, uint64_t offset, void *buf, uint6
                                 .iovcnt = 1,
                                 .done = done,
                                 .opaque = op };
-    op->io.node = &op->s->node;
-    op->s->node.in_flight++;
+    node_adopt(&op->s->node, &op->io);
     op_start(op->s, &op->io, true);
 }
 
