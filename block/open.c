@@ -184,6 +184,45 @@ static int open_backing(struct node *n, const struct image_open *o, const struct
     return n->backing ? 0 : err_prefix(e, "backing file of '%s'", n->filename);
 }
 
+static int open_data(struct node *n, const struct image_open *o, struct err *e)
+{
+    struct file_open f = { .fd = -1,
+                           .read_only = o->read_only,
+                           .growable = true,
+                           .lock = o->lock,
+                           .share_rw = o->share_rw,
+                           .cache = o->cache,
+                           .aio_threads = o->aio_threads };
+    struct qcow2_info info = { 0 };
+    struct node *data;
+    char *path;
+
+    if (qcow2_is(n)) {
+        qcow2_info(n, &info);
+    }
+    if (!info.data_file) {
+        return o->data_file ? err_set(e, -EINVAL, "image '%s' has no data file", n->filename) : 0;
+    }
+    if (!o->data_file && (o->guessed || !o->follow_data)) {
+        return o->no_backing ? 0
+                             : err_set(e, -EPERM,
+                                       "image '%s' keeps its data in '%s', which is opened only "
+                                       "when asked for: data-file.filename=FILE, or the format "
+                                       "given to a tool",
+                                       n->filename, info.data_file);
+    }
+    path = o->data_file ? xstrdup(o->data_file) : image_backing_path(n->filename, info.data_file);
+    f.filename = path;
+    data = path[0] ? file_open(n->ctx, &f, e) : NULL;
+    free(path);
+    if (!data) {
+        return e->code ? err_prefix(e, "data file of '%s'", n->filename)
+                       : err_set(e, -EINVAL, "image '%s' does not name its data file", n->filename);
+    }
+    qcow2_set_data(n, data);
+    return 0;
+}
+
 static int check_loop(const struct image_open *o, struct chain *here, struct err *e)
 {
     struct stat st;
@@ -275,7 +314,7 @@ static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
     if (n && format) {
         n = format->open(n, &p, e);
     }
-    if (n && format && open_backing(n, &p, &here, e) < 0) {
+    if (n && format && (open_data(n, &p, e) < 0 || open_backing(n, &p, &here, e) < 0)) {
         node_close(n);
         n = NULL;
     }

@@ -15,6 +15,11 @@ struct image_open {
     bool no_backing; /* do not open the backing chain: nothing may be read */
     bool check;      /* for a check or repair */
     bool inactive;   /* block/qcow2.h */
+    /* A qcow2 image's data file: this name in place of its own, or its own if followed. Neither: it
+     * is an error, or with no_backing the data cannot be reached. Whoever made the image may have
+     * named any file of the host. */
+    const char *data_file;
+    bool follow_data;
     bool lock, share_rw;
     bool discard;   /* discards reach the host */
     bool temporary; /* writes go to a file that is gone at the end: snapshot=on */

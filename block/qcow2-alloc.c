@@ -324,6 +324,9 @@ void qcow2_free(struct qcow2 *s, uint64_t cluster, uint64_t n)
 
 void qcow2_free_entry(struct qcow2 *s, uint64_t entry)
 {
+    if (s->external) {
+        return; /* nobody counts a data file's clusters */
+    }
     if (entry & OFLAG_COMPRESSED) {
         uint64_t at;
         uint32_t len;

@@ -67,10 +67,10 @@ static void compare_blocks(struct compare *c)
     free(b);
 }
 
-static void check_flags_entry(struct compare *c, uint64_t entry, uint32_t l1i, uint64_t i)
+static void check_flags_entry(struct compare *c, struct l2_entry e, uint32_t l1i, uint64_t i)
 {
     struct qcow2 *s = c->w->s;
-    uint64_t at = entry & OFFSET_MASK;
+    uint64_t at = e.place & OFFSET_MASK, entry = e.place;
 
     if (entry & OFLAG_COMPRESSED) {
         c->out->allocated++;
@@ -78,13 +78,16 @@ static void check_flags_entry(struct compare *c, uint64_t entry, uint32_t l1i, u
         c->out->fragmented++;
         return;
     }
-    if (!at || cluster_of(s, at) >= c->w->n) {
+    if (!qcow2_has_place(s, e) || (!s->external && cluster_of(s, at) >= c->w->n)) {
         return;
     }
-    if (qcow2_kind(s, entry) == CLUSTER_NORMAL) {
+    if (s->extended || qcow2_kind(s, e, 0) == CLUSTER_NORMAL) {
         c->out->allocated++;
         c->out->fragmented += c->next && at != c->next;
         c->next = at + s->cluster_size;
+    }
+    if (s->external) {
+        return;
     }
     if ((c->w->count[cluster_of(s, at)] == 1) != !!(entry & OFLAG_COPIED)) {
         walk_say(c->w, "ERROR OFLAG_COPIED data cluster: l2_entry=%llx refcount=%u (%u, %llu)",
@@ -112,10 +115,7 @@ static void check_flags(struct compare *c)
         }
         c->w->ret = node_read(s->node.file, at, b, s->cluster_size);
         for (uint64_t k = 0; k < 1ull << s->l2_bits && c->w->ret == 0; k++) {
-            uint64_t entry = load_be64(b + k * 8);
-            if (entry) {
-                check_flags_entry(c, entry, i, k);
-            }
+            check_flags_entry(c, entry_load(s, b, k), i, k);
         }
     }
     free(b);

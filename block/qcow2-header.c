@@ -19,8 +19,9 @@ void qcow2_header_free(struct header *h)
 {
     free(h->backing_file);
     free(h->backing_format);
+    free(h->data_file);
     free(h->other);
-    h->backing_file = h->backing_format = NULL;
+    h->backing_file = h->backing_format = h->data_file = NULL;
     h->other = NULL;
 }
 
@@ -29,6 +30,7 @@ int qcow2_header_copy(struct header *to, const struct header *from)
     *to = *from;
     to->backing_file = from->backing_file ? xstrdup(from->backing_file) : NULL;
     to->backing_format = from->backing_format ? xstrdup(from->backing_format) : NULL;
+    to->data_file = from->data_file ? xstrdup(from->data_file) : NULL;
     to->other = NULL;
     if (from->other_len) {
         to->other = xcalloc(1, from->other_len);
@@ -79,7 +81,9 @@ static int parse_extension(struct header *h, uint32_t type, const uint8_t *p, ui
     case EXT_CRYPTO:
         return err_set(e, -ENOTSUP, "encryption (LUKS): known, but Keel does not have it yet");
     case EXT_DATA_FILE:
-        return err_set(e, -ENOTSUP, "external data file: known, but Keel does not have it yet");
+        free(h->data_file);
+        h->data_file = text_at(p, len);
+        return 0;
     default:
         h->other = xrealloc(h->other, h->other_len + 8ull + padded);
         memcpy(h->other + h->other_len, p - 8, 8);
@@ -114,13 +118,12 @@ static int parse_extensions(struct header *h, const uint8_t *b, size_t at, size_
 
 static int check_features(const struct header *h, struct err *e)
 {
-    uint64_t known = INCOMPAT_DIRTY | INCOMPAT_CORRUPT | INCOMPAT_COMPRESSION;
+    uint64_t known = INCOMPAT_DIRTY | INCOMPAT_CORRUPT | INCOMPAT_COMPRESSION | INCOMPAT_DATA_FILE |
+                     INCOMPAT_EXTENDED_L2;
 
-    if (h->incompatible & INCOMPAT_DATA_FILE) {
-        return err_set(e, -ENOTSUP, "external data file: known, but Keel does not have it yet");
-    }
-    if (h->incompatible & INCOMPAT_EXTENDED_L2) {
-        return err_set(e, -ENOTSUP, "extended L2 entries: known, but Keel does not have it yet");
+    if ((h->incompatible & INCOMPAT_EXTENDED_L2) && h->cluster_bits < 14) {
+        return err_set(e, -EINVAL, "extended L2 entries with clusters of %u bytes",
+                       1u << h->cluster_bits);
     }
     if (h->incompatible & ~known) {
         return err_set(e, -ENOTSUP, "unknown incompatible features %#llx",
@@ -135,7 +138,7 @@ static int check_features(const struct header *h, struct err *e)
 
 static int check_geometry(const struct header *h, struct err *e)
 {
-    uint64_t per_l1 = 2ull * h->cluster_bits - 3;
+    unsigned per_l1 = l1_reach(h);
     uint64_t cluster = 1ull << h->cluster_bits;
 
     if (h->refcount_order > 6) {
@@ -181,6 +184,9 @@ static int parse_v3(struct header *h, const uint8_t *b, uint32_t *length, struct
         return err_set(e, -EINVAL, "a header of %u bytes", *length);
     }
     h->compression = *length > 104 ? b[104] : 0;
+    if (!(h->incompatible & INCOMPAT_DATA_FILE)) {
+        h->autoclear &= ~(uint64_t)AUTOCLEAR_RAW_DATA;
+    }
     return check_features(h, e);
 }
 
@@ -286,6 +292,9 @@ static void put_extensions(struct writer *w, const struct header *h)
         put_extension(w, EXT_BACKING_FORMAT, h->backing_format,
                       (uint32_t)strlen(h->backing_format));
     }
+    if (h->data_file) {
+        put_extension(w, EXT_DATA_FILE, h->data_file, (uint32_t)strlen(h->data_file));
+    }
     if (h->has_bitmaps) {
         uint8_t b[24] = { 0 };
         store_be32(b, h->nb_bitmaps);
@@ -296,7 +305,7 @@ static void put_extensions(struct writer *w, const struct header *h)
     put(w, h->other, h->other_len);
     /* Beside a backing file's name they would not fit into the first sector, which is what can be
      * changed in one go; in a small cluster they have no room at all. */
-    if (h->version >= 3 && !h->backing_file && w->room >= 4096) {
+    if (h->version >= 3 && !h->backing_file && !h->data_file && w->room >= 4096) {
         put_features(w);
     }
     put_extension(w, EXT_END, NULL, 0);

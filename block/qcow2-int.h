@@ -4,6 +4,7 @@
  * qcow2.c       opening, closing
  * qcow2-header.c
  * qcow2-table.c cached tables, their loading, and the commit that writes them in a safe order
+ * qcow2-map.c   L2 entries: what is behind a range of the guest's bytes
  * qcow2-alloc.c reference counts: finding free clusters, giving clusters back
  * qcow2-op.h    qcow2-io.c, -write.c, -erase.c: requests, each an explicit state machine
  * qcow2-meta.c  walking all references; writing a whole new set of metadata and switching to it
@@ -43,6 +44,16 @@ enum {
     INCOMPAT_EXTENDED_L2 = 16
 };
 enum { COMPAT_LAZY_REFCOUNTS = 1 };
+enum { AUTOCLEAR_BITMAPS = 1, AUTOCLEAR_RAW_DATA = 2 };
+
+/* An L2 entry. With extended entries a cluster has 32 parts (subclusters), and map says for part i
+ * whether it is in the cluster (bit i) or zeros (bit 32 + i); without, map is 0 and the cluster its
+ * only part. */
+struct l2_entry {
+    uint64_t place, map;
+};
+#define MAP_ALLOCATED 0xffffffffull
+#define MAP_ZEROS 0xffffffff00000000ull
 
 enum {
     QCOW2_MAX_L1_BYTES = 32 << 20,
@@ -105,7 +116,7 @@ struct commit {
     struct commit_write *writes[PHASES];
     unsigned in_flight;
     bool unflushed; /* something was written since the last flush */
-    bool flushing;
+    bool flushing, data_flushed;
     int ret;
     struct node_req flush;
     struct op_list waiting, next; /* for the end of this one; for the end of the one after */
@@ -132,6 +143,7 @@ struct header {
     uint64_t incompatible, compatible, autoclear;
     uint8_t compression; /* 0 zlib, 1 zstd */
     char *backing_file, *backing_format;
+    char *data_file; /* NULL: the guest's data are in the image itself */
     /* bitmaps extension, kept for what it references */
     bool has_bitmaps;
     uint32_t nb_bitmaps;
@@ -151,6 +163,10 @@ struct qcow2 {
     uint32_t cluster_size;
     unsigned cluster_bits, l2_bits; /* l2_bits: log2 of the entries in an L2 table */
     unsigned rb_bits;               /* log2 of the entries in a refcount block */
+    unsigned entry_bits;            /* log2 of an L2 entry's bytes: 3, extended 4 */
+    unsigned sub_bits;              /* log2 of a part's bytes */
+    bool extended, external;        /* external: the guest's data are in a file of their own */
+    struct node *data;              /* where they are; NULL while that is not known */
 
     uint64_t *l1;                        /* host byte order */
     uint32_t l1_dirty_from, l1_dirty_to; /* entries */
@@ -202,9 +218,45 @@ static inline uint32_t l2_index(const struct qcow2 *s, uint64_t cluster)
     return (uint32_t)(cluster & ((1ull << s->l2_bits) - 1));
 }
 
+/* log2 of the bytes of an L2 entry. */
+static inline unsigned entry_bits(const struct header *h)
+{
+    return h->incompatible & INCOMPAT_EXTENDED_L2 ? 4 : 3;
+}
+
+/* log2 of the guest's bytes behind one L1 entry. */
+static inline unsigned l1_reach(const struct header *h)
+{
+    return 2 * h->cluster_bits - entry_bits(h);
+}
+
+/* The entries of an L2 table, as bytes. */
+static inline struct l2_entry entry_load(const struct qcow2 *s, const uint8_t *table, uint64_t i)
+{
+    const uint8_t *p = table + (i << s->entry_bits);
+
+    return (struct l2_entry){ load_be64(p), s->extended ? load_be64(p + 8) : 0 };
+}
+
+static inline void entry_store(const struct qcow2 *s, uint8_t *table, uint64_t i, struct l2_entry e)
+{
+    uint8_t *p = table + (i << s->entry_bits);
+
+    store_be64(p, e.place);
+    if (s->extended) {
+        store_be64(p + 8, e.map);
+    }
+}
+
+/* qcow2-map.c */
 /* A compressed cluster's place: bytes from *at on, *len of them in whole sectors. */
 void qcow2_compressed_place(const struct qcow2 *s, uint64_t entry, uint64_t *at, uint32_t *len);
-enum cluster_kind qcow2_kind(const struct qcow2 *s, uint64_t entry);
+/* A cluster has room in the file, perhaps not in use. Not for compressed ones. */
+bool qcow2_has_place(const struct qcow2 *s, struct l2_entry e);
+/* What part `sub` of the cluster is. */
+enum cluster_kind qcow2_kind(const struct qcow2 *s, struct l2_entry e, unsigned sub);
+/* Flags and alignment are as they can be; where it points was not looked at. */
+bool qcow2_entry_good(const struct qcow2 *s, struct l2_entry e);
 
 /* qcow2-header.c */
 int qcow2_parse_header(struct qcow2 *s, const uint8_t *b, size_t len, struct err *e);
@@ -288,9 +340,11 @@ struct qop {
     uint64_t host, clusters; /* of an allocation */
     bool zeroed;
     bool want_compressed;
-    uint32_t head, tail; /* bytes to fill around the piece */
+    uint32_t head, tail;           /* bytes to fill around the piece */
+    uint64_t cover_from, cover_to; /* the guest's bytes that are in the file afterwards */
+    bool kept;                     /* the cluster stays where it was */
     struct table *pin;
-    uint64_t entry;
+    uint64_t entry; /* of a compressed cluster */
     uint8_t *head_buf, *tail_buf, *packed;
     uint32_t packed_len;
     struct node_req io; /* to a child, or to ourselves */

@@ -101,82 +101,6 @@ void op_finish(struct qop *op, int ret)
     node_complete(r, ret);
 }
 
-void qcow2_compressed_place(const struct qcow2 *s, uint64_t entry, uint64_t *at, uint32_t *len)
-{
-    unsigned shift = 62 - (s->cluster_bits - 8);
-    uint64_t sectors = ((entry & ~(OFLAG_COPIED | OFLAG_COMPRESSED)) >> shift) + 1;
-
-    *at = entry & ((1ull << shift) - 1);
-    *len = (uint32_t)(sectors * 512 - (*at & 511));
-}
-
-enum cluster_kind qcow2_kind(const struct qcow2 *s, uint64_t entry)
-{
-    if (entry & OFLAG_COMPRESSED) {
-        return CLUSTER_COMPRESSED;
-    }
-    if ((entry & OFLAG_ZERO) && s->h.version >= 3) {
-        return CLUSTER_ZERO;
-    }
-    return entry & OFFSET_MASK ? CLUSTER_NORMAL : CLUSTER_NONE;
-}
-
-static int check_entry(struct qcow2 *s, uint64_t entry, uint64_t cluster)
-{
-    uint64_t reserved = L2_RESERVED | (s->h.version < 3 ? OFLAG_ZERO : 0);
-
-    if (!(entry & OFLAG_COMPRESSED) &&
-        ((entry & reserved) || (entry & OFFSET_MASK) % s->cluster_size)) {
-        return qcow2_corrupt(s, "L2 entry of guest cluster %#llx is %#llx",
-                             (unsigned long long)cluster, (unsigned long long)entry);
-    }
-    return 0;
-}
-
-static bool continues(const struct qcow2 *s, const struct mapping *m, uint64_t entry, uint64_t n)
-{
-    if (qcow2_kind(s, entry) != m->kind || m->kind == CLUSTER_COMPRESSED) {
-        return false;
-    }
-    if (!(m->entry & OFFSET_MASK)) {
-        return !(entry & OFFSET_MASK);
-    }
-    return entry == m->entry + (n << s->cluster_bits);
-}
-
-int map_range(struct qop *op, uint64_t guest, uint64_t want, struct mapping *m)
-{
-    struct qcow2 *s = op->s;
-    uint64_t cluster = cluster_of(s, guest);
-    uint32_t l1i = l1_index(s, cluster), i = l2_index(s, cluster);
-    uint64_t in_table = (((uint64_t)l1i + 1) << (s->l2_bits + s->cluster_bits)) - guest;
-    int ret;
-
-    *m = (struct mapping){ .len = min_u64(want, in_table) };
-    if (l1i >= s->h.l1_size || !(s->l1[l1i] & OFFSET_MASK)) {
-        return 0;
-    }
-    struct table *t = l2_get(s, l1i, op, &ret);
-    if (!t) {
-        return ret;
-    }
-    m->entry = entry_at(t, i);
-    ret = check_entry(s, m->entry, cluster);
-    if (ret < 0) {
-        return ret;
-    }
-    m->kind = qcow2_kind(s, m->entry);
-    m->host = (m->entry & OFFSET_MASK) + in_cluster(s, guest);
-    m->writable = m->kind == CLUSTER_NORMAL && (m->entry & OFLAG_COPIED);
-    uint64_t len = s->cluster_size - in_cluster(s, guest), n = 1;
-    while (len < m->len && continues(s, m, entry_at(t, i + n), n)) {
-        len += s->cluster_size;
-        n++;
-    }
-    m->len = min_u64(len, m->len);
-    return 0;
-}
-
 int piece_iov(struct qop *op, uint64_t piece, int *n)
 {
     if (!op->iov) {
@@ -193,7 +117,7 @@ void io_start(struct qop *op, struct node *to, enum node_op what, uint64_t offse
               const struct iovec *iov, int n, uint64_t len, void (*done)(struct node_req *, int))
 {
     op->io = (struct node_req){ .op = what,
-                                .flags = op->r->flags & NODE_GUEST,
+                                .flags = op->r->flags & (NODE_GUEST | NODE_UNMAP),
                                 .offset = offset,
                                 .len = len,
                                 .iov = iov,
@@ -355,9 +279,9 @@ static bool read_piece(struct qop *op, const struct mapping *m)
     op->piece = m->len;
     switch (m->kind) {
     case CLUSTER_NORMAL:
-        return read_from(op, op->s->node.file, m->host);
+        return read_from(op, op->s->data, m->host);
     case CLUSTER_COMPRESSED:
-        return read_compressed(op, m->entry);
+        return read_compressed(op, m->entry.place);
     case CLUSTER_ZERO:
         return read_zeros(op);
     default:
@@ -402,20 +326,19 @@ static void status_step(struct qop *op)
         }
         return;
     }
-    *st = (struct node_status){ .len = m.len };
-    if (m.kind == CLUSTER_NONE) {
-        st->flags = s->node.backing ? 0 : NODE_IS_ZERO;
-    } else if (m.kind == CLUSTER_ZERO) {
-        st->flags = NODE_IS_ZERO | NODE_ALLOCATED;
-        if (m.entry & OFFSET_MASK) { /* room it keeps; the bytes there do not count */
-            st->flags |= NODE_MAPPED;
-            st->mapped = m.host;
-        }
-    } else if (m.kind == CLUSTER_NORMAL) {
-        st->flags = NODE_HAS_DATA | NODE_ALLOCATED | NODE_MAPPED;
+    static const unsigned flags[] = {
+        [CLUSTER_NONE] = 0,
+        [CLUSTER_ZERO] = NODE_IS_ZERO | NODE_ALLOCATED,
+        [CLUSTER_NORMAL] = NODE_HAS_DATA | NODE_ALLOCATED,
+        [CLUSTER_COMPRESSED] = NODE_HAS_DATA | NODE_ALLOCATED | NODE_COMPRESSED,
+    };
+    *st = (struct node_status){ .len = m.len, .flags = flags[m.kind] };
+    if (m.kind == CLUSTER_NONE && !s->node.backing) {
+        st->flags = NODE_IS_ZERO;
+    }
+    if (m.placed) { /* unless it is data, room it keeps: the bytes there do not count */
+        st->flags |= NODE_MAPPED;
         st->mapped = m.host;
-    } else {
-        st->flags = NODE_HAS_DATA | NODE_ALLOCATED | NODE_COMPRESSED;
     }
     op_finish(op, 0);
 }
@@ -446,6 +369,10 @@ static void op_start(struct qcow2 *s, struct node_req *r, bool borrowed)
     op->s = s;
     op->r = r;
     op->borrowed = borrowed;
+    if (!s->data && r->op != NODE_STATUS && r->op != NODE_FLUSH) {
+        op_finish(op, -ENOMEDIUM); /* its data file was not opened */
+        return;
+    }
     switch (r->op) {
     case NODE_READ:
         start_locked(op, false, read_map);
@@ -453,6 +380,8 @@ static void op_start(struct qcow2 *s, struct node_req *r, bool borrowed)
     case NODE_WRITE:
         if (!(r->flags & NODE_COMPRESS)) {
             start_locked(op, false, write_map);
+        } else if (s->external) {
+            op_finish(op, -ENOTSUP);
         } else if (whole_clusters(s, r->offset, r->len)) {
             start_locked(op, true, pack_start);
         } else {
@@ -461,7 +390,7 @@ static void op_start(struct qcow2 *s, struct node_req *r, bool borrowed)
         break;
     case NODE_ZERO:
     case NODE_DISCARD:
-        start_locked(op, true, erase_step);
+        start_locked(op, true, erase_start);
         break;
     case NODE_STATUS:
         op->step = status_step;

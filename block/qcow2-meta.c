@@ -130,34 +130,35 @@ static int by_offset(const void *a, const void *b)
 }
 
 /* Whether an entry can be right. */
-static bool good_l2_entry(const struct walk *w, uint64_t entry)
+static bool good_l2_entry(const struct walk *w, struct l2_entry e)
 {
     const struct qcow2 *s = w->s;
-    uint64_t reserved = L2_RESERVED | (s->h.version < 3 ? OFLAG_ZERO : 0), at;
+    uint64_t at = e.place & OFFSET_MASK;
     uint32_t len;
 
-    if (entry & OFLAG_COMPRESSED) {
-        qcow2_compressed_place(s, entry, &at, &len);
-        return !(entry & OFLAG_COPIED) && at >= s->cluster_size &&
+    if (!qcow2_entry_good(s, e)) {
+        return false;
+    }
+    if (e.place & OFLAG_COMPRESSED) {
+        qcow2_compressed_place(s, e.place, &at, &len);
+        return !(e.place & OFLAG_COPIED) && at >= s->cluster_size &&
                cluster_of(s, at + len - 1) < w->n;
     }
-    at = entry & OFFSET_MASK;
-    return !(entry & reserved) && at % s->cluster_size == 0 &&
-           (at == 0 || cluster_of(s, at) < w->n);
+    return at == 0 || s->external || cluster_of(s, at) < w->n;
 }
 
-static void walk_entry(struct walk *w, uint64_t entry, uint32_t times)
+static void walk_entry(struct walk *w, struct l2_entry e, uint32_t times)
 {
     const struct qcow2 *s = w->s;
-    uint64_t at = entry & OFFSET_MASK;
+    uint64_t at = e.place & OFFSET_MASK;
 
-    if (entry & OFLAG_COMPRESSED) {
+    if (e.place & OFLAG_COMPRESSED) {
         uint32_t len;
-        qcow2_compressed_place(s, entry, &at, &len);
+        qcow2_compressed_place(s, e.place, &at, &len);
         for (uint64_t c = cluster_of(s, at); c <= cluster_of(s, at + len - 1); c++) {
             walk_ref(w, c, times);
         }
-    } else if (at) {
+    } else if (at && !s->external) {
         walk_ref(w, cluster_of(s, at), times);
     }
 }
@@ -165,17 +166,18 @@ static void walk_entry(struct walk *w, uint64_t entry, uint32_t times)
 static void walk_l2(struct walk *w, uint64_t offset, uint32_t times, const uint8_t *bytes)
 {
     for (uint64_t i = 0; i < 1ull << w->s->l2_bits; i++) {
-        uint64_t entry = load_be64(bytes + i * 8);
+        struct l2_entry e = entry_load(w->s, bytes, i);
 
-        if (!entry) {
+        if (!e.place && !e.map) {
             continue;
         }
-        if (good_l2_entry(w, entry)) {
-            walk_entry(w, entry, times);
+        if (good_l2_entry(w, e)) {
+            walk_entry(w, e, times);
             continue;
         }
-        walk_say(w, "ERROR: entry %llu of the L2 table at %#llx is %#llx", (unsigned long long)i,
-                 (unsigned long long)offset, (unsigned long long)entry);
+        walk_say(w, "ERROR: entry %llu of the L2 table at %#llx is %#llx %#llx",
+                 (unsigned long long)i, (unsigned long long)offset, (unsigned long long)e.place,
+                 (unsigned long long)e.map);
         w->bad++;
     }
 }
@@ -451,18 +453,23 @@ static void build_entries(struct build *b, uint64_t offset, const uint64_t *entr
     free(be);
 }
 
-static uint64_t flagged(struct build *b, uint64_t entry)
+static struct l2_entry flagged(struct build *b, struct l2_entry e)
 {
     const struct walk *w = &b->w;
-    uint64_t at = entry & OFFSET_MASK;
+    uint64_t at = e.place & OFFSET_MASK;
 
-    if (!good_l2_entry(w, entry)) {
-        return b->st->drop_bad ? 0 : entry;
+    if (!good_l2_entry(w, e)) {
+        return b->st->drop_bad ? (struct l2_entry){ 0 } : e;
     }
-    if ((entry & OFLAG_COMPRESSED) || !at) {
-        return entry & ~OFLAG_COPIED;
+    if (w->s->external) { /* the flag tells a place at offset 0 from none, and nobody shares one */
+        e.place |= at ? OFLAG_COPIED : 0;
+        return e;
     }
-    return w->count[cluster_of(w->s, at)] == 1 ? entry | OFLAG_COPIED : entry & ~OFLAG_COPIED;
+    e.place &= ~OFLAG_COPIED;
+    if (!(e.place & OFLAG_COMPRESSED) && at && w->count[cluster_of(w->s, at)] == 1) {
+        e.place |= OFLAG_COPIED;
+    }
+    return e;
 }
 
 /* One table of the active set: kept when nothing else has it and all its flags are right. */
@@ -474,10 +481,10 @@ static uint64_t build_l2(struct build *b, uint64_t l1_entry, uint8_t *bytes)
 
     b->ret = node_read(s->node.file, at, bytes, s->cluster_size);
     for (uint64_t i = 0; b->ret == 0 && i < 1ull << s->l2_bits; i++) {
-        uint64_t entry = load_be64(bytes + i * 8), now = flagged(b, entry);
+        struct l2_entry e = entry_load(s, bytes, i), now = flagged(b, e);
 
-        same = same && now == entry;
-        store_be64(bytes + i * 8, now);
+        same = same && now.place == e.place && now.map == e.map;
+        entry_store(s, bytes, i, now);
     }
     if (b->ret == 0 && same) {
         b->w.count[cluster_of(s, at)] = 1;

@@ -2,7 +2,7 @@
 /* block/qcow2-snap.c - creating and resizing images, snapshots, amending: each one switch of the
  * metadata (qcow2-meta.c).
  */
-#include "block/qcow2-int.h"
+#include "block/qcow2-op.h"
 
 #include "dm/base/err.h"
 
@@ -12,14 +12,14 @@
 
 static uint32_t l1_needed(const struct header *h, uint64_t size)
 {
-    unsigned bits = 2 * h->cluster_bits - 3;
+    unsigned bits = l1_reach(h);
 
     return size ? (uint32_t)(((size - 1) >> bits) + 1) : 0;
 }
 
 static int check_l1_size(const struct qcow2 *s, uint64_t size, struct err *e)
 {
-    unsigned bits = 2 * s->h.cluster_bits - 3;
+    unsigned bits = l1_reach(&s->h);
 
     if (size && ((size - 1) >> bits) + 1 > QCOW2_MAX_L1_BYTES / 8) {
         return err_set(e, -EFBIG, "image '%s': %llu bytes are too many for clusters of %u bytes",
@@ -68,10 +68,14 @@ int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e)
         .size = (o->size + 511) & ~511ull,
         .refcount_order = (unsigned)__builtin_ctz(o->refcount_bits),
         .compatible = o->lazy_refcounts ? COMPAT_LAZY_REFCOUNTS : 0,
-        .incompatible = o->zstd ? INCOMPAT_COMPRESSION : 0,
+        .incompatible = (o->zstd ? INCOMPAT_COMPRESSION : 0) |
+                        (o->extended_l2 ? INCOMPAT_EXTENDED_L2 : 0) |
+                        (o->data_file ? INCOMPAT_DATA_FILE : 0),
+        .autoclear = o->data_file && o->data_file_raw ? AUTOCLEAR_RAW_DATA : 0,
         .compression = o->zstd,
         .backing_file = (char *)o->backing_file,
         .backing_format = (char *)o->backing_format,
+        .data_file = (char *)o->data_file,
     };
     struct qcow2 *s = (struct qcow2 *)qcow2_new(file, &h);
     struct new_state st = { 0 };
@@ -166,6 +170,18 @@ int qcow2_set_size(struct qcow2 *s, uint64_t len, struct err *e)
     return len > s->node.len ? grow(s, len, e) : shrink(s, len, e);
 }
 
+int qcow2_preallocate(struct node *n, uint64_t from, enum qcow2_prealloc how)
+{
+    static const unsigned flags[] = { 0, OP_PREALLOC_METADATA, OP_PREALLOC_FALLOC,
+                                      OP_PREALLOC_FULL };
+    int ret = 0;
+
+    if (from < n->len && how != QCOW2_PREALLOC_OFF) {
+        ret = node_rw(n, NODE_WRITE, from, NULL, n->len - from, flags[how]);
+    }
+    return ret < 0 ? ret : qcow2_settle((struct qcow2 *)n);
+}
+
 /* ---- snapshots ---- */
 
 const struct qcow2_snapshot *qcow2_snapshot(const struct node *n, unsigned i)
@@ -207,6 +223,11 @@ int qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
     struct qcow2_snap *sn;
     int ret;
 
+    if (s->external) {
+        return err_set(e, -ENOTSUP,
+                       "image '%s' keeps its data in another file: it has no snapshots",
+                       n->filename);
+    }
     if (count >= QCOW2_MAX_SNAPSHOTS) {
         return err_set(e, -EFBIG, "image '%s' has too many snapshots", n->filename);
     }
@@ -386,7 +407,7 @@ static bool has_zero_clusters(struct qcow2 *s, int *ret)
         if (s->l1[i] & OFFSET_MASK) {
             *ret = node_read(s->node.file, s->l1[i] & OFFSET_MASK, b, s->cluster_size);
             for (uint64_t k = 0; k < 1ull << s->l2_bits; k++) {
-                found |= qcow2_kind(s, load_be64(b + k * 8)) == CLUSTER_ZERO;
+                found |= qcow2_kind(s, entry_load(s, b, k), 0) == CLUSTER_ZERO;
             }
         }
     }
@@ -444,7 +465,7 @@ int qcow2_make_empty(struct node *n, struct err *e)
 uint64_t qcow2_measure(const struct qcow2_create *o, uint64_t data_clusters)
 {
     uint64_t cs = 1ull << o->cluster_bits;
-    uint64_t l2 = (o->size + (cs * cs / 8) - 1) / (cs * cs / 8);
+    uint64_t reach = cs * (cs / (o->extended_l2 ? 16 : 8)), l2 = (o->size + reach - 1) / reach;
     uint64_t l1 = (l2 * 8 + cs - 1) / cs;
     uint64_t per_block = cs * 8 / o->refcount_bits, total, before = 0;
     /* L2 tables are counted for all of the disk, as the peer does. */

@@ -476,6 +476,8 @@ static void commit_end(struct qcow2 *s)
     }
 }
 
+static void commit_flush(struct qcow2 *s);
+
 static void commit_flushed(struct node_req *r, int ret)
 {
     struct qcow2 *s = r->opaque;
@@ -502,9 +504,28 @@ static void commit_wrote(struct node_req *r, int ret)
     }
 }
 
+/* The guest's data in a file of their own come first; then the image. */
+static void commit_data_flushed(struct node_req *r, int ret)
+{
+    struct qcow2 *s = r->opaque;
+
+    s->commit.data_flushed = true;
+    if (ret < 0) {
+        commit_flushed(r, ret);
+    } else {
+        commit_flush(s);
+    }
+}
+
 static void commit_flush(struct qcow2 *s)
 {
     s->commit.flushing = true;
+    if (s->external && s->data && !s->commit.data_flushed) {
+        s->commit.flush =
+            (struct node_req){ .op = NODE_FLUSH, .done = commit_data_flushed, .opaque = s };
+        node_submit(s->data, &s->commit.flush);
+        return;
+    }
     s->commit.flush = (struct node_req){ .op = NODE_FLUSH, .done = commit_flushed, .opaque = s };
     node_submit(s->node.file, &s->commit.flush);
 }
@@ -566,6 +587,7 @@ void qcow2_commit(struct qcow2 *s, struct qop *op)
         op_list_add(&c->waiting, op);
     }
     c->running = true;
+    c->data_flushed = false;
     c->ret = 0;
     c->phase = 0;
     commit_snapshot(s);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* block/qcow2.c - which clusters hold metadata; opening and closing.
  *
- * Left out: encryption, external data files, extended L2 entries (each refused by name), keeping
- * persistent bitmaps up to date (opening for writing marks them as no longer valid, as the
- * specification asks of software that does not know them).
+ * Left out: encryption (refused by name), keeping persistent bitmaps up to date (opening for writing
+ * marks them as no longer valid, as the specification asks of software that does not know them).
  */
 #include "block/qcow2-int.h"
 
@@ -220,6 +219,8 @@ static int qcow2_close(struct node *n)
     /* What a failed commit left in memory goes with it; the disk is as the last good one left
      * it. */
     node_close(n->backing);
+    ret2 = node_close(n->other);
+    ret = ret < 0 ? ret : ret2;
     ret2 = node_close(n->file);
     qcow2_free_all(s);
     return ret < 0 ? ret : ret2;
@@ -238,6 +239,12 @@ static const struct node_ops qcow2_ops = { .name = "qcow2",
 static int qcow2_resize(struct node *n, uint64_t len, struct err *e)
 {
     return qcow2_set_size((struct qcow2 *)n, len, e);
+}
+
+void qcow2_set_data(struct node *n, struct node *data)
+{
+    n->other = data;
+    qcow2_set_shape((struct qcow2 *)n);
 }
 
 bool qcow2_is(const struct node *n)
@@ -288,8 +295,8 @@ static int start_writing(struct qcow2 *s, struct err *e)
     if (s->h.incompatible & INCOMPAT_DIRTY) {
         ret = qcow2_repair_refcounts(s, e);
     }
-    if (ret == 0 && s->h.autoclear) {
-        s->h.autoclear = 0;
+    if (ret == 0 && s->h.autoclear & ~(uint64_t)AUTOCLEAR_RAW_DATA) {
+        s->h.autoclear &= AUTOCLEAR_RAW_DATA;
         s->h.has_bitmaps = false;
         s->header_dirty = true;
         ret = qcow2_settle(s);
@@ -319,7 +326,12 @@ void qcow2_set_shape(struct qcow2 *s)
 {
     s->cluster_bits = s->h.cluster_bits;
     s->cluster_size = 1u << s->cluster_bits;
-    s->l2_bits = s->cluster_bits - 3;
+    s->entry_bits = entry_bits(&s->h);
+    s->l2_bits = s->cluster_bits - s->entry_bits;
+    s->extended = s->h.incompatible & INCOMPAT_EXTENDED_L2;
+    s->sub_bits = s->cluster_bits - (s->extended ? 5 : 0);
+    s->external = s->h.incompatible & INCOMPAT_DATA_FILE;
+    s->data = s->external ? s->node.other : s->node.file;
     s->rb_bits = s->cluster_bits + 3 - s->h.refcount_order;
     s->node.len = (s->h.size + 511) & ~511ull;
     if (!s->zeros) {
@@ -418,6 +430,9 @@ void qcow2_info(const struct node *n, struct qcow2_info *out)
         .dirty = s->h.incompatible & INCOMPAT_DIRTY,
         .backing_file = s->h.backing_file,
         .backing_format = s->h.backing_format,
+        .extended_l2 = s->extended,
+        .data_file = s->external ? s->h.data_file ? s->h.data_file : "" : NULL,
+        .data_file_raw = s->h.autoclear & AUTOCLEAR_RAW_DATA,
         .snapshots = s->h.nb_snapshots,
     };
 }

@@ -20,6 +20,9 @@ struct qcow2_open {
 /* Takes file, also when it fails. NULL with e naming what is wrong with the image. */
 struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct err *e);
 bool qcow2_is(const struct node *n);
+/* Where the guest's data of an image are that has a data file (qcow2_info). Takes data; until then
+ * the image's data cannot be reached (-ENOMEDIUM). */
+void qcow2_set_data(struct node *n, struct node *data);
 /* Everything is on disk and nothing is left to write: another process may take over. */
 int qcow2_quiesce(struct node *n);
 /* Opened inactive: reads the metadata anew and writes from now on. Else nothing happens. */
@@ -31,16 +34,29 @@ struct qcow2_create {
     unsigned cluster_bits;  /* 9 to 21 */
     unsigned refcount_bits; /* 1, 2, 4, ... 64 */
     bool lazy_refcounts;
-    bool zstd;
+    bool zstd, extended_l2; /* extended_l2: clusters of 16 KiB and more, in 32 parts each */
     const char *backing_file, *backing_format; /* NULL: none */
+    const char *data_file;                     /* NULL: the guest's data go into the image */
+    bool data_file_raw;                        /* they are there as on a raw disk */
 };
 /* Writes an empty image onto file, which stays the caller's. */
 int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e);
 
+enum qcow2_prealloc {
+    QCOW2_PREALLOC_OFF,
+    QCOW2_PREALLOC_METADATA,
+    QCOW2_PREALLOC_FALLOC,
+    QCOW2_PREALLOC_FULL
+};
+/* Gives all clusters from byte `from` on their place, and room as said. What the image holds there
+ * reads as zeros, or it has extended L2 entries; a backing file's data would be hidden. */
+int qcow2_preallocate(struct node *n, uint64_t from, enum qcow2_prealloc how);
+
 struct qcow2_info {
     unsigned version, cluster_bits, refcount_bits;
-    bool lazy_refcounts, zstd, corrupt, dirty;
+    bool lazy_refcounts, zstd, corrupt, dirty, extended_l2, data_file_raw;
     const char *backing_file, *backing_format; /* NULL: none; the node's */
+    const char *data_file;                     /* NULL: none; the node's */
     unsigned snapshots;
 };
 void qcow2_info(const struct node *n, struct qcow2_info *out);

@@ -265,6 +265,12 @@ static int check_convert(struct img *im, const struct convert *o, const char *fo
     if (o->compress && strcmp(format, "qcow2") != 0) {
         return fail("Compression not supported for this file format");
     }
+    char *prealloc = o->compress ? option_get(im->options, "preallocation") : NULL;
+    bool both = prealloc && strcmp(prealloc, "off") != 0;
+    free(prealloc);
+    if (both) {
+        return fail("Compression and preallocation not supported at the same time");
+    }
     if (o->no_create && (im->options || im->backing)) {
         return fail("-n takes the target as it is: -o and -B have no meaning");
     }

@@ -20,14 +20,15 @@ static const struct {
     { "cluster_size", "qcow2 cluster size", true, false },
     { "compat", "Compatibility level (v2 [0.10] or v3 [1.1])", true, false },
     { "compression_type", "Compression method used for image cluster compression", true, false },
-    { "data_file", "", false, false },
-    { "data_file_raw", "", false, false },
+    { "data_file", "File name of an external data file", true, false },
+    { "data_file_raw", "The external data file must stay valid as a raw image", true, false },
     { "encryption", "", false, false },
-    { "extended_l2", "", false, false },
+    { "extended_l2", "Extended L2 tables", true, false },
     { "extent_size_hint", "", false, true },
     { "lazy_refcounts", "Postpone refcount updates", true, false },
     { "nocow", "", false, true },
-    { "preallocation", "Preallocation mode (allowed values: off, full)", true, true },
+    { "preallocation", "Preallocation mode (allowed values: off, metadata, falloc, full)", true,
+      true },
     { "refcount_bits", "Width of a reference count entry in bits", true, false },
     { "size", "Virtual disk size", true, true },
 };
@@ -63,7 +64,7 @@ char *option_get(const char *options, const char *key)
     return found;
 }
 
-static int check_options(const char *filename, const char *options, bool raw)
+int check_options(const char *filename, const char *options, bool raw)
 {
     char buf[1200];
 
@@ -103,7 +104,7 @@ static int help_options(bool raw)
     return 0;
 }
 
-static int parse_bool(const char *what, const char *s, bool *out)
+int parse_bool(const char *what, const char *s, bool *out)
 {
     if (!s) {
         return 0;
@@ -115,68 +116,13 @@ static int parse_bool(const char *what, const char *s, bool *out)
     return 0;
 }
 
-static int parse_compat(const char *s, unsigned *version)
-{
-    if (s && (strcmp(s, "0.10") == 0 || strcmp(s, "v2") == 0)) {
-        *version = 2;
-    } else if (s && strcmp(s, "1.1") != 0 && strcmp(s, "v3") != 0) {
-        return fail("Invalid compatibility level '%s'", s);
-    }
-    return 0;
-}
-
-static bool power_of_two(uint64_t v)
-{
-    return v && !(v & (v - 1));
-}
-
-static int parse_qcow2(const char *options, struct qcow2_create *c, const char *filename)
-{
-    char *compat = option_get(options, "compat"), *cluster = option_get(options, "cluster_size");
-    char *bits = option_get(options, "refcount_bits"),
-         *type = option_get(options, "compression_type"),
-         *lazy = option_get(options, "lazy_refcounts");
-    uint64_t v = 65536, b = 16;
-    int rc = parse_compat(compat, &c->version);
-
-    if (rc == 0) {
-        rc = parse_bool("lazy_refcounts", lazy, &c->lazy_refcounts);
-    }
-    if (rc == 0 &&
-        ((cluster && !parse_bytes(cluster, &v)) || !power_of_two(v) || v < 512 || v > 2 << 20)) {
-        rc = fail("%s: Cluster size must be a power of two between 512 and 2048k", filename);
-    }
-    if (rc == 0 && ((bits && !parse_bytes(bits, &b)) || !power_of_two(b) || b > 64)) {
-        rc = fail("%s: Refcount width must be a power of two and may not exceed 64 bits", filename);
-    }
-    if (rc == 0 && type && strcmp(type, "zlib") != 0 && strcmp(type, "zstd") != 0) {
-        rc = fail("%s: compression type '%s': zlib or zstd", filename, type);
-    }
-    c->cluster_bits = (unsigned)__builtin_ctzll(v);
-    c->refcount_bits = (unsigned)b;
-    c->zstd = type && strcmp(type, "zstd") == 0;
-    if (rc == 0 && c->version < 3 && (c->lazy_refcounts || b != 16 || c->zstd)) {
-        rc = fail("%s: %s only supported with compatibility level 1.1 and above (use version=v3 "
-                  "or greater)",
-                  filename,
-                  c->zstd ? "Non-zlib compression type is"
-                          : "lazy refcounts and other refcount "
-                            "widths are");
-    }
-    free(compat);
-    free(cluster);
-    free(bits);
-    free(type);
-    free(lazy);
-    return rc;
-}
-
 /* ---- create ---- */
 
 struct make {
     struct img *im;
     const char *filename;
-    bool raw, full;
+    bool raw;
+    enum qcow2_prealloc prealloc;
     char *backing, *backing_format;
     uint64_t size;
     struct qcow2_create c;
@@ -212,42 +158,33 @@ static int backing_size(struct make *m, bool no_check)
     return img_close(n);
 }
 
-static int write_all_zeros(struct make *m)
+/* A raw image gets its room, or zeros, from byte `at` on. */
+static int preallocate_raw(struct node *n, uint64_t at, enum qcow2_prealloc how)
 {
-    struct node *n =
-        img_open(m->im, m->filename, m->raw ? "raw" : "qcow2", true, OPEN_NO_BACKING | OPEN_TARGET);
+    bool full = how == QCOW2_PREALLOC_FULL;
     void *zeros = xcalloc(1, 1 << 20);
-    int ret = n ? 0 : -EIO;
+    int ret = 0;
 
-    for (uint64_t at = 0; n && at < n->len && ret == 0; at += 1 << 20) {
-        ret = node_write(n, at, zeros, min_u64(n->len - at, 1 << 20));
+    for (uint64_t len; at < n->len && how != QCOW2_PREALLOC_OFF && ret == 0; at += len) {
+        len = min_u64(n->len - at, full ? 1 << 20 : 1 << 30);
+        ret = full ? node_write(n, at, zeros, len) : node_rw(n, NODE_ZERO, at, NULL, len, 0);
     }
     free(zeros);
+    return ret;
+}
+
+static int fill_raw(struct make *m)
+{
+    struct node *n = img_open(m->im, m->filename, "raw", true, OPEN_NO_BACKING | OPEN_TARGET);
+    int ret = n ? preallocate_raw(n, 0, m->prealloc) : -EIO;
+
     if (n && ret < 0) {
         fail("%s: %s", m->filename, strerror(-ret));
     }
     return n ? img_close(n) || ret < 0 : 1;
 }
 
-static int make_qcow2(struct make *m)
-{
-    struct file_open f = { .filename = m->filename, .fd = -1, .growable = true, .lock = true };
-    struct err e = { 0 };
-    struct node *n;
-    int ret;
-
-    if (file_create(m->filename, 0, &e) < 0 || !(n = file_open(m->im->ctx, &f, &e))) {
-        return fail("%s: %s", m->filename, e.msg);
-    }
-    m->c.size = m->size;
-    m->c.backing_file = m->backing;
-    m->c.backing_format = m->backing_format;
-    ret = qcow2_create(n, &m->c, &e);
-    if (ret < 0) {
-        fail("%s: %s", m->filename, e.msg);
-    }
-    return img_close(n) || ret < 0;
-}
+static const char *const prealloc_names[] = { "off", "metadata", "falloc", "full" };
 
 static void announce(const struct make *m)
 {
@@ -256,12 +193,21 @@ static void announce(const struct make *m)
     }
     printf("Formatting '%s', fmt=%s", m->filename, m->raw ? "raw" : "qcow2");
     if (!m->raw) {
-        printf(" cluster_size=%u extended_l2=off compression_type=%s", 1u << m->c.cluster_bits,
-               m->c.zstd ? "zstd" : "zlib");
+        printf(" cluster_size=%u extended_l2=%s", 1u << m->c.cluster_bits,
+               m->c.extended_l2 ? "on" : "off");
+    }
+    if (m->prealloc != QCOW2_PREALLOC_OFF) {
+        printf(" preallocation=%s", prealloc_names[m->prealloc]);
+    }
+    if (!m->raw) {
+        printf(" compression_type=%s", m->c.zstd ? "zstd" : "zlib");
     }
     printf(" size=%" PRIu64, m->size);
     if (m->backing) {
         printf(" backing_file=%s backing_fmt=%s", m->backing, m->backing_format);
+    }
+    if (m->c.data_file) {
+        printf(" data_file=%s%s", m->c.data_file, m->c.data_file_raw ? " data_file_raw=on" : "");
     }
     if (!m->raw) {
         printf(" lazy_refcounts=%s refcount_bits=%u", m->c.lazy_refcounts ? "on" : "off",
@@ -279,10 +225,12 @@ static int make_it(struct make *m)
     announce(m);
     if (m->raw) {
         rc = file_create(m->filename, m->size, &e) < 0 ? fail("%s: %s", m->filename, e.msg) : 0;
-    } else {
-        rc = make_qcow2(m);
+        return rc == 0 && m->prealloc != QCOW2_PREALLOC_OFF ? fill_raw(m) : rc;
     }
-    return rc == 0 && m->full ? write_all_zeros(m) : rc;
+    m->c.size = m->size;
+    m->c.backing_file = m->backing;
+    m->c.backing_format = m->backing_format;
+    return make_qcow2(m->im, m->filename, &m->c, m->prealloc);
 }
 
 static int parse_make(struct make *m, const char *format, const char *options)
@@ -299,12 +247,7 @@ static int parse_make(struct make *m, const char *format, const char *options)
     }
     rc = rc ? rc : check_options(m->filename, options, m->raw);
     rc = rc || m->raw ? rc : parse_qcow2(options, &m->c, m->filename);
-    if (!rc && prealloc && strcmp(prealloc, "off") != 0) {
-        m->full = strcmp(prealloc, "full") == 0;
-        rc = m->full ? 0
-                     : fail("%s: preallocation=%s: known, but Keel does not have it yet",
-                            m->filename, prealloc);
-    }
+    rc = rc || parse_prealloc(m->filename, prealloc, m->raw, &m->prealloc);
     if (!rc && m->size == UINT64_MAX && size && !parse_bytes(size, &m->size)) {
         rc = fail("Invalid image size specified.");
     }
@@ -333,6 +276,7 @@ int img_make(struct img *im, const char *filename, const char *format, uint64_t 
     rc = rc ? rc : make_it(&m);
     free(m.backing);
     free(m.backing_format);
+    free((char *)m.c.data_file);
     return rc;
 }
 
@@ -420,13 +364,17 @@ int img_measure(struct img *im, uint64_t size)
 
 int img_resize(struct img *im, bool shrink)
 {
+    enum qcow2_prealloc how = QCOW2_PREALLOC_OFF;
     struct err e = { 0 };
-    uint64_t v, to;
+    uint64_t v, to, old;
     struct node *n;
-    int rc = 0;
+    int rc = 0, ret = 0;
 
     if (im->args != 2) {
         return fail("Expecting image file name and size");
+    }
+    if (parse_prealloc(im->arg[0], im->prealloc, false, &how)) {
+        return 1;
     }
     char sign = im->arg[1][0];
     bool relative = sign == '+' || sign == '-';
@@ -437,69 +385,28 @@ int img_resize(struct img *im, bool shrink)
     if (!n) {
         return 1;
     }
+    old = n->len;
     to = sign == '+' ? n->len + v : sign == '-' ? n->len - min_u64(v, n->len) : v;
     to = (to + 511) & ~511ull;
     if (sign == '-' && v >= n->len) {
         rc = fail("New image size must be positive");
     } else if (to < n->len && !shrink) {
         rc = fail("Use the --shrink option to perform a shrink operation.");
+    } else if (to <= old && how != QCOW2_PREALLOC_OFF) {
+        rc = fail("Preallocation can only be used for growing images");
+    } else if (n->backing && how != QCOW2_PREALLOC_OFF) {
+        rc = fail("Preallocation cannot be used with a backing file");
     } else if (node_resize(n, to, &e) < 0) {
         rc = fail("%s", e.msg);
+    } else {
+        ret = qcow2_is(n) ? qcow2_preallocate(n, old, how) : preallocate_raw(n, old, how);
+    }
+    if (ret < 0) {
+        rc = fail("%s: Could not preallocate: %s", im->arg[0], strerror(-ret));
     }
     rc |= img_close(n);
     if (rc == 0 && !im->quiet) {
         printf("Image resized.\n");
     }
-    return rc;
-}
-
-/* ---- amend ---- */
-
-int img_amend(struct img *im)
-{
-    struct err e = { 0 };
-    struct node *n;
-    unsigned version = 0;
-    uint64_t bits = 0;
-    bool lazy = false;
-    int rc;
-
-    if (im->args != 1 || !im->options) {
-        return fail("amend: expecting -o OPTIONS and a file name");
-    }
-    if (check_options(im->arg[0], im->options, false)) {
-        return 1;
-    }
-    char *compat = option_get(im->options, "compat"),
-         *rb = option_get(im->options, "refcount_bits");
-    char *lz = option_get(im->options, "lazy_refcounts"), *size = option_get(im->options, "size");
-    char *fixed = option_get(im->options, "cluster_size");
-    rc = parse_compat(compat, &version) || parse_bool("lazy_refcounts", lz, &lazy);
-    version = compat && version == 0 ? 3 : version;
-    if (rc == 0 && rb && (!parse_bytes(rb, &bits) || !power_of_two(bits) || bits > 64)) {
-        rc = fail("Refcount width must be a power of two and may not exceed 64 bits");
-    }
-    if (rc == 0 && fixed) {
-        rc = fail("Changing the cluster size is not supported");
-    }
-    n = rc ? NULL : img_open(im, im->arg[0], im->format, true, OPEN_NO_BACKING);
-    rc = n ? 0 : 1;
-    if (n && !qcow2_is(n)) {
-        rc = fail("Format driver '%s' does not support option amendment", image_format(n));
-    }
-    if (rc == 0 && (compat || rb || lz) &&
-        qcow2_amend(n, version, (unsigned)bits, lz ? lazy : -1, &e) < 0) {
-        rc = fail("%s", e.msg);
-    }
-    uint64_t v;
-    if (rc == 0 && size && (!parse_bytes(size, &v) || node_resize(n, v, &e) < 0)) {
-        rc = fail("%s", e.code ? e.msg : "Invalid size");
-    }
-    rc |= n ? img_close(n) : 0;
-    free(compat);
-    free(rb);
-    free(lz);
-    free(size);
-    free(fixed);
     return rc;
 }

@@ -87,10 +87,14 @@ static json_t *specific_json(const struct qcow2_info *q)
 {
     json_t *data = json_pack("{s:s, s:s, s:i, s:b}", "compat", q->version >= 3 ? "1.1" : "0.10",
                              "compression-type", q->zstd ? "zstd" : "zlib", "refcount-bits",
-                             (int)q->refcount_bits, "extended-l2", 0);
+                             (int)q->refcount_bits, "extended-l2", q->extended_l2);
     if (q->version >= 3) {
         json_object_set_new(data, "lazy-refcounts", json_boolean(q->lazy_refcounts));
         json_object_set_new(data, "corrupt", json_boolean(q->corrupt));
+        if (q->data_file) {
+            json_object_set_new(data, "data-file", text(q->data_file));
+            json_object_set_new(data, "data-file-raw", json_boolean(q->data_file_raw));
+        }
     } else {
         json_object_del(data, "extended-l2");
     }
@@ -138,7 +142,12 @@ static void print_specific(struct node *n, const struct qcow2_info *q)
     }
     printf("    refcount bits: %u\n", q->refcount_bits);
     if (q->version >= 3) {
-        printf("    corrupt: %s\n    extended l2: false\n", q->corrupt ? "true" : "false");
+        if (q->data_file) {
+            printf("    data file: %s\n    data file raw: %s\n", q->data_file,
+                   q->data_file_raw ? "true" : "false");
+        }
+        printf("    corrupt: %s\n    extended l2: %s\n", q->corrupt ? "true" : "false",
+               q->extended_l2 ? "true" : "false");
     }
 }
 
@@ -200,7 +209,7 @@ int img_info(struct img *im, bool chain)
     file = xstrdup(im->arg[0]);
     format = im->format ? xstrdup(im->format) : NULL;
     for (bool more = true; more && rc == 0 && n < MAX; n++) {
-        struct node *node = img_open(im, file, format, false, OPEN_NO_BACKING);
+        struct node *node = img_open(im, file, format, false, OPEN_NO_BACKING | OPEN_NO_DATA);
         free(file);
         free(format);
         file = format = NULL;
@@ -318,7 +327,8 @@ int img_check(struct img *im, const char *repair)
             return fail("-r expects 'leaks' or 'all'");
         }
     }
-    n = img_open(im, im->arg[0], im->format, repair != NULL, OPEN_NO_BACKING | OPEN_CHECK);
+    n = img_open(im, im->arg[0], im->format, repair != NULL,
+                 OPEN_NO_BACKING | OPEN_CHECK | OPEN_NO_DATA);
     if (!n) {
         return 1;
     }
@@ -400,7 +410,7 @@ static int print_run(struct img *im, const struct run *r, bool first)
     }
     if (r->st.flags & NODE_HAS_DATA) {
         printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", r->start, r->len, r->st.mapped,
-               r->where->filename);
+               r->where->other ? r->where->other->filename : r->where->filename);
     }
     return 0;
 }

@@ -13,7 +13,7 @@ struct img {
     struct node_ctx *ctx;
     const char *command;
     const char *format, *out_format, *options, *backing, *backing_format;
-    const char *cache, *src_cache;
+    const char *cache, *src_cache, *prealloc;
     bool quiet, progress, json, share; /* share: -U */
     char **arg;                        /* what is left after the options */
     int args;
@@ -29,7 +29,8 @@ bool parse_cache(const char *s, enum blk_cache *out);
 /* Opens for a command; NULL after telling why. */
 struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
                       unsigned how);
-enum { OPEN_NO_BACKING = 1, OPEN_CHECK = 2, OPEN_SOURCE = 4, OPEN_TARGET = 8 };
+/* NO_DATA: a qcow2 image's data file stays closed. It is followed only where the format was given. */
+enum { OPEN_NO_BACKING = 1, OPEN_CHECK = 2, OPEN_SOURCE = 4, OPEN_TARGET = 8, OPEN_NO_DATA = 16 };
 /* Closes; 1 after telling when the data may not be on disk. */
 int img_close(struct node *n);
 /* Status with the whole chain looked through: NODE_HAS_DATA or NODE_IS_ZERO, how deep it was
@@ -43,6 +44,16 @@ int img_make(struct img *im, const char *filename, const char *format, uint64_t 
              const char *options, bool no_check);
 /* The value of a key in a -o list; NULL if it is not there. malloc'd. */
 char *option_get(const char *options, const char *key);
+
+/* The names in a -o list are known for the format; 1 after telling which is not. */
+int check_options(const char *filename, const char *options, bool raw);
+int parse_bool(const char *what, const char *s, bool *out);
+
+/* tools/img-qcow2.c: each 0, or 1 after telling why. data_file is malloc'd, the rest is options'. */
+int parse_qcow2(const char *options, struct qcow2_create *c, const char *filename);
+int parse_prealloc(const char *filename, const char *s, bool raw, enum qcow2_prealloc *out);
+int make_qcow2(struct img *im, const char *filename, const struct qcow2_create *c,
+               enum qcow2_prealloc how);
 
 int img_create(struct img *im);
 int img_measure(struct img *im, uint64_t size);

@@ -84,7 +84,8 @@ struct node *img_open(struct img *im, const char *filename, const char *format, 
                             .lock = !im->share,
                             .discard = true,
                             .no_backing = how & OPEN_NO_BACKING,
-                            .check = how & OPEN_CHECK };
+                            .check = how & OPEN_CHECK,
+                            .follow_data = format && !(how & OPEN_NO_DATA) };
     const char *cache = how & OPEN_SOURCE ? im->src_cache : im->cache;
     struct err e = { 0 };
     struct node *n;
@@ -138,7 +139,7 @@ static int usage(FILE *f)
             "  map [-f FMT] [--output=json|human] [-s OFFSET] [-l LENGTH] [-U] FILE\n"
             "  measure [-O FMT] [-o OPTIONS] [--output=json|human] (--size SIZE | [-f FMT] FILE)\n"
             "  rebase [-q] [-f FMT] [-p] [-u] -b FILE [-F FMT] FILE\n"
-            "  resize [-q] [-f FMT] [--shrink] FILE [+|-]SIZE\n"
+            "  resize [-q] [-f FMT] [--shrink] [--preallocation=MODE] FILE [+|-]SIZE\n"
             "  snapshot [-q] [-U] [-l | -c NAME | -a NAME | -d NAME] FILE\n"
             "Formats: raw, qcow2. OPTIONS: name=value,...; -o help lists them.\n");
     return f == stderr;
@@ -168,7 +169,7 @@ static const struct option long_options[] = {
     { "target-image-opts", no_argument, NULL, 300 },
     { "bitmaps", no_argument, NULL, 300 },
     { "salvage", no_argument, NULL, 300 },
-    { "preallocation", required_argument, NULL, 300 },
+    { "preallocation", required_argument, NULL, 261 },
     { 0 },
 };
 
@@ -215,6 +216,7 @@ static bool take_plain(struct img *im, struct extra *x, int c)
         { 257, NULL, &x->chain },
         { 258, NULL, &x->shrink },
         { 260, NULL, &x->convert.target_is_zero },
+        { 261, &im->prealloc, NULL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
         if (plain[i].c == c && plain[i].text) {

@@ -420,6 +420,7 @@ int main(int argc, char **argv)
         return usage();
     }
     o.filename = argv[optind];
+    o.follow_data = o.format;
     io.ctx = node_ctx_new(NULL);
     io.n = image_open(io.ctx, &o, &e);
     if (!io.n) {

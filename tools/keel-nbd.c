@@ -358,6 +358,7 @@ static struct node *open_image(struct serve *s, struct node_ctx *ctx, const char
 
     s->image.filename = file;
     s->image.read_only |= s->snapshot != NULL;
+    s->image.follow_data = s->image.format && !s->image_opts;
     if (s->image_opts && tool_image_opts(file, &s->image, &e) < 0) {
         fail("--image-opts: %s", e.msg);
         return NULL;

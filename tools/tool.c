@@ -112,6 +112,22 @@ static int take_common(struct keyval *kv, const char *prefix, struct image_open 
     return 0;
 }
 
+/* Where a qcow2 image's data are. */
+static int take_data_file(struct keyval *kv, struct image_open *o, struct err *e)
+{
+    const char *driver = keyval_get(kv, "data-file.driver");
+    const char *name = keyval_get(kv, "data-file.filename");
+
+    if (driver && strcmp(driver, "file") != 0) {
+        return err_set(e, -EINVAL, "data-file.driver=%s: Keel has file", driver);
+    }
+    if (driver && !name) {
+        return err_set(e, -EINVAL, "data-file.filename: missing");
+    }
+    o->data_file = name ? xstrdup(name) : NULL;
+    return 0;
+}
+
 static int take_opts(struct keyval *kv, struct image_open *o, struct err *e)
 {
     const char *driver = keyval_get(kv, "driver"), *file = keyval_get(kv, "file.driver");
@@ -130,6 +146,7 @@ static int take_opts(struct keyval *kv, struct image_open *o, struct err *e)
               : take_protocol(kv, driver, "", o, e);
     ret = ret < 0 ? ret : take_common(kv, "", o, e);
     ret = ret < 0 ? ret : take_common(kv, "file.", o, e);
+    ret = ret < 0 ? ret : take_data_file(kv, o, e);
     return ret < 0 ? ret : keyval_done(kv, e);
 }
 

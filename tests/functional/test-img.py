@@ -63,7 +63,7 @@ def test_img_convert_round_trips_in_every_shape(bed):
     out, back = path(bed, "out"), path(bed, "back")
     for opts in ("cluster_size=512", "cluster_size=64k,refcount_bits=1", "compat=0.10",
                  "cluster_size=2M,refcount_bits=64", "lazy_refcounts=on,cluster_size=4k",
-                 "compression_type=zstd"):
+                 "compression_type=zstd", "extended_l2=on,cluster_size=16k"):
         for flags in ([], ["-c"]):
             run(IMG, "convert", *flags, "-f", "raw", "-O", "qcow2", "-o", opts, src, out)
             run(IMG, "check", "-q", out)
@@ -216,15 +216,71 @@ def test_img_locks_keep_others_out(bed):
 
 def test_img_names_what_it_does_not_have(bed):
     f = path(bed, "a.qcow2")
-    for opt in ("extended_l2=on", "data_file=x", "preallocation=metadata", "encrypt.format=luks"):
+    for opt in ("encrypt.format=luks",):
         expect_in(opt, "Keel does not have it yet",
                   run(IMG, "create", "-f", "qcow2", "-o", opt, f, "1M", rc=1))
     expect_in("vdi", "Keel does not have it yet", run(IMG, "create", "-f", "vdi", f, "1M", rc=1))
     expect_in("foo", "Unknown file format", run(IMG, "create", "-f", "foo", f, "1M", rc=1))
     expect_in("bench", "Keel does not have it yet", run(IMG, "bench", f, rc=1))
-    if have_qemu():
-        run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "extended_l2=on", f, "1M")
-        expect_in("extended", "extended L2", run(IMG, "info", f, rc=1))
+
+
+def test_img_data_file_is_opened_only_when_asked_for(bed):
+    f, data = path(bed, "a.qcow2"), path(bed, "data")
+    for opts in ("data_file=" + data, "data_file_raw=on,data_file=" + data):
+        run(IMG, "create", "-q", "-f", "qcow2", "-o", opts, f, "4M")
+        expect_in("info", "data file: " + data, run(IMG, "info", f))
+        expect_in("not asked", "opened only when asked for", run(IMG, "map", f, rc=1))
+        io(K, f, ["write -P 7 64k 100k", "write -z 1M 64k"])
+        expect("in its place", read(data)[64 << 10:164 << 10], b"\7" * (100 << 10))
+        run(IMG, "check", "-q", f)
+        expect_in("snapshot", "no snapshots", run(IMG, "snapshot", "-f", "qcow2", "-c", "s", f, rc=1))
+        expect_in("packed", "not supported",
+                  run(IO, "-f", "qcow2", "-c", "write -c 0 64k", f, rc=None).lower())
+        if have_qemu():
+            io(Q, f, ["read -P 7 64k 100k", "read -P 0 1M 64k", "write -P 8 2M 64k"])
+            run("qemu-img", "check", "-q", f)
+            io(K, f, ["read -P 8 2M 64k"])
+        run(IMG, "convert", "-f", "qcow2", "-O", "raw", f, path(bed, "raw"))
+        os.unlink(data)
+        expect_in("gone", "data file of", run(IMG, "map", "-f", "qcow2", f, rc=1))
+    expect_in("raw", "data-file-raw requires data-file",
+              run(IMG, "create", "-f", "qcow2", "-o", "data_file_raw=on", f, "1M", rc=1))
+
+
+def test_img_preallocation_gives_everything_its_place(bed):
+    f = path(bed, "a.qcow2")
+    for mode in ("metadata", "falloc", "full"):
+        for opts in ("cluster_size=4k", "extended_l2=on", "cluster_size=256k"):
+            run(IMG, "create", "-q", "-f", "qcow2", "-o", opts + ",preallocation=" + mode, f, "5M")
+            run(IMG, "resize", "-q", "-f", "qcow2", "--preallocation=" + mode, f, "9M")
+            run(IMG, "check", "-q", f)
+            io(K, f, ["read -P 0 0 9M"])
+            where = json.loads(run(IMG, "map", "--output=json", "-f", "qcow2", f))
+            expect(mode + ": all have a place", all("offset" in r for r in where), True)
+            room = os.stat(f).st_blocks * 512
+            expect(mode + ": room", room >= 9 << 20, mode != "metadata")
+            if have_qemu():
+                run("qemu-img", "check", "-q", f)
+                io(Q, f, ["read -P 0 0 9M", "write -P 3 1M 3M"])
+                io(K, f, ["read -P 3 1M 3M", "read -P 0 4M 5M"])
+    raw = path(bed, "raw")
+    run(IMG, "create", "-q", "-f", "raw", "-o", "preallocation=falloc", raw, "3M")
+    expect("raw", os.stat(raw).st_blocks * 512 >= 3 << 20, True)
+    base = path(bed, "base")
+    run(IMG, "create", "-q", "-f", "raw", base, "1M")
+    expect_in("backing", "extended_l2", run(IMG, "create", "-f", "qcow2", "-b", base, "-F", "raw",
+                                            "-o", "preallocation=metadata", f, rc=1))
+
+
+def test_img_amend_changes_only_what_can_change(bed):
+    f = path(bed, "a.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", "-o", "extended_l2=on", f, "1M")
+    for opt in ("extended_l2=off", "data_file=x", "cluster_size=4k", "preallocation=full"):
+        expect_in(opt, "only supported for image creation",
+                  run(IMG, "amend", "-f", "qcow2", "-o", opt, f, rc=1))
+    expect_in("compat", "does not have", run(IMG, "amend", "-o", "compat=0.10", f, rc=1))
+    run(IMG, "amend", "-o", "refcount_bits=32,lazy_refcounts=on", f)
+    expect_in("info", "refcount bits: 32", run(IMG, "info", f))
 
 
 def test_img_backing_loops_and_unsaid_formats_are_refused(bed):
@@ -316,9 +372,18 @@ def one_random_image(bed, seed):
         opts += ["refcount_bits=%d" % (1 << rng.randrange(7)),
                  "lazy_refcounts=%s" % rng.choice(["on", "off"]),
                  "compression_type=%s" % (rng.choice(["zlib", "zstd"]) if bits >= 12 else "zlib")]
+    extended = v3 and bits >= 14 and rng.random() < .5
+    data = v3 and rng.random() < .12
+    if extended:
+        opts.append("extended_l2=on")
+    if data:
+        opts += ["data_file=%s" % path(bed, "r%d-data" % seed),
+                 "data_file_raw=%s" % rng.choice(["on", "off"])]
+    prealloc = rng.choice(["off", "off", "off", "metadata", "falloc", "full"])
+    opts.append("preallocation=" + prealloc)
     s = Shadow(size)
     backing = []
-    if rng.random() < .4:
+    if rng.random() < .4 and "data_file_raw=on" not in opts and (extended or prealloc == "off"):
         run(rng.choice([K, Q])["img"], "create", "-q", "-f", "qcow2", base, str(size))
         io(rng.choice([K, Q]), base, random_commands(rng, s, 65536, False))
         backing = ["-b", base, "-F", "qcow2"]
@@ -326,10 +391,11 @@ def one_random_image(bed, seed):
         str(size))
     for _ in range(rng.randrange(2, 6)):
         tool, other = rng.choice([(K, Q), (Q, K)])
-        io(tool, f, random_commands(rng, s, cluster, tool is K))
-        if "refcount_bits=1" not in opts and "refcount_bits=2" not in opts and rng.random() < .3:
+        io(tool, f, random_commands(rng, s, cluster, tool is K and not data))
+        if "refcount_bits=1" not in opts and "refcount_bits=2" not in opts and not data and \
+                rng.random() < .3:
             run(tool["img"], "snapshot", "-c", "s%d" % rng.randrange(1 << 30), f)
-        if rng.random() < .15 and not backing:
+        if rng.random() < .15 and not backing and not data:
             if not tool["img"].endswith("keel-img") or v3:
                 s.data += bytes(1 << 20)
                 s.size += 1 << 20

@@ -21,6 +21,7 @@
 #include "tests/unit/ram-node.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -163,7 +164,7 @@ struct sim {
     uint64_t ios, clock;
 };
 
-static struct sim *the_sim;
+static struct sim *the_sim, *the_data; /* the_data: NULL without a data file */
 static void crash_point(void);
 
 static void sim_reach(struct sim *m, uint64_t end)
@@ -300,8 +301,12 @@ static int sim_close(struct node *n)
     }
     free(m->now);
     free(m->stable);
+    if (m == the_data) {
+        the_data = NULL;
+    } else {
+        the_sim = NULL;
+    }
     free(m);
-    the_sim = NULL;
     return 0;
 }
 
@@ -318,9 +323,11 @@ static struct sim *sim_new(struct node_ctx *c, const uint8_t *data, uint64_t len
     m->tail = &m->writes;
     m->poller = (struct node_poller){ .poll = sim_poll, .opaque = m };
     node_ctx_add_poller(c, &m->poller);
-    sim_reach(m, len);
-    memcpy(m->now, data, len);
-    memcpy(m->stable, data, len);
+    sim_reach(m, max_u64(len, 512));
+    if (len) {
+        memcpy(m->now, data, len);
+        memcpy(m->stable, data, len);
+    }
     return m;
 }
 
@@ -335,6 +342,8 @@ static struct {
     struct node_ctx *ctx; /* where crash states are looked at */
     uint8_t *backing;
     uint64_t backing_len;
+    uint8_t *data; /* the data file's state that goes with the image's */
+    uint64_t data_len;
 } crash;
 
 enum how { KEEP_ALL, DROP_ALL, SOME, TORN, LAST_ONLY, ALL_BUT_ONE, SHUFFLED, HOWS };
@@ -419,6 +428,10 @@ static struct node *open_state(uint8_t *image, uint64_t len, bool read_only, boo
 
     if (!n) {
         crash_fail(image, len, e.msg);
+    }
+    if (crash.data) {
+        qcow2_set_data(n, read_only ? ram_node_view(crash.ctx, crash.data, crash.data_len)
+                                    : ram_node_new(crash.ctx, crash.data, crash.data_len));
     }
     return n;
 }
@@ -567,6 +580,10 @@ static void try_state(enum how how)
     uint64_t len = the_sim->base.len, seen = crash.seen++;
     uint8_t *image = crash_image(the_sim, how);
 
+    if (the_data) { /* the two lose power at once, but what they lose has nothing in common */
+        crash.data = crash_image(the_data, (enum how)rnd(HOWS));
+        crash.data_len = the_data->base.len;
+    }
     crash.states++;
     check_state(image, len);
     read_state(image, len);
@@ -574,15 +591,17 @@ static void try_state(enum how how)
         look_at_snapshots(image, len);
         write_state(image, len);
     }
-    if (crash.states % 500 == 0 && !is_dirty(image) && !crash.backing) {
+    if (crash.states % 500 == 0 && !is_dirty(image) && !crash.backing && !crash.data) {
         qemu_state(image, len);
     }
     free(image);
+    free(crash.data);
+    crash.data = NULL;
 }
 
 static void crash_point(void)
 {
-    if (crash.off || crash.states >= crash.wanted || rnd(crash.every)) {
+    if (crash.off || !the_sim || crash.states >= crash.wanted || rnd(crash.every)) {
         return;
     }
     crash.off = true;
@@ -704,11 +723,14 @@ static void random_op(struct node *n, const struct qcow2_create *c, unsigned *in
     uint64_t first = rnd(model.sectors), len = 1 + rnd(rnd(3) ? 8 : 4 * cluster);
     unsigned flags = op == NODE_ZERO && rnd(2) ? NODE_UNMAP : 0;
 
-    if (op == NODE_DISCARD || (op == NODE_ZERO && rnd(2))) {
+    if (op == NODE_ZERO && c->extended_l2 && rnd(2)) { /* parts of clusters */
+        first -= first % (cluster / 32);
+        len = cluster / 32 * (1 + rnd(40));
+    } else if (op == NODE_DISCARD || (op == NODE_ZERO && rnd(2))) {
         first -= first % cluster;
         len = cluster * (1 + rnd(3));
     }
-    if (op == NODE_WRITE && cluster >= 2 && rnd(6) == 0) {
+    if (op == NODE_WRITE && cluster >= 2 && !c->data_file && rnd(6) == 0) {
         first -= first % cluster;
         len = cluster;
         flags = first + len <= model.sectors ? NODE_COMPRESS : 0;
@@ -772,6 +794,7 @@ static void snapshot_op(struct node *n)
 struct config {
     struct qcow2_create c;
     bool backing, pass_discard;
+    enum qcow2_prealloc prealloc;
     uint64_t l2_cache;
 };
 
@@ -785,7 +808,7 @@ static void resize_op(struct node *n, const struct config *f)
     struct err e = { 0 };
     uint64_t to = model.sectors + rnd(model.sectors / 4 + 1);
 
-    if (to == model.sectors || to > MAX_SECTORS || crash.backing ||
+    if (to == model.sectors || to > MAX_SECTORS || crash.backing || f->c.data_file ||
         (f->c.version < 3 && has_snapshots())) {
         return;
     }
@@ -807,8 +830,23 @@ static struct config random_config(void)
     f.c.refcount_bits = f.c.refcount_bits < 4 && rnd(2) ? 16 : f.c.refcount_bits;
     f.c.lazy_refcounts = f.c.version == 3 && rnd(4) == 0;
     f.c.zstd = f.c.version == 3 && rnd(2);
-    f.c.size = 512 * (64 + rnd(f.c.cluster_bits > 12 ? 2000 : 500));
-    f.backing = rnd(3) == 0;
+    f.c.extended_l2 = f.c.version == 3 && rnd(4) == 0;
+    if (f.c.extended_l2) {
+        f.c.cluster_bits = 14 + (unsigned)rnd(3);
+    }
+    if (f.c.version == 3 && rnd(8) == 0) {
+        f.c.data_file = "data";
+        f.c.data_file_raw = rnd(2);
+    }
+    /* Mostly small disks: what goes wrong does so in them too, and more states can be seen. */
+    f.c.size = 512 * (64 + rnd(rnd(4) ? 150 : f.c.cluster_bits > 12 ? 2000 : 500));
+    f.backing = rnd(3) == 0 && !f.c.data_file_raw;
+    f.prealloc = (enum qcow2_prealloc)(rnd(3) ? 0 : rnd(4));
+    if (f.c.data_file_raw) {
+        f.prealloc = QCOW2_PREALLOC_METADATA;
+    } else if (f.backing && !f.c.extended_l2) {
+        f.prealloc = QCOW2_PREALLOC_OFF;
+    }
     f.pass_discard = rnd(2);
     f.l2_cache = rnd(2) ? 1 : 0; /* the least, or enough */
     return f;
@@ -867,6 +905,13 @@ static struct node *start(struct node_ctx *ctx, const struct config *f)
     if (!n) {
         fail_msg("%s", e.msg);
     }
+    if (f->c.data_file) {
+        the_data = sim_new(ctx, NULL, 0);
+        qcow2_set_data(n, &the_data->base);
+    }
+    if (qcow2_preallocate(n, 0, f->prealloc) < 0) {
+        fail_msg("it cannot be preallocated");
+    }
     if (crash.backing) {
         n->backing = ram_node_new(ctx, crash.backing, crash.backing_len);
         n->backing->growable = false;
@@ -919,16 +964,18 @@ static void one_workload(uint64_t seed)
     model_reset(&f);
     if (getenv("KEEL_CRASH_VERBOSE")) {
         print_message("seed %" PRIu64 ": v%u cluster %u refcount %u lazy %d size %" PRIu64
-                      " backing %d discard %d cache %" PRIu64 "\n",
+                      " backing %d discard %d cache %" PRIu64
+                      " extended %d data %d raw %d prealloc %d\n",
                       seed, f.c.version, 1u << f.c.cluster_bits, f.c.refcount_bits,
-                      f.c.lazy_refcounts, f.c.size, f.backing, f.pass_discard, f.l2_cache);
+                      f.c.lazy_refcounts, f.c.size, f.backing, f.pass_discard, f.l2_cache,
+                      f.c.extended_l2, !!f.c.data_file, f.c.data_file_raw, f.prealloc);
     }
     ctx = node_ctx_new(NULL);
     node_ctx_no_threads(ctx);
     crash.every = 1 + rnd(8);
     crash.variants = 3;
     n = start(ctx, &f);
-    workload(n, &f, 150, f.c.refcount_bits >= 4);
+    workload(n, &f, 150, f.c.refcount_bits >= 4 && !f.c.data_file);
     assert_int_equal(node_close(n), 0);
     node_ctx_free(ctx);
 }
@@ -962,6 +1009,8 @@ static int setup(void **state)
 {
     (void)state;
     log_set_level(LOG_ERROR);
+    mallopt(M_MMAP_THRESHOLD, 64 << 20); /* images come and go: keep their memory */
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     crash.ctx = node_ctx_new(NULL);
     node_ctx_no_threads(crash.ctx);
     return 0;
