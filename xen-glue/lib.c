@@ -31,13 +31,15 @@ static const char *const ctrl_names[] = {
 static const char *const devicemodel_names[] = { "libxendevicemodel.so.1", NULL };
 static const char *const evtchn_names[] = { "libxenevtchn.so.1", NULL };
 static const char *const foreignmemory_names[] = { "libxenforeignmemory.so.1", NULL };
+static const char *const gnttab_names[] = { "libxengnttab.so.1", NULL };
 static const char *const store_names[] = { "libxenstore.so.4", "libxenstore.so.3.0", NULL };
 static const char *const toolcore_names[] = { "libxentoolcore.so.1", NULL };
 
 static const char *const *const library_names[XEN_LIBRARIES] = {
-    [CTRL] = ctrl_names,     [DEVICEMODEL] = devicemodel_names,
-    [EVTCHN] = evtchn_names, [FOREIGNMEMORY] = foreignmemory_names,
-    [STORE] = store_names,   [TOOLCORE] = toolcore_names,
+    [CTRL] = ctrl_names,         [DEVICEMODEL] = devicemodel_names,
+    [EVTCHN] = evtchn_names,     [FOREIGNMEMORY] = foreignmemory_names,
+    [GNTTAB] = gnttab_names,     [STORE] = store_names,
+    [TOOLCORE] = toolcore_names,
 };
 
 static const struct {
@@ -66,7 +68,8 @@ static void *open_first(const char *const *names)
 static int find_functions(struct xen_lib *l, struct err *e)
 {
     for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
-        void *f = dlsym(l->handle[functions[i].library], functions[i].name);
+        void *h = l->handle[functions[i].library];
+        void *f = h ? dlsym(h, functions[i].name) : NULL;
         if (!f && functions[i].required) {
             return err_set(e, -ENOENT, "Xen's library %s has no function %s",
                            library_names[functions[i].library][0], functions[i].name);
@@ -81,7 +84,7 @@ int xen_lib_open(struct xen_lib *l, struct err *e)
     memset(l, 0, sizeof(*l));
     for (int i = 0; i < XEN_LIBRARIES; i++) {
         l->handle[i] = open_first(library_names[i]);
-        if (!l->handle[i]) {
+        if (!l->handle[i] && i != GNTTAB) {
             err_set(e, -ENOENT, "cannot open Xen's library %s: %s", library_names[i][0], dlerror());
             xen_lib_close(l);
             return -ENOENT;

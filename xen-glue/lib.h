@@ -3,7 +3,8 @@
  *
  * One binary runs with and without Xen, so nothing links against these libraries: xen_lib_open
  * fills a table of function pointers, typed by Xen's own headers. Functions that are missing in
- * some Xen versions are optional (NULL then) and their users know what to do without.
+ * some Xen versions are optional (NULL then) and their users know what to do without; so is the library
+ * of grant tables as a whole, which only PV back ends need.
  */
 #ifndef XEN_GLUE_LIB_H
 #define XEN_GLUE_LIB_H
@@ -12,6 +13,7 @@
 #include <xendevicemodel.h>
 #include <xenevtchn.h>
 #include <xenforeignmemory.h>
+#include <xengnttab.h>
 #include <xenstore.h>
 #include <xentoolcore.h>
 
@@ -50,6 +52,9 @@ struct err;
     X(EVTCHN, xenevtchn_fd, true)                                                                  \
     X(EVTCHN, xenevtchn_notify, true)                                                              \
     X(EVTCHN, xenevtchn_bind_interdomain, true)                                                    \
+    X(EVTCHN, xenevtchn_pending, true)                                                             \
+    X(EVTCHN, xenevtchn_unbind, true)                                                              \
+    X(EVTCHN, xenevtchn_unmask, true)                                                              \
     X(FOREIGNMEMORY, xenforeignmemory_open, true)                                                  \
     X(FOREIGNMEMORY, xenforeignmemory_close, true)                                                 \
     X(FOREIGNMEMORY, xenforeignmemory_map, true)                                                   \
@@ -57,13 +62,33 @@ struct err;
     X(FOREIGNMEMORY, xenforeignmemory_unmap, true)                                                 \
     X(FOREIGNMEMORY, xenforeignmemory_map_resource, false) /* since 4.11 */                        \
     X(FOREIGNMEMORY, xenforeignmemory_unmap_resource, false)                                       \
+    X(GNTTAB, xengnttab_open, false)                                                               \
+    X(GNTTAB, xengnttab_close, false)                                                              \
+    X(GNTTAB, xengnttab_map_domain_grant_refs, false)                                              \
+    X(GNTTAB, xengnttab_unmap, false)                                                              \
+    X(GNTTAB, xengnttab_grant_copy, false)                                                         \
     X(STORE, xs_open, true)                                                                        \
     X(STORE, xs_close, true)                                                                       \
     X(STORE, xs_read, true)                                                                        \
     X(STORE, xs_write, true)                                                                       \
+    X(STORE, xs_rm, true)                                                                          \
+    X(STORE, xs_set_permissions, true)                                                             \
+    X(STORE, xs_watch, true)                                                                       \
+    X(STORE, xs_unwatch, true)                                                                     \
+    X(STORE, xs_fileno, true)                                                                      \
+    X(STORE, xs_check_watch, true)                                                                 \
     X(TOOLCORE, xentoolcore_restrict_all, true)
 
-enum xen_library { CTRL, DEVICEMODEL, EVTCHN, FOREIGNMEMORY, STORE, TOOLCORE, XEN_LIBRARIES };
+enum xen_library {
+    CTRL,
+    DEVICEMODEL,
+    EVTCHN,
+    FOREIGNMEMORY,
+    GNTTAB,
+    STORE,
+    TOOLCORE,
+    XEN_LIBRARIES
+};
 
 struct xen_lib {
     void *handle[XEN_LIBRARIES];
