@@ -142,89 +142,6 @@ static int each(struct backends *b, const struct opt_list *l, const char *option
     return 0;
 }
 
-/* ---- the option ROM ---- */
-
-static bool read_rom(struct vga_rom *rom, const char *dir, const char *file)
-{
-    char path[512];
-    struct stat st;
-    snprintf(path, sizeof(path), "%s%s%s", dir, *dir ? "/" : "", file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
-    if (fstat(fd, &st) == 0 && st.st_size >= 512 && st.st_size <= 1 << 20) {
-        uint8_t *bytes = xcalloc(1, (size_t)st.st_size);
-        if (read(fd, bytes, (size_t)st.st_size) == st.st_size) {
-            *rom = (struct vga_rom){ bytes, (uint32_t)st.st_size };
-        } else {
-            free(bytes);
-        }
-    }
-    close(fd);
-    return rom->bytes != NULL;
-}
-
-const struct vga_rom *backends_rom(struct backends *b, const char *device,
-                                   const struct opt_list *dirs)
-{
-    static const char *const places[] = { "/usr/share/seabios", "/usr/share/qemu",
-                                          "/usr/lib/xen/share/qemu", "/usr/share/vgabios" };
-    const char *file = strcmp(device, "VGA") == 0 ? "vgabios-stdvga.bin" : "vgabios-cirrus.bin";
-    for (size_t i = 0; i < dirs->n && !b->rom.bytes; i++) {
-        read_rom(&b->rom, dirs->kv[i]->text, file);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(places) && !b->rom.bytes; i++) {
-        read_rom(&b->rom, places[i], file);
-    }
-    return b->rom.bytes ? &b->rom : NULL;
-}
-
-/* ---- boot ROMs of network cards ---- */
-
-struct rom_file {
-    struct nic_rom rom;
-    struct rom_file *next;
-};
-
-struct nic_rom *backends_nic_rom(struct backends *b, const char *device, const char *file,
-                                 const struct opt_list *dirs, struct err *e)
-{
-    static const char *const places[] = { "/usr/lib/ipxe/qemu", "/usr/share/qemu",
-                                          "/usr/share/ipxe/qemu", "/usr/lib/xen/share/qemu" };
-    struct vga_rom found = { 0 };
-    char usual[64];
-    bool virtio = strcmp(device, "virtio-net-pci") == 0;
-    snprintf(usual, sizeof(usual), "efi-%s.rom", virtio ? "virtio" : device);
-    const char *name = file ? file : usual;
-    if (strchr(name, '/')) {
-        read_rom(&found, "", name);
-    }
-    for (size_t i = 0; i < dirs->n && !found.bytes; i++) {
-        read_rom(&found, dirs->kv[i]->text, name);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(places) && !found.bytes; i++) {
-        read_rom(&found, places[i], name);
-    }
-    if (file && !found.bytes && !b->pretend) {
-        err_set(e, -ENOENT, "romfile=%s: no such file of 512 bytes to 1 MiB", file);
-        return NULL;
-    }
-    struct rom_file *r = xcalloc(1, sizeof(*r));
-    *r = (struct rom_file){ { found.bytes, found.len }, b->nic_roms };
-    b->nic_roms = r;
-    return &r->rom;
-}
-
-static void free_nic_roms(struct backends *b)
-{
-    for (struct rom_file *r = b->nic_roms, *next; r; r = next) {
-        next = r->next;
-        free((void *)r->rom.bytes);
-        free(r);
-    }
-}
-
 static int add_chardev(struct backends *b, struct keyval *kv, struct err *e)
 {
     const char *id = keyval_get(kv, "id");
@@ -299,7 +216,6 @@ void backends_close(struct backends *b)
     fdset_free_all(&b->fdsets);
     boot_list_free(&b->boot);
     con_free(b->con);
-    free((void *)b->rom.bytes);
-    free_nic_roms(b);
+    backends_free_roms(b);
     *b = (struct backends){ 0 };
 }

@@ -14,7 +14,7 @@
 #include "dm/board-pc.h"
 #include "dm/boot-list.h"
 #include "dm/net.h"
-#include "hw/display/vga.h"
+#include "hw/pci/rom.h"
 #include "hw/xen/xen-platform.h"
 
 #include <stdbool.h>
@@ -30,7 +30,6 @@ struct fdset;
 struct keyval;
 struct opt_list;
 struct options;
-struct nic_rom;
 struct node_ctx;
 
 enum drive_if { DRIVE_NONE, DRIVE_IDE, DRIVE_FLOPPY };
@@ -74,8 +73,7 @@ struct backends {
     struct xen_unplug unplug;          /* the board fills it in for xen-platform */
     struct boot_list boot;             /* devices with a bootindex= */
     struct board_pc pc;                /* the board fills it in: chips that talk to each other */
-    struct vga_rom rom; /* the display's option ROM; a replay fills it in from the trace */
-    struct rom_file *nic_roms;
+    struct rom_file *roms;             /* expansion ROMs that were read (roms.c) */
 };
 
 /* 0, or -errno with e naming option and file. */
@@ -105,17 +103,12 @@ struct chr *chr_find(const struct backends *b, const char *id);
  * or NULL with e->code 0 for "none". */
 struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, struct err *e);
 
-/* The option ROM of display device `device`, read into b->rom unless it is there already: from
- * dirs (-L), or where distributions keep SeaBIOS's VGA BIOS. NULL when there is none: a machine
- * without VGA BIOS starts all the same. */
-const struct vga_rom *backends_rom(struct backends *b, const char *device,
-                                   const struct opt_list *dirs);
-
-/* The boot ROM of network card `device`, file NULL for the usual one: from dirs (-L), or where
- * distributions keep iPXE's. Without bytes when there is none. NULL with e when `file` is not to be
- * had. */
-struct nic_rom *backends_nic_rom(struct backends *b, const char *device, const char *file,
-                                 const struct opt_list *dirs, struct err *e);
+/* The expansion ROM of `device`, a display or a network card, file NULL for the usual one: from dirs
+ * (-L), or where distributions keep SeaBIOS's and iPXE's. Without bytes when there is none: such a
+ * machine starts all the same. NULL with e when `file` is not to be had. */
+struct pci_rom *backends_rom(struct backends *b, const char *device, const char *file,
+                             const struct opt_list *dirs, struct err *e);
+void backends_free_roms(struct backends *b);
 
 /* Opens filename (a path or /dev/fdset/N) as d's medium would be, without inserting it. */
 struct blk_image *drive_open_image(struct backends *b, const struct drive *d, const char *filename,

@@ -93,10 +93,8 @@ static struct device *make(struct build *s, const char *name, const char *id)
     if (dev_prop_find(class, "con")) {
         dev_set_ptr(d, "con", s->b->con);
     }
-    if (dev_prop_find(class, "netdev")) {
-        dev_set_ptr(d, "rom", backends_nic_rom(s->b, name, NULL, &s->o->data_dirs, s->e));
-    } else if (dev_prop_find(class, "rom")) {
-        dev_set_ptr(d, "rom", (void *)backends_rom(s->b, name, &s->o->data_dirs));
+    if (dev_prop_find(class, "rom")) {
+        dev_set_ptr(d, "rom", backends_rom(s->b, name, NULL, &s->o->data_dirs, s->e));
     }
     if (dev_prop_find(class, "exit")) {
         dev_set_ptr(d, "exit", s->b->exit_hook);
@@ -379,14 +377,12 @@ static void complete_card(struct build *s, struct device *d, struct keyval *kv)
 
 static int set_romfile(struct build *s, struct device *d, const char *file)
 {
-    struct nic_rom *rom = NULL;
-    if (*file && dev_prop_find(d->class, "netdev")) {
-        rom = backends_nic_rom(s->b, d->class->name, file, &s->o->data_dirs, s->e);
+    struct pci_rom *rom = NULL;
+    if (*file) {
+        rom = backends_rom(s->b, d->class->name, file, &s->o->data_dirs, s->e);
         if (!rom) {
             return s->e->code;
         }
-    } else if (*file) {
-        return err_set(s->e, -EINVAL, "romfile=: only \"\" (none), or -L DIR");
     }
     dev_set_ptr(d, "rom", rom);
     return 0;

@@ -59,6 +59,8 @@ const struct dev_class *const hw_registry[] = {
     &i8254_class,        /* isa-pit */
     &uart_class,         /* isa-serial */
     &mc146818_class,     /* mc146818rtc */
+    &ne2k_isa_class,     /* ne2k_isa */
+    &ne2k_pci_class,     /* ne2k_pci */
     &nvme_class,         /* nvme */
     &pc_testdev_class,   /* pc-testdev */
     &pcnet_class,        /* pcnet */

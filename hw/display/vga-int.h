@@ -12,7 +12,7 @@
 #define HW_DISPLAY_VGA_INT_H
 
 #include "hw/display/vga.h"
-#include "hw/pci/pci.h"
+#include "hw/pci/rom.h"
 #include "ui/con.h"
 
 struct vga;
@@ -144,7 +144,7 @@ struct vga {
 struct vga_pci {
     struct pci_dev pci;
     struct vga vga;
-    struct vga_rom *rom_image; /* property "rom" */
+    struct pci_rom *rom_image; /* property "rom" */
     struct gmem_block rom;
 };
 
@@ -158,7 +158,7 @@ extern const struct state_field vga_state[];
     PCI_PROPS(struct vga_pci),                                                                     \
         PROP(struct vga_pci, "vgamem_mb", PROP_U32, vga.vgamem_mb, mb, "video memory in MiB"),     \
         PROP(struct vga_pci, "con", PROP_PTR, vga.con, 0, "the screen"),                           \
-        PROP(struct vga_pci, "rom", PROP_PTR, rom_image, 0, "option ROM (struct vga_rom)")
+        PCI_ROM_PROP(struct vga_pci, rom_image)
 #define VGA_STATE                                                                                  \
     PCI_STATE(struct vga_pci), FIELD_SUB(struct vga_pci, vga, vga_state, 1),                       \
         FIELD_BLOCK(struct vga_pci, rom)

@@ -24,40 +24,6 @@ struct vga_std {
     uint8_t edid[128];
 };
 
-/* Reads and drops: the guest sees what the VGA BIOS image says. */
-static uint64_t rom_read(struct device *d, uint64_t off, unsigned size)
-{
-    return load_le(((struct vga_pci *)d)->rom.host + off, size);
-}
-
-static void rom_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
-{
-    (void)d;
-    (void)off;
-    (void)size;
-    (void)val;
-}
-
-static const struct region_ops rom_ops = { rom_read, rom_write, 8, NULL };
-
-static int rom_init(struct vga_pci *p, struct err *e)
-{
-    struct device *d = &p->pci.dev;
-    int rc;
-    if (p->rom_image && p->rom_image->len > VGA_ROM_BYTES) {
-        return err_set(e, -EINVAL, "%s: a VGA BIOS of %u bytes does not fit 64 KiB", d->id,
-                       p->rom_image->len);
-    }
-    p->rom.name = "vga.rom";
-    p->rom.len = VGA_ROM_BYTES;
-    rc = gmem_block_new(d->m, &p->rom, e);
-    if (rc == 0 && p->rom_image) {
-        memcpy(p->rom.host, p->rom_image->bytes, p->rom_image->len);
-        gmem_block_wrote(d->m, &p->rom, 0, p->rom_image->len);
-    }
-    return rc;
-}
-
 int vga_pci_init(struct vga_pci *p, const struct pci_info *info, const struct vga_chip *chip,
                  struct err *e)
 {
@@ -69,12 +35,8 @@ int vga_pci_init(struct vga_pci *p, const struct pci_info *info, const struct vg
     if (rc < 0) {
         return rc;
     }
-    rc = rom_init(p, e);
-    if (rc < 0) {
-        return rc;
-    }
-    pci_add_block_bar(&p->pci, PCI_ROM_BAR, &p->rom, false, &rom_ops, "VGA ROM");
-    return 0;
+    p->rom.name = "vga.rom";
+    return pci_add_rom(&p->pci, &p->rom, p->rom_image, VGA_ROM_BYTES, "VGA ROM", e);
 }
 
 void vga_pci_fini(struct device *d)

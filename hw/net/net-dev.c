@@ -9,41 +9,14 @@
 
 enum { RETRIES = 50, RETRY_NS = 1000 * 1000 };
 
-static uint64_t rom_read(struct device *d, uint64_t off, unsigned size)
-{
-    const struct gmem_block *b = ((struct pci_dev *)d)->bar[PCI_ROM_BAR].block;
-    return load_le(b->host + off, size);
-}
-
-static void rom_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
-{
-    (void)d, (void)off, (void)size, (void)val;
-}
-
-static const struct region_ops rom_ops = { rom_read, rom_write, 8, NULL };
-
 static int add_rom(struct pci_dev *p, struct net_dev *n, struct err *e)
 {
     if (!n->rom_image) {
         return 0;
     }
-    if (n->rom_image->len > NIC_ROM_BYTES) {
-        return err_set(e, -EINVAL, "%s: a boot ROM of %u bytes does not fit %u", p->dev.id,
-                       n->rom_image->len, NIC_ROM_BYTES);
-    }
     snprintf(n->rom_name, sizeof(n->rom_name), "%s.rom", p->dev.id);
     n->rom.name = n->rom_name;
-    n->rom.len = NIC_ROM_BYTES;
-    int ret = gmem_block_new(p->dev.m, &n->rom, e);
-    if (ret < 0) {
-        return ret;
-    }
-    if (n->rom_image->len) {
-        memcpy(n->rom.host, n->rom_image->bytes, n->rom_image->len);
-        gmem_block_wrote(p->dev.m, &n->rom, 0, n->rom_image->len);
-    }
-    pci_add_block_bar(p, PCI_ROM_BAR, &n->rom, false, &rom_ops, "BOOT ROM");
-    return 0;
+    return pci_add_rom(p, &n->rom, n->rom_image, NET_ROM_BYTES, "BOOT ROM", e);
 }
 
 static int hex_digit(char c)
@@ -66,7 +39,7 @@ static bool parse_mac(const char *s, uint8_t *mac)
     return true;
 }
 
-int net_dev_init(struct pci_dev *p, struct net_dev *n, struct err *e)
+int net_dev_take_mac(struct net_dev *n, struct err *e)
 {
     const char *text = n->mac_text ? n->mac_text : "52:54:00:12:34:56";
     if (!parse_mac(text, n->mac)) {
@@ -78,7 +51,13 @@ int net_dev_init(struct pci_dev *p, struct net_dev *n, struct err *e)
     if (n->nic) {
         memcpy(n->nic->mac, n->mac, sizeof(n->mac));
     }
-    return add_rom(p, n, e);
+    return 0;
+}
+
+int net_dev_init(struct pci_dev *p, struct net_dev *n, struct err *e)
+{
+    int ret = net_dev_take_mac(n, e);
+    return ret == 0 ? add_rom(p, n, e) : ret;
 }
 
 void net_dev_fini(struct pci_dev *p, struct net_dev *n)
@@ -124,7 +103,7 @@ bool net_hold_frame(uint8_t *refused, struct vtimer *retry)
 void net_unplug_cards(struct machine *m)
 {
     for (struct device *d = m->devices; d; d = d->next) {
-        if (dev_prop_find(d->class, "netdev")) {
+        if (dev_prop_find(d->class, "netdev") && dev_prop_find(d->class, "addr")) {
             pci_vanish((struct pci_dev *)d);
         }
     }

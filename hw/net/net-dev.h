@@ -5,37 +5,34 @@
 #ifndef HW_NET_NET_DEV_H
 #define HW_NET_NET_DEV_H
 
-#include "hw/pci/pci.h"
+#include "hw/pci/rom.h"
 #include "net/nic.h"
 
-extern const struct dev_class e1000_class, pcnet_class, rtl8139_class;
+extern const struct dev_class e1000_class, ne2k_isa_class, ne2k_pci_class, pcnet_class,
+    rtl8139_class;
 
-/* The boot ROM, for the property "rom" (PTR). Copied into the ROM BAR by init; NULL: no ROM BAR, so
- * that a machine whose ROM file is missing passes one without bytes. */
-struct nic_rom {
-    const uint8_t *bytes;
-    uint32_t len; /* at most NIC_ROM_BYTES */
-};
-#define NIC_ROM_BYTES (256u << 10)
+#define NET_ROM_BYTES (256u << 10)
 
 /* What each card's struct has. */
 struct net_dev {
     struct nic *nic; /* property "netdev"; may be NULL */
     char *mac_text;  /* property "mac"; NULL: 52:54:00:12:34:56 */
     uint8_t mac[6];
-    struct nic_rom *rom_image;
+    struct pci_rom *rom_image; /* NULL: no ROM BAR */
     struct gmem_block rom;
     char rom_name[40];
 };
-#define NET_DEV_PROPS(type)                                                                        \
-    PCI_PROPS(type), PROP(type, "netdev", PROP_NIC, net.nic, 0, "the back end's id"),              \
-        PROP(type, "mac", PROP_STR, net.mac_text, 0, "hardware address"),                          \
-        PROP(type, "rom", PROP_PTR, net.rom_image, 0, "boot ROM (struct nic_rom)")
+#define NET_CARD_PROPS(type)                                                                       \
+    PROP(type, "netdev", PROP_NIC, net.nic, 0, "the back end's id"),                               \
+        PROP(type, "mac", PROP_STR, net.mac_text, 0, "hardware address")
+#define NET_DEV_PROPS(type) PCI_PROPS(type), NET_CARD_PROPS(type), PCI_ROM_PROP(type, net.rom_image)
 
+/* Reads the address: for cards that are not on PCI. -EINVAL with e. */
+int net_dev_take_mac(struct net_dev *n, struct err *e);
 /* Reads the address and adds the ROM BAR. -EINVAL with e. */
 int net_dev_init(struct pci_dev *p, struct net_dev *n, struct err *e);
 void net_dev_fini(struct pci_dev *p, struct net_dev *n);
-/* PV drivers took over: every card of m is gone until the next reset. */
+/* PV drivers took over: every PCI card of m is gone until the next reset. */
 void net_unplug_cards(struct machine *m);
 bool mac_is_multicast(const uint8_t *mac);
 bool mac_is_broadcast(const uint8_t *mac);

@@ -161,6 +161,14 @@ static void update_intx(struct pci_dev *p)
     }
 }
 
+static uint64_t config_read(struct pci_dev *p, unsigned off, unsigned size)
+{
+    if (p->config_reading) {
+        p->config_reading(p, off, size);
+    }
+    return load_le(&p->config[off], size);
+}
+
 static void config_write(struct pci_dev *p, unsigned off, unsigned size, uint64_t val)
 {
     for (unsigned i = 0; i < size; i++, val >>= 8) {
@@ -180,7 +188,7 @@ static void config_write(struct pci_dev *p, unsigned off, unsigned size, uint64_
 
 static uint64_t cfg_read(struct device *d, uint64_t off, unsigned size)
 {
-    return load_le(&((struct pci_dev *)d)->config[off], size);
+    return config_read((struct pci_dev *)d, (unsigned)off, size);
 }
 
 static void cfg_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
@@ -467,7 +475,7 @@ uint32_t pci_cfg_read(struct machine *m, uint8_t bus, uint8_t devfn, unsigned re
 {
     struct pci_dev *p = cfg_target(m, bus, devfn, reg, size);
 
-    return (uint32_t)(p ? load_le(&p->config[reg], size) : ones(size));
+    return (uint32_t)(p ? config_read(p, reg, size) : ones(size));
 }
 
 void pci_cfg_write(struct machine *m, uint8_t bus, uint8_t devfn, unsigned reg, unsigned size,

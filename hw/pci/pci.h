@@ -55,7 +55,9 @@ struct pci_dev {
     uint8_t msi_cap;       /* offset of the MSI capability, 0: none */
     struct pci_msix *msix; /* hw/pci/msix.h, or NULL */
     uint16_t cap_end;      /* where the next capability goes, 0: at 0x40 */
-    /* Called after config bytes [off, off + size) took a guest's write; may be NULL. */
+    /* Called before config bytes [off, off + size) are read, and after they took a guest's write; may
+     * be NULL. */
+    void (*config_reading)(struct pci_dev *p, unsigned off, unsigned size);
     void (*config_wrote)(struct pci_dev *p, unsigned off, unsigned size);
 };
 

@@ -580,9 +580,8 @@ static const struct state_field state[] = {
 
 static const struct dev_prop props[] = {
     VIRTIO_PROPS(struct virtio_net),
-    PROP(struct virtio_net, "netdev", PROP_NIC, net.nic, 0, "the back end's id"),
-    PROP(struct virtio_net, "mac", PROP_STR, net.mac_text, 0, "hardware address"),
-    PROP(struct virtio_net, "rom", PROP_PTR, net.rom_image, 0, "boot ROM (struct nic_rom)"),
+    NET_CARD_PROPS(struct virtio_net),
+    PCI_ROM_PROP(struct virtio_net, net.rom_image),
     { NULL, PROP_END, 0, 0, NULL },
 };
 

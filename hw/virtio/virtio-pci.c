@@ -2,8 +2,7 @@
 /* hw/virtio/virtio-pci.c - virtio over PCI: the modern registers in BAR 4, the legacy ones in BAR 0.
  *
  * A transitional device shows both; what a driver wrote first decides nothing, the VERSION_1 feature
- * does. Left out: the configuration access capability (4.1.4.9), 64-bit BARs, packed rings, shared
- * memory regions, queue reset. Reference: virtio 1.2, 4.1.
+ * does. Left out: 64-bit BARs, packed rings, shared memory regions, queue reset. Reference: virtio 1.2, 4.1.
  */
 #include "hw/virtio/virtio.h"
 
@@ -469,6 +468,53 @@ static void add_capability(struct virtio_dev *v, uint8_t type, uint32_t at, uint
     }
 }
 
+/* ---- the modern registers through configuration space (4.1.4.9) ---- */
+
+enum { WINDOW_BAR = 4, WINDOW_OFFSET = 8, WINDOW_LENGTH = 12, WINDOW_DATA = 16, WINDOW_BYTES = 20 };
+
+/* Whether an access of config bytes reaches the window's data, and the window a register. */
+static bool window_hit(const struct virtio_dev *v, unsigned off, unsigned size, uint32_t *at,
+                       uint32_t *len)
+{
+    const uint8_t *c = &v->pci.config[v->window];
+    unsigned data = v->window + WINDOW_DATA;
+    *at = load_le32(c + WINDOW_OFFSET);
+    *len = load_le32(c + WINDOW_LENGTH);
+    return off < data + 4 && off + size > data && c[WINDOW_BAR] == MODERN_BAR &&
+           (*len == 1 || *len == 2 || *len == 4) && *at % *len == 0 && *at < MODERN_LEN;
+}
+
+static void window_reading(struct pci_dev *p, unsigned off, unsigned size)
+{
+    struct virtio_dev *v = virtio_of(&p->dev);
+    uint32_t at, len;
+    if (window_hit(v, off, size, &at, &len)) {
+        store_le(&p->config[v->window + WINDOW_DATA], len, modern_read(&p->dev, at, len));
+    }
+}
+
+static void window_wrote(struct pci_dev *p, unsigned off, unsigned size)
+{
+    struct virtio_dev *v = virtio_of(&p->dev);
+    uint32_t at, len;
+    if (window_hit(v, off, size, &at, &len)) {
+        modern_write(&p->dev, at, len, load_le(&p->config[v->window + WINDOW_DATA], len));
+    }
+}
+
+static void add_window(struct virtio_dev *v)
+{
+    unsigned cap = pci_add_cap(&v->pci, 0x09, WINDOW_BYTES);
+    uint8_t *c = &v->pci.config[cap], *w = &v->pci.wmask[cap];
+    c[2] = WINDOW_BYTES;
+    c[3] = 5;
+    w[WINDOW_BAR] = 0xff;
+    memset(w + WINDOW_OFFSET, 0xff, WINDOW_BYTES - WINDOW_OFFSET);
+    v->window = (uint8_t)cap;
+    v->pci.config_reading = window_reading;
+    v->pci.config_wrote = window_wrote;
+}
+
 static void add_registers(struct virtio_dev *v)
 {
     if (!v->disable_legacy) {
@@ -480,6 +526,7 @@ static void add_registers(struct virtio_dev *v)
         add_capability(v, 3, ISR_AT, 1);
         add_capability(v, 4, DEVICE_AT, 0x1000);
         add_capability(v, 2, NOTIFY_AT, 0x1000);
+        add_window(v);
     }
 }
 

@@ -84,6 +84,7 @@ struct virtio_dev {
     const struct virtio_ops *ops;
     bool disable_legacy, disable_modern; /* properties */
     uint32_t vectors;                    /* property: MSI-X vectors, 0: none */
+    uint8_t window;                      /* offset of the configuration access capability */
 
     uint64_t host_features, features; /* offered, chosen */
     uint8_t status, isr, generation;

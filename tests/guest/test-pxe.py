@@ -22,12 +22,20 @@ def test_pxe_boots_over_e1000(bed):
     boots(bed, "e1000")
 
 
+def test_pxe_boots_over_ne2k_pci(bed):
+    boots(bed, "ne2k_pci")
+
+
 def test_pxe_boots_over_pcnet(bed):
     boots(bed, "pcnet")
 
 
 def test_pxe_boots_over_rtl8139(bed):
     boots(bed, "rtl8139")
+
+
+def test_pxe_boots_over_virtio_net(bed):
+    boots(bed, "virtio-net-pci")
 
 
 main(globals())

@@ -63,7 +63,9 @@ static inline struct nic_rig *rig_new(const struct dev_class *class)
     r->nic = nic_new(r->loop, "net0", &ops);
     r->nic->priv = r;
     r->d = dev_new(r->pc.m, class, "card");
-    dev_set_str(r->d, "addr", "3");
+    if (dev_prop_find(class, "addr")) {
+        dev_set_str(r->d, "addr", "3");
+    }
     dev_set_ptr(r->d, "netdev", r->nic);
     machine_enter(r->pc.m);
     pc_start(r->d);

@@ -16,7 +16,7 @@
 #include "dm/base/bytes.h"
 #include "hw/display/vga.h"
 #include "hw/pci/i440fx.h"
-#include "hw/pci/pci.h"
+#include "hw/pci/rom.h"
 #include "ioreq/flat.h"
 #include "ui/con.h"
 
@@ -75,7 +75,7 @@ static inline uint32_t cfg_read(struct rig *r, unsigned reg, unsigned size)
 /* lend: whether the host lends video memory; if not, BAR0 accesses pass the door. rom may be NULL.
  */
 static inline struct rig *rig_with_rom(const struct dev_class *class, uint32_t mb, bool lend,
-                                       struct vga_rom *rom)
+                                       struct pci_rom *rom)
 {
     struct rig *r = calloc(1, sizeof(*r));
     struct device *bridge;

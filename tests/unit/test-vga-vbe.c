@@ -372,7 +372,7 @@ static void test_edid_names_what_fits(void **state)
 static void test_rom_bar_shows_the_image(void **state)
 {
     uint8_t bytes[0x10001] = { 0x55, 0xaa, 0x40 };
-    struct vga_rom rom = { bytes, 0x10001 };
+    struct pci_rom rom = { bytes, 0x10001, false };
     struct rig *r = rig_with_rom(&vga_class, 1, false, &rom);
     (void)state;
     assert_int_equal(r->init_error, -EINVAL);

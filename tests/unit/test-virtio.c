@@ -199,7 +199,7 @@ static void test_virtio_when_probed_then_both_register_sets_agree(void **state)
     for (unsigned at = cfg(&r.pc, FN, PCI_CAP_PTR, 1); at; at = cfg(&r.pc, FN, at + 1, 1)) {
         seen |= cfg(&r.pc, FN, at, 1) == 9 ? 1u << cfg(&r.pc, FN, at + 3, 1) : 0;
     }
-    assert_int_equal(seen, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4);
+    assert_int_equal(seen, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5);
     assert_int_equal(in(&r.pc, LEGACY, 4), get(&r, 4, 4));
     assert_int_equal(in(&r.pc, LEGACY + 12, 2), SIZE);
     assert_int_equal(in(&r.pc, LEGACY + 20, 4), DISK_BYTES / 512);
@@ -434,6 +434,42 @@ static void test_virtio_when_saved_then_another_machine_goes_on(void **state)
     destroy(&s);
 }
 
+/* 4.1.4.9: any register of the modern BAR, read and written through configuration space. */
+static void test_virtio_configuration_access_window(void **state)
+{
+    struct rig r;
+    unsigned cap;
+    (void)state;
+    make(&r);
+    for (cap = cfg(&r.pc, FN, PCI_CAP_PTR, 1); cap; cap = cfg(&r.pc, FN, cap + 1, 1)) {
+        if (cfg(&r.pc, FN, cap, 1) == 9 && cfg(&r.pc, FN, cap + 3, 1) == 5) {
+            break;
+        }
+    }
+    assert_int_not_equal(cap, 0);
+    cfg_set(&r.pc, FN, cap + 4, 1, 4);
+    cfg_set(&r.pc, FN, cap + 8, 4, 0x14); /* device status */
+    cfg_set(&r.pc, FN, cap + 12, 4, 1);
+    cfg_set(&r.pc, FN, cap + 16, 4, 3);
+    assert_int_equal(io_read(r.pc.m, IO_MMIO, BAR + 0x14, 1), 3);
+    assert_int_equal(cfg(&r.pc, FN, cap + 16, 4) & 0xff, 3);
+    cfg_set(&r.pc, FN, cap + 8, 4, 0x12);
+    cfg_set(&r.pc, FN, cap + 12, 4, 2);
+    assert_int_equal(cfg(&r.pc, FN, cap + 16, 2), io_read(r.pc.m, IO_MMIO, BAR + 0x12, 2));
+    static const uint32_t odd[][3] = { { 4, 0x15, 2 },          { 4, 0x14, 3 },
+                                       { 4, 0xfffffffc, 4 },    { 0, 0x14, 1 },
+                                       { 4, 0x14, 0xffffffff }, { 7, 0x14, 1 } };
+    for (size_t i = 0; i < ARRAY_SIZE(odd); i++) { /* nothing happens */
+        cfg_set(&r.pc, FN, cap + 4, 1, odd[i][0]);
+        cfg_set(&r.pc, FN, cap + 8, 4, odd[i][1]);
+        cfg_set(&r.pc, FN, cap + 12, 4, odd[i][2]);
+        cfg_set(&r.pc, FN, cap + 16, 4, 0);
+        cfg(&r.pc, FN, cap + 16, 4);
+        assert_int_equal(io_read(r.pc.m, IO_MMIO, BAR + 0x14, 1), 3);
+    }
+    destroy(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_virtio_when_rings_lie_then_the_device_stops),
         cmocka_unit_test(test_virtio_when_reset_in_flight_then_taken_back),
         cmocka_unit_test(test_virtio_when_saved_then_another_machine_goes_on),
+        cmocka_unit_test(test_virtio_configuration_access_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
