@@ -8,6 +8,7 @@
  * once restricted. $FAKE_XEN_FAIL ("function=errno,function=errno@N") makes calls fail, always or
  * the Nth time.
  */
+#include "tests/fake-xen/fakexen-pv.h"
 #include "tests/fake-xen/shared.h"
 
 #include <errno.h>
@@ -46,6 +47,21 @@ static int open_in_dir(const char *name, int flags)
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", dir(), name);
     return open(path, flags | O_CLOEXEC, 0666);
+}
+
+int fake_open_in_dir(const char *name, int flags)
+{
+    return open_in_dir(name, flags);
+}
+
+int fake_memory_fd(void)
+{
+    return memory_fd;
+}
+
+bool fake_page_of(uint64_t gfn, uint64_t *page)
+{
+    return fake_lookup(dom, gfn, page);
 }
 
 /* Every handle opens the domain; the first one maps it. */
@@ -407,6 +423,9 @@ xenevtchn_handle *xenevtchn_open(struct xentoollog_logger *l, unsigned flags)
     if (told_to_fail(__func__) || !open_handle()) {
         return NULL;
     }
+    if (evtchn_fd >= 0) {
+        return fake_pv_evtchn_open();
+    }
     memset(dom->port_bound, 0, sizeof(dom->port_bound)); /* an earlier process's */
     dom->enabled = 0;
     snprintf(a.sun_path, sizeof(a.sun_path), "%.90s/evtchn.sock", dir());
@@ -420,22 +439,25 @@ xenevtchn_handle *xenevtchn_open(struct xentoollog_logger *l, unsigned flags)
 
 int xenevtchn_close(xenevtchn_handle *h)
 {
-    (void)h;
+    if (fake_pv_is(h)) {
+        return close(fake_pv_fd());
+    }
     close(notify_fd);
     return close(evtchn_fd);
 }
 
 int xenevtchn_fd(xenevtchn_handle *h)
 {
-    (void)h;
-    return evtchn_fd;
+    return fake_pv_is(h) ? fake_pv_fd() : evtchn_fd;
 }
 
 xenevtchn_port_or_error_t xenevtchn_bind_interdomain(xenevtchn_handle *h, uint32_t domid,
                                                      evtchn_port_t remote)
 {
-    (void)h;
     CHECK_DOMAIN(domid);
+    if (fake_pv_is(h)) {
+        return fake_pv_bind(remote);
+    }
     evtchn_port_t local = FAKE_LOCAL_PORT(remote);
     if (remote < FAKE_BUFFERED_PORT || remote >= FAKE_FIRST_VCPU_PORT + dom->vcpus ||
         dom->port_bound[local] || !dom->enabled) {
@@ -448,7 +470,9 @@ xenevtchn_port_or_error_t xenevtchn_bind_interdomain(xenevtchn_handle *h, uint32
 /* As cheap as an event is for real: no system call where the other side does not sleep. */
 int xenevtchn_notify(xenevtchn_handle *h, evtchn_port_t port)
 {
-    (void)h;
+    if (fake_pv_is(h)) {
+        return fake_pv_notify(port);
+    }
     if (port >= FAKE_LOCAL_PORTS || !dom->port_bound[port]) {
         return fail(ENOTCONN);
     }
@@ -799,7 +823,7 @@ void xs_close(struct xs_handle *h)
     (void)h;
 }
 
-static void node_path(char *out, size_t size, const char *path)
+void fake_node_path(char *out, unsigned long size, const char *path)
 {
     int n = snprintf(out, size, "%s/xenstore/", dir());
     snprintf(out + n, size - (size_t)n, "%s%s", path[0] == '/' ? "" : "/local/domain/0/", path);
@@ -812,7 +836,7 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 {
     (void)h, (void)t;
     char file[1024];
-    node_path(file, sizeof(file), path);
+    fake_node_path(file, sizeof(file), path);
     int fd = restricted ? -1 : open(file, O_RDONLY | O_CLOEXEC);
     char *buf = fd < 0 ? NULL : calloc(1, 4097);
     if (buf) {
@@ -838,7 +862,7 @@ bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const v
         errno = EBADF;
         return false;
     }
-    node_path(file, sizeof(file), path);
+    fake_node_path(file, sizeof(file), path);
     int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     bool ok = fd >= 0 && write(fd, data, len) == (ssize_t)len;
     if (fd >= 0) {
