@@ -192,6 +192,16 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
     return ret;
 }
 
+bool backends_busy(const struct backends *b)
+{
+    for (const struct drive *d = b->drives; d; d = d->next) {
+        if (blk_in_flight(d->blk)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void backends_drain(struct backends *b)
 {
     for (struct drive *d = b->drives; d; d = d->next) {

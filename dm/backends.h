@@ -79,6 +79,8 @@ struct backends {
 /* 0, or -errno with e naming option and file. */
 int backends_open(struct backends *b, struct ev_loop *loop, const struct options *o, bool pretend,
                   struct err *e);
+/* Some disk request is under way. */
+bool backends_busy(const struct backends *b);
 /* Waits for every disk request under way and delivers it. */
 void backends_drain(struct backends *b);
 /* Another process may go on with the disks; or this one goes on with another's. 0, or -errno. */

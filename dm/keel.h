@@ -34,6 +34,7 @@ struct keel {
     struct soft_host *soft; /* tcg: memory and time of the machine */
     struct vcpus *vcpus;    /* tcg */
     struct ev_timer expiry; /* tcg: the machine's next timer */
+    struct ev_post settle;  /* icount: the processors wait for the disks */
     struct xen *xen;
     struct vnc *vnc;
     struct gdb *gdb;

@@ -6,6 +6,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/keyval.h"
 #include "dm/options.h"
 #include "target/x86/vcpu.h"
 
@@ -81,6 +82,45 @@ void options_log_help(void)
     for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
         printf("%-15s %s\n", items[i].name, items[i].help);
     }
+}
+
+const struct opt_param opt_icount_params[] = {
+    { "shift", "string", false },
+    { "sleep", "boolean", false },
+    { "align", "boolean", false },
+    { "rr", "string", true },
+    { "rrfile", "string", true },
+    { "rrsnapshot", "string", true },
+    { 0 },
+};
+
+/* -icount [shift=]N|auto[,sleep=on|off][,align=off] */
+int opt_take_icount(struct options *o, const char *arg, struct keyval *kv, struct err *e)
+{
+    const char *shift = keyval_get(kv, "shift");
+    bool sleep = true, align = false;
+    uint64_t n = 0;
+    (void)arg;
+    if (keyval_bool(kv, "sleep", &sleep, e) < 0 || keyval_bool(kv, "align", &align, e) < 0) {
+        return -EINVAL;
+    }
+    if (align) {
+        return err_set(e, -EINVAL, "align=on: known, but Keel does not have it yet");
+    }
+    if (!shift) {
+        return err_set(e, -EINVAL, "shift= is missing");
+    }
+    bool adapts = strcmp(shift, "auto") == 0;
+    if (!adapts && parse_u64(shift, ICOUNT_MAX_SHIFT, &n) < 0) {
+        return err_set(e, -EINVAL, "shift=%s: expected 0 to %d, or auto", shift, ICOUNT_MAX_SHIFT);
+    }
+    if (adapts && !sleep) {
+        return err_set(e, -EINVAL, "shift=auto and sleep=off contradict each other");
+    }
+    o->icount = true;
+    o->icount_nosleep = !sleep;
+    o->icount_shift = adapts ? ICOUNT_AUTO : (int)n;
+    return 0;
 }
 
 /* -keel-pass all,-deadflags or const,copy: which passes run. */

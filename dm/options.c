@@ -133,6 +133,9 @@ static int check_machine(struct options *o, struct err *e)
     if (o->accel == ACCEL_TCG && o->max_cpus > CPU_MAX) {
         return err_set(e, -EINVAL, "-smp: accel=tcg runs at most %u CPUs", CPU_MAX);
     }
+    if (o->icount && o->accel != ACCEL_TCG) {
+        return err_set(e, -EINVAL, "-icount: runs with accel=tcg only");
+    }
     if (o->accel == ACCEL_TCG && o->record) {
         return err_set(e, -EINVAL,
                        "-keel-record: with accel=tcg known, but Keel does not have it yet");

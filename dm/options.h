@@ -45,6 +45,8 @@ struct options {
     uint32_t sockets, cores, threads; /* -smp; 0: as it comes */
     const char *cpu_model;            /* -cpu */
     bool single_thread;               /* -accel tcg,thread=single */
+    bool icount, icount_nosleep;      /* -icount, sleep=off */
+    int icount_shift;                 /* ICOUNT_AUTO, or log2 of nanoseconds an instruction */
     unsigned tcg_dump, cpu_log;       /* -d: TCG_DUMP_*, VCPU_LOG_* */
     unsigned tcg_passes;              /* -keel-pass: enum ir_pass */
     bool tcg_interp;                  /* keel-engine=interp */

@@ -18,9 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct qmp_command *const qmp_tables[] = { qmp_commands_core,  qmp_commands_query,
-                                                 qmp_commands_block, qmp_commands_input,
-                                                 qmp_commands_net,   NULL };
+const struct qmp_command *const qmp_tables[] = { qmp_commands_core,
+                                                 qmp_commands_query,
+                                                 qmp_commands_block,
+                                                 qmp_commands_input,
+                                                 qmp_commands_net,
+                                                 qmp_commands_memory,
+                                                 NULL };
 
 /* ---- for handlers ---- */
 

@@ -32,7 +32,7 @@ struct qmp_command {
 /* Sorted by name; each array ends with a NULL name. */
 extern const struct qmp_command *const qmp_tables[];
 extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_commands_block[],
-    qmp_commands_input[], qmp_commands_net[];
+    qmp_commands_input[], qmp_commands_net[], qmp_commands_memory[];
 
 /* Sets the error and returns NULL. */
 json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)

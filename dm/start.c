@@ -135,7 +135,11 @@ static void expired(void *opaque)
 static void arm_expiry(void *opaque, int64_t when_ns)
 {
     struct keel *k = opaque;
-    if (when_ns < 0) {
+    if (k->o.icount) { /* the processors' thread does that */
+        if (k->vcpus) {
+            vcpus_timer_changed(k->vcpus);
+        }
+    } else if (when_ns < 0) {
         ev_timer_disarm(&k->expiry);
     } else {
         ev_timer_arm(k->loop, &k->expiry, when_ns);
@@ -151,6 +155,7 @@ static int64_t wall_seconds(void *opaque)
 static int open_soft(struct keel *k, struct err *e)
 {
     struct soft_options o = { .ram_bytes = k->o.ram_bytes,
+                              .icount = k->o.icount,
                               .below_4g = board_below_4g(&k->o),
                               .wallclock = wall_seconds };
     k->soft = soft_new(&o, e);
@@ -161,6 +166,26 @@ static int open_soft(struct keel *k, struct err *e)
     k->m = machine_new(board_type(&k->o), &soft_host_ops, k->soft);
     soft_attach(k->soft, k->m, arm_expiry, k);
     return 0;
+}
+
+static void disks_done(void *opaque)
+{
+    struct keel *k = opaque;
+    backends_drain(&k->be);
+    vcpus_settled(k->vcpus);
+}
+
+/* icount: a disk takes no time, or the host's speed would show. On the processors' thread. */
+static bool await_disks(void *opaque)
+{
+    struct keel *k = opaque;
+    machine_enter(k->m);
+    bool busy = backends_busy(&k->be);
+    machine_leave(k->m);
+    if (busy) {
+        ev_post(k->loop, &k->settle);
+    }
+    return busy;
 }
 
 static int open_processors(struct keel *k, struct err *e)
@@ -180,9 +205,12 @@ static int open_processors(struct keel *k, struct err *e)
                  .perf_map = k->o.perf_map },
         .log = k->o.cpu_log,
         .log_to = stderr,
-        .icount_shift = -1,
+        .icount_shift = k->o.icount ? k->o.icount_shift : ICOUNT_OFF,
+        .icount_sleep = !k->o.icount_nosleep,
+        .settle = await_disks,
         .o = k,
     };
+    k->settle = (struct ev_post){ .cb = disks_done, .opaque = k };
     k->vcpus = vcpus_new(k->m, k->soft, &o, e);
     return k->vcpus ? 0 : e->code;
 }
@@ -461,7 +489,9 @@ static void close_machine(struct keel *k)
     machine_enter(k->m);
     gdb_close(k);
     machine_leave(k->m);
+    ev_post_cancel(k->loop, &k->settle);
     vcpus_free(k->vcpus);
+    k->vcpus = NULL;
     machine_enter(k->m);
     qtest_close(k);
     vnc_free(k->vnc);

@@ -93,7 +93,8 @@ struct soft_host {
     uint8_t link[4];      /* ISA IRQ of each PIRQ, 0: none */
 
     bool icount;
-    int64_t now; /* icount */
+    int64_t now;      /* icount; atomic */
+    int64_t deadline; /* atomic */
     int64_t (*wallclock)(void *o);
     void (*arm)(void *o, int64_t when_ns);
     void *arm_o;
@@ -572,12 +573,13 @@ void soft_set_sink(struct soft_host *s, const struct soft_sink *sink, void *o)
 static int64_t soft_now(void *h)
 {
     const struct soft_host *s = h;
-    return s->icount ? s->now : ev_now_ns();
+    return s->icount ? LOAD(s->now) : ev_now_ns();
 }
 
 static void soft_timer(void *h, int64_t when_ns)
 {
     struct soft_host *s = h;
+    __atomic_store_n(&s->deadline, when_ns, __ATOMIC_SEQ_CST);
     if (s->arm) {
         s->arm(s->arm_o, when_ns);
     }
@@ -591,7 +593,14 @@ static int64_t soft_wallclock(void *h)
 
 void soft_set_time(struct soft_host *s, int64_t ns)
 {
-    s->now = ns > s->now ? ns : s->now;
+    if (ns > s->now) {
+        __atomic_store_n(&s->now, ns, __ATOMIC_RELAXED);
+    }
+}
+
+int64_t soft_deadline(const struct soft_host *s)
+{
+    return __atomic_load_n(&s->deadline, __ATOMIC_SEQ_CST);
 }
 
 const struct machine_host soft_host_ops = {
@@ -624,6 +633,7 @@ struct soft_host *soft_new(const struct soft_options *o, struct err *e)
     struct soft_host *s = xcalloc(1, sizeof(*s));
     uint64_t most = o->below_4g ? o->below_4g : MAX_BELOW_4G;
     s->icount = o->icount;
+    s->deadline = -1;
     s->wallclock = o->wallclock;
     s->below_4g = min_u64(o->ram_bytes, most);
     s->above_4g = o->ram_bytes - s->below_4g;

@@ -71,8 +71,10 @@ uint64_t soft_irq_count(const struct soft_host *s, unsigned irq);
 
 /* Read-only memory for good (a BIOS): len bytes, copied, a multiple of 4096. */
 int soft_add_rom(struct soft_host *s, uint64_t gpa, const void *data, uint64_t len, struct err *e);
-/* icount: moves virtual time to ns (never backwards). */
+/* icount: moves virtual time to ns (never backwards). From the thread that counts. */
 void soft_set_time(struct soft_host *s, int64_t ns);
+/* icount: when the next timer is due; -1: none is. From any thread. */
+int64_t soft_deadline(const struct soft_host *s);
 /* Host memory of RAM as one span for loaders: NULL when [gpa, gpa+len) is not one piece of RAM. */
 uint8_t *soft_ram(struct soft_host *s, uint64_t gpa, uint64_t len);
 uint64_t soft_ram_below_4g(const struct soft_host *s);

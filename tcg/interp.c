@@ -394,8 +394,10 @@ enter:
     engine_of(cpu)->now = b;
     o = ((struct tci_code *)b->interp)->op;
     if (b->tb.key.cflags & TB_ICOUNT) {
+        bool asked = !(b->tb.key.cflags & TB_SINGLE) &&
+                     __atomic_load_n(&cpu->exit_request, __ATOMIC_RELAXED);
         cpu->icount_left -= b->tb.insns;
-        if (cpu->icount_left < 0) {
+        if (cpu->icount_left < 0 || asked) {
             cpu->icount_left += b->tb.insns;
             cpu->pc = b->tb.key.pc;
             return LEAVE_ICOUNT;

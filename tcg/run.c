@@ -311,7 +311,7 @@ static enum tcg_exit run_loop(struct tcg_cpu *cpu)
         case LEAVE_BLOCK:
             return TCG_EXIT_BLOCK;
         case LEAVE_ICOUNT:
-            return TCG_EXIT_ICOUNT;
+            return asked_out(cpu) ? TCG_EXIT_REQUEST : TCG_EXIT_ICOUNT;
         default: /* a RIP without a block yet, or a request: looked at above */
             break;
         }

@@ -64,6 +64,7 @@ static void gp(struct x86_cpu *c)
 /* Virtual nanoseconds: it stands still with the machine. Neither field changes while vCPUs run. */
 static uint64_t tsc_now(const struct x86_cpu *c)
 {
+    icount_publish(c);
     const struct machine *m = c->m;
     int64_t host = m->host->now ? m->host->now(m->h) : 0;
     return (uint64_t)(host + m->vclock_offset);
@@ -435,7 +436,12 @@ X86_HELPER(xsetbv, IR_H_READS | IR_H_WRITES | IR_H_FAULTS)
 static uint64_t give_random(struct x86_cpu *c, uint64_t size)
 {
     uint64_t v = 0;
-    bool ok = getrandom(&v, sizeof(v), GRND_NONBLOCK) == sizeof(v);
+    bool ok = true;
+    if (icount_on(&c->all->icount)) { /* the same in every run */
+        v = icount_random(&c->all->icount);
+    } else {
+        ok = getrandom(&v, sizeof(v), GRND_NONBLOCK) == sizeof(v);
+    }
     c->tcg.flags = ok ? F_CF : 0;
     v = ok ? v : 0;
     return size == 2 ? (uint16_t)v : size == 4 ? (uint32_t)v : v;

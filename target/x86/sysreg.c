@@ -394,6 +394,7 @@ X86_HELPER(pause, IR_H_READS)
 {
     (void)b, (void)cc;
     __atomic_store_n(&t->exit_request, 1, __ATOMIC_RELAXED);
+    x86_of(t)->all->icount.turn = 0;
     t->pc = a;
     return a;
 }

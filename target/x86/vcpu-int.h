@@ -6,6 +6,7 @@
 #define TARGET_X86_VCPU_INT_H
 
 #include "target/x86/cpu.h"
+#include "target/x86/icount.h"
 #include "target/x86/vcpu.h"
 
 #include <pthread.h>
@@ -39,10 +40,10 @@ struct vcpus {
     unsigned n;
     struct vcpu *cpu; /* n */
     bool single;
-    int icount_shift; /* -1: real time */
-    int64_t icount;   /* instructions so far */
-    unsigned log;     /* VCPU_LOG_* */
+    struct icount icount;
+    unsigned log; /* VCPU_LOG_* */
     FILE *log_to;
+    bool (*settle)(void *o);
     void (*triple_fault)(void *o, unsigned cpu);
     void *o;
 
@@ -65,6 +66,8 @@ struct vcpus {
 bool vcpu_run(struct vcpu *v, bool slice);
 /* Something is pending that a waiting processor wakes up for. */
 bool vcpu_has_work(const struct x86_cpu *c);
+/* Any of them; under v->lock. */
+bool vcpus_have_work(const struct vcpus *v);
 /* State into memory, for who looks while it stands. */
 void vcpu_settle(struct x86_cpu *c);
 

@@ -54,13 +54,16 @@ static void go_outside(struct x86_cpu *c)
 void x86_io(struct x86_cpu *c, struct io_req *r)
 {
     r->cpu = (uint8_t)c->index;
+    icount_publish(c);
     go_outside(c);
     ioreq_run(c->m, r);
+    icount_settle(c->all);
     go_inside(c);
 }
 
 void x86_lock_machine(struct x86_cpu *c)
 {
+    icount_publish(c);
     go_outside(c);
     machine_enter(c->m);
 }
@@ -68,6 +71,7 @@ void x86_lock_machine(struct x86_cpu *c)
 void x86_unlock_machine(struct x86_cpu *c)
 {
     machine_leave(c->m);
+    icount_settle(c->all);
     go_inside(c);
 }
 
@@ -248,9 +252,17 @@ X86_HELPER(debug_break, IR_H_READS | IR_H_FAULTS)
     return 0;
 }
 
+static enum tcg_exit run_some(struct x86_cpu *c, bool alone)
+{
+    if (icount_on(&c->all->icount)) {
+        return icount_run(c, alone);
+    }
+    return alone ? tcg_run_one(&c->tcg) : tcg_run(&c->tcg);
+}
+
 static void step_once(struct x86_cpu *c)
 {
-    after_run(c, tcg_run_one(&c->tcg));
+    after_run(c, run_some(c, true));
     if (!c->stopped_by_debugger) {
         x86_report_stop(c, X86_STOP_STEP, 0, 0);
     }
@@ -262,9 +274,13 @@ static void step_once(struct x86_cpu *c)
 static bool run_inside(struct vcpu *v, bool slice)
 {
     struct x86_cpu *c = v->c;
+    const bool counts = icount_on(&v->all->icount);
     bool kicked = false;
     for (;;) {
         __atomic_store_n(&c->tcg.exit_request, 0, __ATOMIC_SEQ_CST);
+        if (counts) {
+            icount_fire(c);
+        }
         uint32_t p = pending(c);
         bool alone = false;
         if (p & PEND_STOP) {
@@ -289,8 +305,8 @@ static bool run_inside(struct vcpu *v, bool slice)
         if (slice && kicked) {
             return false;
         }
-        enum tcg_exit why = alone ? tcg_run_one(&c->tcg) : tcg_run(&c->tcg);
-        kicked = why == TCG_EXIT_REQUEST;
+        enum tcg_exit why = run_some(c, alone);
+        kicked = counts ? icount_turn_over(v->all) : why == TCG_EXIT_REQUEST;
         after_run(c, why);
         if (alone) {
             c->inhibit = false;

@@ -237,6 +237,15 @@ static bool has_work(const struct vcpu *v)
                    : vcpu_has_work(v->c);
 }
 
+bool vcpus_have_work(const struct vcpus *v)
+{
+    bool work = false;
+    for (unsigned i = 0; i < v->n; i++) {
+        work |= has_work(&v->cpu[i]);
+    }
+    return work;
+}
+
 /* Sleeps until one of the n processors at v has something to do or the machine stops. */
 static void wait_for_work(struct vcpu *v, unsigned n)
 {
@@ -300,7 +309,7 @@ static void *all_cpus(void *opaque)
                 waiting += idle || vcpu_run(v, all->n > 1);
                 vcpu_settle(v->c);
             }
-            if (waiting == all->n) {
+            if (waiting == all->n && !(icount_on(&all->icount) && icount_idle(all))) {
                 wait_for_work(all->cpu, all->n);
             }
         }
@@ -342,7 +351,8 @@ static int start_threads(struct vcpus *v, struct err *e)
     v->threads = xcalloc(v->n + 1, sizeof(*v->threads));
     if (v->single) {
         int ret = start_thread(v, all_cpus, v, e);
-        return ret == 0 && v->n > 1 ? start_thread(v, tick, v, e) : ret;
+        bool ticks = v->n > 1 && !icount_on(&v->icount);
+        return ret == 0 && ticks ? start_thread(v, tick, v, e) : ret;
     }
     for (unsigned i = 0; i < v->n; i++) {
         int ret = start_thread(v, one_cpu, &v->cpu[i], e);
@@ -405,17 +415,14 @@ static int make_cpu(struct vcpus *v, unsigned i, const struct vcpu_options *o, s
 struct vcpus *vcpus_new(struct machine *m, struct soft_host *s, const struct vcpu_options *o,
                         struct err *e)
 {
-    if (o->icount_shift >= 0) {
-        err_set(e, -ENOTSUP, "-icount: known, but Keel does not have it yet");
-        return NULL;
-    }
     struct vcpus *v = xcalloc(1, sizeof(*v));
     v->m = m;
     v->soft = s;
-    v->single = o->single_thread || o->icount_shift >= 0;
-    v->icount_shift = o->icount_shift;
+    icount_init(&v->icount, o->icount_shift, o->icount_sleep);
+    v->single = o->single_thread || icount_on(&v->icount);
     v->log = o->log;
     v->log_to = o->log_to;
+    v->settle = o->settle;
     v->triple_fault = o->triple_fault;
     v->o = o->o;
     pthread_mutex_init(&v->lock, NULL);
@@ -424,7 +431,9 @@ struct vcpus *vcpus_new(struct machine *m, struct soft_host *s, const struct vcp
     v->debug = x86_debug_new();
     v->cpu = xcalloc(o->cpus, sizeof(*v->cpu));
     v->model = x86_model_new(o->model ? o->model : "qemu64", o->tcg.engine == TCG_JIT, e);
-    v->tcg = v->model ? tcg_new(&target, &o->tcg, e) : NULL;
+    struct tcg_options tcg = o->tcg;
+    tcg.icount = icount_on(&v->icount);
+    v->tcg = v->model ? tcg_new(&target, &tcg, e) : NULL;
     int ret = v->tcg ? 0 : -EINVAL;
     for (unsigned i = 0; ret == 0 && i < o->cpus; i++) {
         ret = make_cpu(v, i, o, e);
@@ -517,6 +526,24 @@ void vcpus_pause(struct vcpus *v)
 bool vcpus_running(const struct vcpus *v)
 {
     return __atomic_load_n(&v->run, __ATOMIC_SEQ_CST);
+}
+
+void vcpus_settled(struct vcpus *v)
+{
+    pthread_mutex_lock(&v->lock);
+    v->icount.settling = false;
+    pthread_cond_broadcast(&v->wake);
+    pthread_mutex_unlock(&v->lock);
+}
+
+void vcpus_timer_changed(struct vcpus *v)
+{
+    for (unsigned i = 0; i < v->n; i++) {
+        tcg_kick(&v->cpu[i].c->tcg);
+    }
+    pthread_mutex_lock(&v->lock);
+    pthread_cond_broadcast(&v->wake);
+    pthread_mutex_unlock(&v->lock);
 }
 
 void vcpus_reset(struct vcpus *v)

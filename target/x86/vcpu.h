@@ -7,6 +7,7 @@
 #ifndef TARGET_X86_VCPU_H
 #define TARGET_X86_VCPU_H
 
+#include "target/x86/icount.h"
 #include "tcg/tcg.h"
 
 #include <stdbool.h>
@@ -28,7 +29,11 @@ struct vcpu_options {
     struct tcg_options tcg;
     unsigned log; /* VCPU_LOG_*: told to log_to */
     FILE *log_to;
-    int icount_shift; /* -1: no icount; else 2^shift ns an instruction */
+    int icount_shift;  /* ICOUNT_OFF, ICOUNT_AUTO; else 2^shift ns an instruction */
+    bool icount_sleep; /* see icount.h */
+    /* icount: true when something of the host's is under way that must not take time; it calls
+     * vcpus_settled when that has come to its end. On the processors' thread, without locks. */
+    bool (*settle)(void *o);
     /* A processor met what nobody handles (triple fault): under the machine lock. NULL: line_power
      * with POWER_RESET. */
     void (*triple_fault)(void *o, unsigned cpu);
@@ -47,6 +52,9 @@ void vcpus_resume(struct vcpus *v);
 void vcpus_pause(struct vcpus *v);
 void vcpus_request_pause(struct vcpus *v);
 bool vcpus_running(const struct vcpus *v);
+/* icount: the time of the next timer is another; under the machine lock, from any thread. */
+void vcpus_timer_changed(struct vcpus *v);
+void vcpus_settled(struct vcpus *v);
 /* All to power-on; while paused or under the machine lock from any thread. */
 void vcpus_reset(struct vcpus *v);
 

@@ -169,13 +169,17 @@ void exit_stubs(struct gen *g)
     }
 }
 
-/* Counts the block's instructions before they run; leaves when they are more than are left. */
+/* Counts the block's instructions before they run; leaves when they are more than are left, or somebody
+ * asks: where exactly must not depend on which blocks are linked already. */
 void icount_code(struct gen *g)
 {
     struct rm left = rm_cpu(CPU(icount_left));
+    as_alu_imm(&g->a, ALU_CMP, 4, rm_cpu(CPU(exit_request)), 0);
+    uint8_t *asked = as_jcc_ahead(&g->a, CC_NE);
     as_alu_imm(&g->a, ALU_SUB, 8, left, g->b->tb.insns);
     uint8_t *ok = as_jcc_ahead(&g->a, CC_NS);
     as_alu_imm(&g->a, ALU_ADD, 8, left, g->b->tb.insns);
+    as_land(&g->a, asked);
     set_pc_code(g, g->b->tb.key.pc, R14);
     as_jmp(&g->a, g->jit->leave_icount);
     as_land(&g->a, ok);

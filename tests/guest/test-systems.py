@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Other firmware, boot loaders, a hypervisor and 32-bit Linux on Keel's own processors."""
+"""Other firmware, boot loaders, a hypervisor, an installer and 32-bit Linux on Keel's own processors."""
 import glob
 import gzip
 import os
@@ -8,11 +8,13 @@ import re
 
 import initramfs
 from guest import Failure, Guest, expect, expect_in, main
-from screen import wait_screen
+from screen import keep, wait_picture, wait_screen
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 UBOOT = "/usr/lib/u-boot/%s/u-boot.rom"
 IPXE = "/usr/lib/ipxe/ipxe.iso"
 XEN = "/boot/xen-*-amd64.gz"
+INSTALLER = "/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/"
 I386 = "/var/cache/keel/i386/"
 
 
@@ -100,6 +102,16 @@ def test_xen_boots_a_paravirtual_linux(bed):
     expect_in("processors", "Brought up 2 CPUs", text)
     expect("hardware virtualisation", "HVM: " in text, False)
     g.finish(60)
+
+
+# ---- the installer ----
+
+def test_installer_shows_its_first_screen(bed):
+    """With as little memory as this the first screen is a warning."""
+    g = Guest(bed, "-vga", "std", "-kernel", INSTALLER + "linux", "-initrd", INSTALLER + "initrd.gz",
+              "-append", "vga=788 --- quiet", memory=512)
+    wait_picture(g, HERE + "/installer.png", 300)
+    keep(g, "installer")
 
 
 # ---- Linux for i686 ----
