@@ -32,14 +32,14 @@ struct opt_list;
 struct options;
 struct node_ctx;
 
-enum drive_if { DRIVE_NONE, DRIVE_IDE, DRIVE_FLOPPY };
+enum drive_if { DRIVE_NONE, DRIVE_IDE, DRIVE_FLOPPY, DRIVE_SCSI };
 
 struct drive {
     struct blk *blk;
     char id[64];
     char dev_id[32]; /* the device it is plugged into, "" while it is free */
     enum drive_if interface;
-    unsigned bus, unit; /* IDE and floppy */
+    unsigned bus, unit; /* IDE, floppy and SCSI (unit: target) */
     bool cdrom;
     struct blk_open open; /* how its medium was opened; filename owned */
     bool has_medium;      /* file= was given */

@@ -25,6 +25,7 @@
 #include "dm/options.h"
 #include "hw/ide/ide.h"
 #include "hw/isa/cmos-ram.h"
+#include "hw/scsi/scsi.h"
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
 #include "ioreq/soft.h"
@@ -167,6 +168,9 @@ static void plug_drive(struct drive *dr, struct device *d, const char *prop)
 static void unplug_disks(void *m, bool aux_only)
 {
     ide_unplug_disks(m, aux_only);
+    if (!aux_only) {
+        scsi_unplug_disks(m);
+    }
 }
 
 static void unplug_cards(void *m)
@@ -222,6 +226,31 @@ static int ide_drives(struct build *s)
             if (ret < 0) {
                 return err_prefix(s->e, "drive '%s'", dr->id);
             }
+        }
+    }
+    return 0;
+}
+
+/* if=scsi: on the first adapter; without one the board brings its own. */
+static int scsi_drives(struct build *s)
+{
+    bool adapter = scsi_adapter_present(s->m);
+    for (struct drive *dr = s->b->drives; dr; dr = dr->next) {
+        if (dr->interface != DRIVE_SCSI) {
+            continue;
+        }
+        if (!adapter) {
+            DO(chip(s, "lsi53c895a", NULL));
+            adapter = true;
+        }
+        struct device *d = make(s, dr->cdrom ? "scsi-cd" : "scsi-hd", NULL);
+        if (!d) {
+            return s->e->code;
+        }
+        dev_set_u32(d, "scsi-id", dr->unit);
+        plug_drive(dr, d, "drive");
+        if (finish(s, d) < 0) {
+            return err_prefix(s->e, "drive '%s'", dr->id);
         }
     }
     return 0;
@@ -629,6 +658,7 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
     DO(isa_chips(&s));
     DO(ide_drives(&s));
     DO(user_devices(&s));
+    DO(scsi_drives(&s));
     return s.own ? firmware(&s) : 0;
 }
 

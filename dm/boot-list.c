@@ -10,6 +10,7 @@
 #include "dm/keyval.h"
 #include "hw/ide/ide.h"
 #include "hw/pci/pci.h"
+#include "hw/scsi/scsi.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,6 +34,12 @@ static int path_of(struct device *d, char *path, size_t n)
         struct ide_place p = ide_place_of(d);
         function_name(function, sizeof(function), "ide", p.devfn);
         snprintf(path, n, "/pci@i0cf8/%s/drive@%x/disk@%x", function, p.channel, p.unit);
+        return 0;
+    }
+    if (d->class == &scsi_hd_class || d->class == &scsi_cd_class) {
+        struct scsi_place p = scsi_place_of(d);
+        function_name(function, sizeof(function), "scsi", p.devfn);
+        snprintf(path, n, "/pci@i0cf8/%s/channel@0/disk@%x,%x", function, p.target, p.lun);
         return 0;
     }
     const struct pci_bus *bus = d->m->pci;

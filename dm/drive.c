@@ -16,7 +16,7 @@
 
 static int parse_interface(struct drive *d, struct keyval *kv, struct err *e)
 {
-    static const char *const known[] = { "scsi", "virtio", "sd", "pflash", "mtd", "xen" };
+    static const char *const known[] = { "virtio", "sd", "pflash", "mtd", "xen" };
     const char *v = keyval_get(kv, "if");
     if (!v || strcmp(v, "ide") == 0) {
         d->interface = DRIVE_IDE;
@@ -24,13 +24,15 @@ static int parse_interface(struct drive *d, struct keyval *kv, struct err *e)
         d->interface = DRIVE_NONE;
     } else if (strcmp(v, "floppy") == 0) {
         d->interface = DRIVE_FLOPPY;
+    } else if (strcmp(v, "scsi") == 0) {
+        d->interface = DRIVE_SCSI;
     } else {
         for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
             if (strcmp(v, known[i]) == 0) {
                 return err_set(e, -EINVAL, "if=%s: known, but Keel does not have it yet", v);
             }
         }
-        return err_set(e, -EINVAL, "if=%s: expected ide, floppy or none", v);
+        return err_set(e, -EINVAL, "if=%s: expected ide, floppy, scsi or none", v);
     }
     return 0;
 }
@@ -45,10 +47,11 @@ static bool place_taken(const struct backends *b, const struct drive *d)
     return false;
 }
 
-/* Places an IDE or floppy drive: index, or bus and unit, or the first free place. */
+/* Places a drive that needs no -device: index, or bus and unit, or the first free place. */
 static int parse_place(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
 {
     unsigned buses = d->interface == DRIVE_IDE ? 2 : 1;
+    unsigned units = d->interface == DRIVE_SCSI ? 7 : 2; /* a target each, below the adapter's 7 */
     uint32_t index = UINT32_MAX, bus = UINT32_MAX, unit = UINT32_MAX;
     if (keyval_u32(kv, "index", &index, e) < 0 || keyval_u32(kv, "bus", &bus, e) < 0 ||
         keyval_u32(kv, "unit", &unit, e) < 0) {
@@ -59,19 +62,20 @@ static int parse_place(struct backends *b, struct drive *d, struct keyval *kv, s
     }
     bool anywhere = index == UINT32_MAX && bus == UINT32_MAX && unit == UINT32_MAX;
     if (index == UINT32_MAX) {
-        index = (bus == UINT32_MAX ? 0 : bus * 2) + (unit == UINT32_MAX ? 0 : unit);
+        index = (bus == UINT32_MAX ? 0 : bus * units) + (unit == UINT32_MAX ? 0 : unit);
     }
-    if (index >= buses * 2 || (unit != UINT32_MAX && unit > 1)) {
-        return err_set(e, -EINVAL, "index=%u: there are %u drives of this kind", index, buses * 2);
+    if (index >= buses * units || (unit != UINT32_MAX && unit >= units)) {
+        return err_set(e, -EINVAL, "index=%u: there are %u drives of this kind", index,
+                       buses * units);
     }
     do {
-        d->bus = index / 2;
-        d->unit = index % 2;
+        d->bus = index / units;
+        d->unit = index % units;
         if (!place_taken(b, d)) {
             return 0;
         }
-    } while (anywhere && ++index < buses * 2);
-    return err_set(e, -EINVAL, "index=%u: used twice", d->bus * 2 + d->unit);
+    } while (anywhere && ++index < buses * units);
+    return err_set(e, -EINVAL, "index=%u: used twice", d->bus * units + d->unit);
 }
 
 static int parse_cache(struct drive *d, struct keyval *kv, struct err *e)
@@ -253,6 +257,8 @@ static int parse_drive(struct backends *b, struct drive *d, struct keyval *kv, s
         snprintf(d->id, sizeof(d->id), "%s", id);
     } else if (d->interface == DRIVE_IDE) {
         snprintf(d->id, sizeof(d->id), "ide%u-%s%u", d->bus, d->cdrom ? "cd" : "hd", d->unit);
+    } else if (d->interface == DRIVE_SCSI) {
+        snprintf(d->id, sizeof(d->id), "scsi%u-%s%u", d->bus, d->cdrom ? "cd" : "hd", d->unit);
     } else if (d->interface == DRIVE_FLOPPY) {
         snprintf(d->id, sizeof(d->id), "floppy%u", d->unit);
     } else {

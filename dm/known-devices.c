@@ -320,6 +320,7 @@ const char *device_full_name(const char *name)
     } aliases[] = { { "AC97", "ac97" },
                     { "ahci", "ich9-ahci" },
                     { "e1000-82540em", "e1000" },
+                    { "lsi", "lsi53c895a" },
                     { "virtio-blk", "virtio-blk-pci" },
                     { "virtio-net", "virtio-net-pci" } };
     for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {

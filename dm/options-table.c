@@ -676,7 +676,7 @@ const struct opt_def opt_table[] = {
     { "dfilter", true, false, NULL, NULL, NULL, NULL },
     { "display", true, true, NULL, "type", take_display, "none  no local window" },
     { "drive", true, true, drive_params, "file", take_drive,
-      "[file=]FILE[,if=ide|none|floppy][,index=N][,media=disk|cdrom][,...]" },
+      "[file=]FILE[,if=ide|scsi|none|floppy][,index=N][,media=disk|cdrom][,...]" },
     { "dtb", true, false, NULL, NULL, NULL, NULL },
     { "dump-vmstate", true, false, NULL, NULL, NULL, NULL },
     { "echr", true, false, NULL, NULL, NULL, NULL },

@@ -20,6 +20,7 @@
 #include "hw/nvram/fw-cfg.h"
 #include "hw/net/net-dev.h"
 #include "hw/pci/i440fx.h"
+#include "hw/scsi/scsi.h"
 #include "hw/storage/nvme.h"
 #include "hw/test/debug-exit.h"
 #include "hw/test/pc-testdev.h"
@@ -58,6 +59,7 @@ const struct dev_class *const hw_registry[] = {
     &pcspk_class,        /* isa-pcspk */
     &i8254_class,        /* isa-pit */
     &uart_class,         /* isa-serial */
+    &lsi53c895a_class,   /* lsi53c895a */
     &mc146818_class,     /* mc146818rtc */
     &ne2k_isa_class,     /* ne2k_isa */
     &ne2k_pci_class,     /* ne2k_pci */
@@ -67,6 +69,8 @@ const struct dev_class *const hw_registry[] = {
     &piix3_ide_class,    /* piix3-ide */
     &port92_class,       /* port92 */
     &rtl8139_class,      /* rtl8139 */
+    &scsi_cd_class,      /* scsi-cd */
+    &scsi_hd_class,      /* scsi-hd */
     &virtio_blk_class,   /* virtio-blk-pci */
     &virtio_net_class,   /* virtio-net-pci */
     &xen_platform_class, /* xen-platform */

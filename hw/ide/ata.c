@@ -127,7 +127,7 @@ static void ide_default_settings(struct ide_drive *d)
     d->read_ahead = true;
     d->frozen = false;
     d->smart = (struct ide_smart){ .enabled = true, .autosave = true };
-    d->sense = (struct ide_sense){ 0 };
+    d->sense = SENSE_NONE;
     d->unit_attention = false;
     d->media_event = CD_EVENT_NONE;
     d->dma_offset = 0;

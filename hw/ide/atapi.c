@@ -18,35 +18,28 @@
 #include <string.h>
 
 enum {
-    KEY_NOT_READY = 2,
-    KEY_MEDIUM_ERROR = 3,
-    KEY_ILLEGAL_REQUEST = 5,
-    KEY_UNIT_ATTENTION = 6,
-    KEY_ABORTED = 0x0b,
-};
-
-#define SENSE(key, asc, ascq) ((struct ide_sense){ key, asc, ascq })
-#define SENSE_BAD_COMMAND SENSE(KEY_ILLEGAL_REQUEST, 0x20, 0x00)
-#define SENSE_BAD_LBA SENSE(KEY_ILLEGAL_REQUEST, 0x21, 0x00)
-#define SENSE_BAD_FIELD SENSE(KEY_ILLEGAL_REQUEST, 0x24, 0x00)
-#define SENSE_NO_SAVING SENSE(KEY_ILLEGAL_REQUEST, 0x39, 0x00)
-#define SENSE_LOCKED SENSE(KEY_ILLEGAL_REQUEST, 0x53, 0x02)
-#define SENSE_READ_ERROR SENSE(KEY_MEDIUM_ERROR, 0x11, 0x00)
-#define SENSE_MEDIUM_CHANGED SENSE(KEY_UNIT_ATTENTION, 0x28, 0x00)
-#define SENSE_NO_MEDIUM SENSE(KEY_NOT_READY, 0x3a, 0x01)
-#define SENSE_TRAY_OPEN SENSE(KEY_NOT_READY, 0x3a, 0x02)
-#define SENSE_ABORTED SENSE(KEY_ABORTED, 0x4b, 0x00)
-
-enum {
     MEDIUM = 1,    /* needs a medium in a closed tray */
     ATTENTION = 2, /* works while a unit attention is pending, and leaves it pending */
 };
 
+/* What answers without a word of its own is in hw/scsi/mmc.c. */
 struct packet_cmd {
     uint8_t code, flags;
     void (*run)(struct ide_drive *d);
     const char *name;
 };
+
+struct mmc ide_mmc(struct ide_drive *d)
+{
+    return (struct mmc){ .blk = d->blk,
+                         .packet = d->packet,
+                         .serial = d->serial,
+                         .model = d->model,
+                         .ver = d->ver,
+                         .atapi = true,
+                         .media_event = &d->media_event,
+                         .unit_attention = &d->unit_attention };
+}
 
 /* Ends. */
 
@@ -64,7 +57,7 @@ static void atapi_ok(struct ide_drive *d)
     atapi_status(d, ST_DRDY | ST_DSC);
 }
 
-static void atapi_check(struct ide_drive *d, struct ide_sense sense)
+static void atapi_check(struct ide_drive *d, struct scsi_sense sense)
 {
     d->sense = sense;
     d->error = (uint8_t)(sense.key << 4);
@@ -169,7 +162,7 @@ static void atapi_loaded(struct blk_req *r, int ret)
         uint8_t data[CD_SECTOR];
 
         memcpy(data, d->buf, sizeof(data));
-        cd_raw_sector((uint32_t)d->lba, data, d->buf);
+        mmc_raw_sector((uint32_t)d->lba, data, d->buf);
     }
     d->lba += n;
     d->left -= n;
@@ -187,7 +180,7 @@ static void atapi_load(struct ide_drive *d)
 
 static void atapi_read(struct ide_drive *d, uint32_t lba, uint32_t n, bool raw)
 {
-    uint32_t total = cd_sectors(d);
+    uint32_t total = mmc_sectors(d->blk);
 
     if (n > total || lba > total - n) {
         atapi_check(d, SENSE_BAD_LBA);
@@ -252,31 +245,15 @@ static void cmd_test_unit_ready(struct ide_drive *d)
 
 static void cmd_request_sense(struct ide_drive *d)
 {
-    struct ide_sense sense = d->sense;
+    struct scsi_sense sense = d->sense;
 
     if (d->unit_attention && sense.key == 0) {
         sense = SENSE_MEDIUM_CHANGED;
         d->unit_attention = false;
     }
-    memset(d->buf, 0, 18);
-    d->buf[0] = 0x70; /* current, fixed format */
-    d->buf[2] = sense.key;
-    d->buf[7] = 10;
-    d->buf[12] = sense.asc;
-    d->buf[13] = sense.ascq;
-    d->sense = SENSE(0, 0, 0);
-    atapi_reply(d, 18, d->packet[4]);
-}
-
-static void cmd_inquiry(struct ide_drive *d)
-{
-    uint32_t len = cd_inquiry(d, d->buf);
-
-    if (len == 0) {
-        atapi_check(d, SENSE_BAD_FIELD);
-    } else {
-        atapi_reply(d, len, load_be16(d->packet + 3));
-    }
+    sense_fixed(sense, d->buf);
+    d->sense = SENSE_NONE;
+    atapi_reply(d, SENSE_BYTES, d->packet[4]);
 }
 
 static void cmd_read_6(struct ide_drive *d)
@@ -315,110 +292,11 @@ static void cmd_read_cd(struct ide_drive *d)
 
 static void cmd_seek(struct ide_drive *d)
 {
-    if (load_be32(d->packet + 2) >= cd_sectors(d)) {
+    if (load_be32(d->packet + 2) >= mmc_sectors(d->blk)) {
         atapi_check(d, SENSE_BAD_LBA);
     } else {
         atapi_ok(d);
     }
-}
-
-static void cmd_capacity(struct ide_drive *d)
-{
-    store_be32(d->buf, cd_sectors(d) - 1);
-    store_be32(d->buf + 4, CD_SECTOR);
-    atapi_reply(d, 8, 8);
-}
-
-/* A reply made by one of the functions of atapi-data.c; 0 bytes mean an invalid field. */
-static void reply_made(struct ide_drive *d, uint32_t (*make)(const struct ide_drive *, uint8_t *),
-                       uint32_t room)
-{
-    uint32_t len = make(d, d->buf);
-
-    if (len == 0) {
-        atapi_check(d, SENSE_BAD_FIELD);
-    } else {
-        atapi_reply(d, len, room);
-    }
-}
-
-static void cmd_toc(struct ide_drive *d)
-{
-    reply_made(d, cd_toc, load_be16(d->packet + 7));
-}
-
-static void cmd_configuration(struct ide_drive *d)
-{
-    reply_made(d, cd_configuration, load_be16(d->packet + 7));
-}
-
-static void cmd_dvd_structure(struct ide_drive *d)
-{
-    reply_made(d, cd_dvd_structure, load_be16(d->packet + 8));
-}
-
-static void cmd_disc_information(struct ide_drive *d)
-{
-    reply_made(d, cd_disc_information, load_be16(d->packet + 7));
-}
-
-static void cmd_track_information(struct ide_drive *d)
-{
-    reply_made(d, cd_track_information, load_be16(d->packet + 7));
-}
-
-/* No audio is playing, ever. */
-static void cmd_subchannel(struct ide_drive *d)
-{
-    memset(d->buf, 0, 24);
-    d->buf[1] = 0x15; /* audio status: nothing to report */
-    if (!(d->packet[2] & 0x40)) {
-        atapi_reply(d, 4, load_be16(d->packet + 7));
-        return;
-    }
-    d->buf[3] = 20;
-    d->buf[4] = d->packet[3];
-    switch (d->packet[3]) {
-    case 1: /* current position */
-        d->buf[3] = 12;
-        d->buf[5] = 0x14;
-        d->buf[6] = d->buf[7] = 1;
-        atapi_reply(d, 16, load_be16(d->packet + 7));
-        break;
-    case 2: /* media catalogue number, ISRC: none */
-    case 3:
-        atapi_reply(d, 24, load_be16(d->packet + 7));
-        break;
-    default:
-        atapi_check(d, SENSE_BAD_FIELD);
-        break;
-    }
-}
-
-static void mode_sense(struct ide_drive *d, bool ten, uint32_t room)
-{
-    uint32_t len;
-
-    if (d->packet[2] >> 6 == 3) { /* saved values */
-        atapi_check(d, SENSE_NO_SAVING);
-        return;
-    }
-    len = cd_mode_sense(d, d->buf, d->packet[2] & 0x3f, ten);
-    if (len == 0) {
-        atapi_check(d, SENSE_BAD_FIELD);
-    } else {
-        atapi_reply(d, len, room);
-    }
-}
-
-static void cmd_mode_sense_6(struct ide_drive *d)
-{
-    mode_sense(d, false, d->packet[4]);
-}
-
-static void cmd_mode_sense_10(struct ide_drive *d)
-{
-    mode_sense(d, true, load_be16(d->packet + 7));
 }
 
 static void cmd_mode_select_6(struct ide_drive *d)
@@ -439,59 +317,14 @@ static void cmd_prevent(struct ide_drive *d)
 
 static void cmd_start_stop(struct ide_drive *d)
 {
-    bool load = d->packet[4] & 1, move_tray = d->packet[4] & 2;
+    struct mmc c = ide_mmc(d);
+    struct scsi_sense sense = mmc_start_stop(&c);
 
-    if (d->packet[4] & 0xf0) { /* a power condition, nothing to do with the tray */
+    if (sense.key) {
+        atapi_check(d, sense);
+    } else {
         atapi_ok(d);
-        return;
     }
-    if (move_tray && !load && blk_locked(d->blk)) {
-        atapi_check(d, SENSE_LOCKED);
-        return;
-    }
-    if (move_tray && blk_tray_open(d->blk) == load) {
-        blk_set_tray(d->blk, !load);
-        if (blk_present(d->blk)) {
-            d->media_event = load ? CD_EVENT_NEW_MEDIA : CD_EVENT_REMOVAL;
-            d->unit_attention = load;
-        }
-    }
-    atapi_ok(d);
-}
-
-/* GET EVENT STATUS NOTIFICATION, MMC-3 6.7: polled, and only about media. */
-static void cmd_event_status(struct ide_drive *d)
-{
-    uint32_t room = load_be16(d->packet + 7);
-
-    if (!(d->packet[1] & 1)) { /* asynchronous notification */
-        atapi_check(d, SENSE_BAD_FIELD);
-        return;
-    }
-    memset(d->buf, 0, 8);
-    d->buf[3] = 1 << 4; /* classes we know: media */
-    if (!(d->packet[4] & (1 << 4))) {
-        d->buf[1] = 2;
-        d->buf[2] = 0x80; /* no event of the classes asked for */
-        atapi_reply(d, 4, room);
-        return;
-    }
-    d->buf[1] = 6;
-    d->buf[2] = 4;
-    d->buf[4] = d->media_event;
-    d->buf[5] = (uint8_t)((blk_tray_open(d->blk) ? 1 : 0) | (cd_ready(d) ? 2 : 0));
-    if (room > 4) {
-        d->media_event = CD_EVENT_NONE; /* told once */
-    }
-    atapi_reply(d, 8, room);
-}
-
-static void cmd_mechanism_status(struct ide_drive *d)
-{
-    memset(d->buf, 0, 8);
-    d->buf[1] = blk_tray_open(d->blk) ? 0x10 : 0;
-    d->buf[5] = 1; /* slots */
-    atapi_reply(d, 8, load_be16(d->packet + 8));
 }
 
 static void cmd_nothing(struct ide_drive *d)
@@ -504,42 +337,45 @@ static const struct packet_cmd packet_cmds[] = {
     { 0x00, MEDIUM, cmd_test_unit_ready, "TEST UNIT READY" },
     { 0x03, ATTENTION, cmd_request_sense, "REQUEST SENSE" },
     { 0x08, MEDIUM, cmd_read_6, "READ (6)" },
-    { 0x12, ATTENTION, cmd_inquiry, "INQUIRY" },
     { 0x15, 0, cmd_mode_select_6, "MODE SELECT (6)" },
-    { 0x1a, 0, cmd_mode_sense_6, "MODE SENSE (6)" },
     { 0x1b, 0, cmd_start_stop, "START STOP UNIT" },
     { 0x1e, 0, cmd_prevent, "PREVENT ALLOW MEDIUM REMOVAL" },
-    { 0x25, MEDIUM, cmd_capacity, "READ CAPACITY" },
     { 0x28, MEDIUM, cmd_read_10, "READ (10)" },
     { 0x2b, MEDIUM, cmd_seek, "SEEK (10)" },
     { 0x35, 0, cmd_nothing, "SYNCHRONIZE CACHE" },
-    { 0x42, MEDIUM, cmd_subchannel, "READ SUB-CHANNEL" },
-    { 0x43, MEDIUM, cmd_toc, "READ TOC" },
-    { 0x46, ATTENTION, cmd_configuration, "GET CONFIGURATION" },
-    { 0x4a, ATTENTION, cmd_event_status, "GET EVENT STATUS NOTIFICATION" },
-    { 0x51, MEDIUM, cmd_disc_information, "READ DISC INFORMATION" },
-    { 0x52, MEDIUM, cmd_track_information, "READ TRACK INFORMATION" },
     { 0x55, 0, cmd_mode_select_10, "MODE SELECT (10)" },
-    { 0x5a, 0, cmd_mode_sense_10, "MODE SENSE (10)" },
     { 0xa8, MEDIUM, cmd_read_12, "READ (12)" },
-    { 0xad, MEDIUM, cmd_dvd_structure, "READ DVD STRUCTURE" },
     { 0xbb, 0, cmd_nothing, "SET CD SPEED" },
-    { 0xbd, 0, cmd_mechanism_status, "MECHANISM STATUS" },
     { 0xbe, MEDIUM, cmd_read_cd, "READ CD" },
 };
 
-static void atapi_run(struct ide_drive *d, const struct packet_cmd *c)
+/* Whether the drive is in a state to do a command at all; if not the command has failed. */
+static bool atapi_may(struct ide_drive *d, bool medium, bool attention)
 {
-    if (d->unit_attention && !(c->flags & ATTENTION)) {
+    if (d->unit_attention && !attention) {
         d->unit_attention = false;
         atapi_check(d, SENSE_MEDIUM_CHANGED);
-    } else if ((c->flags & MEDIUM) && !cd_ready(d)) {
+        return false;
+    }
+    if (medium && !mmc_ready(d->blk)) {
         atapi_check(d, blk_tray_open(d->blk) ? SENSE_TRAY_OPEN : SENSE_NO_MEDIUM);
+        return false;
+    }
+    if (!attention) {
+        d->sense = SENSE_NONE;
+    }
+    return true;
+}
+
+static void atapi_answer(struct ide_drive *d, const struct mmc_reply *r)
+{
+    struct mmc c = ide_mmc(d);
+    uint32_t len = r->make(&c, d->buf);
+
+    if (len == 0 || len == MMC_NO_SAVING) {
+        atapi_check(d, len ? SENSE_NO_SAVING : SENSE_BAD_FIELD);
     } else {
-        if (!(c->flags & ATTENTION)) {
-            d->sense = SENSE(0, 0, 0);
-        }
-        c->run(d);
+        atapi_reply(d, len, mmc_room(&c, r));
     }
 }
 
@@ -548,9 +384,19 @@ void atapi_packet(struct ide_drive *d)
     memcpy(d->packet, d->buf, sizeof(d->packet));
     d->pos = d->end = d->fill = 0;
     d->block = atapi_limit(d);
+    const struct mmc_reply *r = mmc_reply_find(d->packet[0]);
+    if (r) {
+        if (atapi_may(d, r->medium, r->attention)) {
+            atapi_answer(d, r);
+        }
+        return;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(packet_cmds); i++) {
-        if (packet_cmds[i].code == d->packet[0]) {
-            atapi_run(d, &packet_cmds[i]);
+        const struct packet_cmd *c = &packet_cmds[i];
+        if (c->code == d->packet[0]) {
+            if (atapi_may(d, c->flags & MEDIUM, c->flags & ATTENTION)) {
+                c->run(d);
+            }
             return;
         }
     }

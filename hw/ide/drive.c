@@ -21,11 +21,9 @@ enum { ANY_UNIT = 0xffffffff };
 
 static void cd_medium_changed(void *opaque)
 {
-    struct ide_drive *d = opaque;
-    bool present = blk_present(d->blk);
+    struct mmc c = ide_mmc(opaque);
 
-    d->unit_attention = present;
-    d->media_event = present ? CD_EVENT_NEW_MEDIA : CD_EVENT_REMOVAL;
+    mmc_medium_changed(&c);
 }
 
 /* The operator pressed the button: a locked drive leaves the decision to the guest. */

@@ -5,7 +5,7 @@
  *   ata.c        a channel's registers, phases of a command, PIO, interrupts, resets
  *   bmdma.c      the bus master of a channel: PRD tables, DMA
  *   ata-cmd.c    ATA commands        ata-id.c   IDENTIFY, SMART data
- *   atapi.c      packet commands     atapi-data.c  the replies that are long tables
+ *   atapi.c      packet commands; their replies are made in hw/scsi/mmc.c
  *   ahci.c       serial ATA: ports instead of channels, behind struct ide_link
  *   drive.c      the devices ide-hd and ide-cd: properties, state, media
  *
@@ -23,11 +23,12 @@
 #include "block/blk.h"
 #include "hw/ide/ide.h"
 #include "hw/pci/pci.h"
+#include "hw/scsi/mmc.h"
 
 enum {
     IDE_SECTOR = 512,
-    CD_SECTOR = 2048,
-    CD_RAW_SECTOR = 2352,
+    CD_SECTOR = MMC_SECTOR,
+    CD_RAW_SECTOR = MMC_RAW_SECTOR,
     IDE_MAX_MULTIPLE = 16, /* sectors in a DRQ block of READ/WRITE MULTIPLE */
     IDE_BUF_BYTES = IDE_MAX_MULTIPLE * IDE_SECTOR,
     AHCI_QUEUE = 32,     /* native queued commands a drive takes */
@@ -92,10 +93,6 @@ struct ide_smart {
     uint8_t selftest[IDE_SELF_TESTS]; /* which test ran; all passed */
 };
 
-struct ide_sense {
-    uint8_t key, asc, ascq;
-};
-
 struct ide_drive {
     struct device dev;                /* first, so a struct device * is a struct ide_drive * */
     char *bus, *serial, *model, *ver; /* properties */
@@ -130,7 +127,7 @@ struct ide_drive {
     /* ATAPI */
     uint8_t packet[12];
     bool packet_dma;
-    struct ide_sense sense;
+    struct scsi_sense sense;
     bool unit_attention;    /* the medium changed: the next command says so */
     uint8_t media_event;    /* for GET EVENT STATUS NOTIFICATION */
     bool tray_open, locked; /* what blk says, kept here for saved state */
@@ -245,19 +242,7 @@ void ata_smart(struct ide_drive *d);
 uint64_t ata_sectors(const struct ide_drive *d);
 void ata_default_geometry(struct ide_drive *d);
 
-/* atapi-data.c: the reply of a command in d->buf; bytes, or 0 when the request is not valid. */
-uint32_t cd_inquiry(const struct ide_drive *d, uint8_t *out);
-uint32_t cd_mode_sense(const struct ide_drive *d, uint8_t *out, uint8_t page, bool ten);
-uint32_t cd_toc(const struct ide_drive *d, uint8_t *out);
-uint32_t cd_configuration(const struct ide_drive *d, uint8_t *out);
-uint32_t cd_dvd_structure(const struct ide_drive *d, uint8_t *out);
-uint32_t cd_disc_information(const struct ide_drive *d, uint8_t *out);
-uint32_t cd_track_information(const struct ide_drive *d, uint8_t *out);
-uint32_t cd_sectors(const struct ide_drive *d); /* of 2048 bytes; 0: no medium */
-bool cd_ready(const struct ide_drive *d);       /* a medium is in and the tray is closed */
-void cd_raw_sector(uint32_t lba, const uint8_t *data, uint8_t *out);
-
-/* Media events, MMC-3 6.7.2.4. */
-enum { CD_EVENT_NONE, CD_EVENT_EJECT_REQUEST, CD_EVENT_NEW_MEDIA, CD_EVENT_REMOVAL };
+/* atapi.c: d as hw/scsi/mmc.c wants it, for one command. */
+struct mmc ide_mmc(struct ide_drive *d);
 
 #endif

@@ -237,6 +237,16 @@ def test_boot_when_bootindex_then_that_disk_first(bed):
         "ide-hd,drive=d1,bootindex=1"))
 
 
+def test_boot_when_disk_is_on_scsi_then_its_sector_runs(bed):
+    a, b = letter_disk(bed, "a"), letter_disk(bed, "b")
+    expect("if=scsi", said(bed, "-drive", "file=%s,format=raw,if=scsi" % a, code=OK, what="scsi"),
+           ["a"])
+    got = said(bed, *drive(a, 0), *drive(b, 1), "-device", "lsi,id=s", "-device",
+               "scsi-hd,bus=s.0,scsi-id=1,drive=d0,bootindex=2", "-device",
+               "scsi-hd,bus=s.0,scsi-id=4,drive=d1,bootindex=1", code=OK, what="scsi bootindex")
+    expect("bootindex", got, ["b"])
+
+
 def test_boot_when_order_or_once_then_floppy_or_disk(bed):
     disk, floppy = letter_disk(bed, "c"), letter_disk(bed, "a")
     with open(floppy, "ab") as f:

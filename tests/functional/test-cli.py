@@ -99,8 +99,8 @@ def test_cli_when_accel_does_not_fit_then_it_says_so(bed):
 
 
 def test_cli_when_device_is_wrong_then_it_is_named(bed):
-    for name in ("e1000e", "vmxnet3", "lsi53c895a", "usb-tablet", "intel-hda", "ac97",
-                 "ich9-usb-ehci1", "piix3-usb-uhci", "nec-usb-xhci", "scsi-hd", "virtio-gpu-pci"):
+    for name in ("e1000e", "vmxnet3", "megasas", "usb-tablet", "intel-hda", "ac97",
+                 "ich9-usb-ehci1", "piix3-usb-uhci", "nec-usb-xhci", "virtio-scsi-pci", "virtio-gpu-pci"):
         expect(name, bed.refused(*QTEST, "-device", name),
                "-device %s: %s: known, but Keel does not have it yet" % (name, name))
     expect_in("unknown", "frob: unknown device", bed.refused(*QTEST, "-device", "frob"))
@@ -120,7 +120,8 @@ def test_cli_when_device_is_wrong_then_it_is_named(bed):
 def test_cli_when_drive_is_wrong_then_it_is_named(bed):
     raw = bed.file("disk", bytes(1 << 20))
     for spec, what in (("file=/none,format=raw", "/none"), ("file=%s,format=qcow2" % raw, "qcow2"),
-                       ("file=%s,format=frob" % raw, "frob"), ("file=%s,if=scsi" % raw, "if=scsi"),
+                       ("file=%s,format=frob" % raw, "frob"), ("file=%s,if=virtio" % raw, "if=virtio"),
+                       ("file=%s,if=scsi,index=7" % raw, "index=7"),
                        ("file=%s,if=frob" % raw, "if=frob"), ("file=%s,index=4" % raw, "index=4"),
                        ("file=%s,cache=frob" % raw, "frob"), ("file=%s,if=none" % raw, "id"),
                        ("file=%s,aio=io_uring" % raw, "io_uring"), ("file=%s" % bed.dir, bed.dir),

@@ -15,8 +15,10 @@ DISKS = [
     ("legacy", 11, ["-device", "virtio-blk-pci,drive=legacy,disable-modern=on"]),
     ("modern", 12, ["-device", "virtio-blk-pci,drive=modern,disable-legacy=on,num-queues=2"]),
     ("nvme", 13, ["-device", "nvme,drive=nvme,serial=NVME01"]),
+    ("scsi", 14, ["-device", "lsi,id=scsi0", "-device", "scsi-hd,bus=scsi0.0,scsi-id=3,drive=scsi"]),
 ]
-MODULES = ["ata_piix", "ahci", "sd_mod", "sr_mod", "virtio_pci", "virtio_blk", "nvme", "cdrom"]
+MODULES = ["ata_piix", "ahci", "sd_mod", "sr_mod", "virtio_pci", "virtio_blk", "nvme", "cdrom",
+           "sym53c8xx"]
 
 SCRIPT = """
 sleep 1
@@ -32,7 +34,9 @@ for b in /sys/block/sd* /sys/block/vd* /sys/block/nvme*; do
   echo 3 > /proc/sys/vm/drop_caches
   echo "AFTER $n $(sha256sum < $d | cut -d' ' -f1)"
 done
-[ -b /dev/sr0 ] && echo "CD $(head -c 1048576 /dev/sr0 | sha256sum | cut -d' ' -f1)"
+for d in /dev/sr0 /dev/sr1; do
+  echo "CD $d $(head -c 1048576 $d | sha256sum | cut -d' ' -f1)"
+done
 echo "SERIAL $(cat /sys/block/vd*/serial | tr '\\n' ' ')"
 echo STORAGE DONE
 poweroff -f
@@ -64,7 +68,9 @@ def test_storage_linux_reads_and_writes_every_controllers_disk(bed):
         disks[mib * MIB // 512] = (name, path, data)
     cd = bytes(pattern("cd", 2))
     args += ["-drive", "if=none,id=cd,file=%s,format=raw,readonly=on" % bed.file("cd.iso", cd),
-             "-device", "ide-cd,bus=ahci0.3,drive=cd"]
+             "-device", "ide-cd,bus=ahci0.3,drive=cd",
+             "-drive", "if=none,id=scd,file=%s,format=raw,readonly=on" % bed.path("cd.iso"),
+             "-device", "scsi-cd,bus=scsi0.0,scsi-id=5,drive=scd"]
     kernel, release = initramfs.kernels()
     initrd = initramfs.build(bed.path("initrd"), SCRIPT, MODULES, release=release)
     g = Guest(bed, "-kernel", kernel, "-initrd", initrd, "-append",
@@ -82,7 +88,8 @@ def test_storage_linux_reads_and_writes_every_controllers_disk(bed):
                hashlib.sha256(data).hexdigest())
         with open(path, "rb") as f:
             expect("the image of " + name, f.read() == data, True)
-    expect_in("CD", "CD " + hashlib.sha256(cd[:MIB]).hexdigest(), text)
+    for drive in "/dev/sr0", "/dev/sr1":
+        expect_in("CD", "CD %s %s" % (drive, hashlib.sha256(cd[:MIB]).hexdigest()), text)
     expect_in("serial", "VIRT01", text)
 
 

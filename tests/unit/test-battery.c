@@ -71,9 +71,8 @@ struct rig {
 static const struct {
     const char *class, *needs;
 } needs[] = {
-    { "ide-cd", "piix3-ide" },
-    { "ide-hd", "piix3-ide" },
-    { "isa-fdc", "i8257" },
+    { "ide-cd", "piix3-ide" },   { "ide-hd", "piix3-ide" },   { "isa-fdc", "i8257" },
+    { "scsi-cd", "lsi53c895a" }, { "scsi-hd", "lsi53c895a" },
 };
 
 static void rig_lock(void *m)
@@ -112,7 +111,7 @@ static void fill_props(struct rig *r, struct device *d)
         } else if (!strcmp(p->name, "serial")) {
             dev_set_str(d, "serial", "battery");
         } else if (!strcmp(p->name, "bus")) {
-            dev_set_str(d, "bus", "ide.0");
+            dev_set_str(d, "bus", strncmp(d->class->name, "ide", 3) ? "scsi.0" : "ide.0");
         }
     }
 }
