@@ -31,15 +31,18 @@ static void info_qcow2(const struct node *n, struct format_info *out)
     out->backing_format = q.backing_format;
 }
 
-static const struct format formats[] = {
-    { .name = "qcow2", .open = open_qcow2, .info = info_qcow2 },
-};
+static const struct format format_qcow2 = { .name = "qcow2",
+                                            .open = open_qcow2,
+                                            .info = info_qcow2 };
+
+static const struct format *const formats[] = { &format_qcow1, &format_qcow2, &format_vdi,
+                                                &format_vhdx,  &format_vmdk,  &format_vpc };
 
 const struct format *format_find(const char *name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
-        if (strcmp(formats[i].name, name) == 0) {
-            return &formats[i];
+        if (strcmp(formats[i]->name, name) == 0) {
+            return formats[i];
         }
     }
     return NULL;

@@ -24,7 +24,8 @@ struct format_create {
 struct format_info {
     uint64_t cluster_size;                     /* bytes; 0: none to speak of */
     const char *backing_file, *backing_format; /* NULL: none, or not said; the node's */
-    bool compressed; /* every write has to be a compressed cluster, in order */
+    uint64_t elsewhere; /* bytes the host has set aside for files beside the one that was opened */
+    bool compressed;    /* every write has to be a compressed cluster, in order */
 };
 
 struct format_check {
@@ -47,6 +48,9 @@ struct format {
     /* The backing file's format where the image has no place for it. */
     const char *backing_format;
 };
+
+/* One a file; block/format.c lists them. */
+extern const struct format format_qcow1, format_vdi, format_vhdx, format_vmdk, format_vpc;
 
 /* NULL: no format of that name that can be opened. "raw" has no row. */
 const struct format *format_find(const char *name);

@@ -4,10 +4,12 @@
  * A copy keeps a number of jobs busy, each with one chunk: read it, drop what is zero, write the
  * rest. The main loop hands out chunks and skips what the source knows to be zero without reading.
  */
+#include "block/format.h"
 #include "tools/img.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +26,17 @@ struct job {
     uint8_t *buf;
     uint64_t at, len, done; /* the chunk; how much of it is written */
     bool busy;
+    bool waits; /* has its data, but an earlier chunk has not */
 };
 
 struct copy {
     struct img *im;
     struct node *src, *dst;
     const struct convert *o;
+    struct job *jobs;
+    unsigned njobs;
+    bool compress, in_order;
+    uint64_t turn; /* in_order: where the next chunk to be written begins */
     uint64_t step; /* bytes of a chunk, at most */
     uint64_t sparse;
     bool zero; /* dst reads as zeros already */
@@ -97,9 +104,9 @@ static void job_write(struct job *j)
         }
         j->iov = (struct iovec){ j->buf + j->done, n };
         j->r = (struct node_req){ .op = zero ? NODE_ZERO : NODE_WRITE,
-                                  .flags = zero             ? NODE_UNMAP
-                                           : c->o->compress ? NODE_COMPRESS
-                                                            : 0,
+                                  .flags = zero          ? NODE_UNMAP
+                                           : c->compress ? NODE_COMPRESS
+                                                         : 0,
                                   .offset = j->at + j->done,
                                   .len = n,
                                   .iov = &j->iov,
@@ -112,16 +119,43 @@ static void job_write(struct job *j)
     job_end(j, 0, NULL);
 }
 
+/* Lets the chunks go whose turn it is. */
+static void write_in_turn(struct copy *c)
+{
+    for (unsigned i = 0; i < c->njobs; i++) {
+        struct job *j = &c->jobs[i];
+        if (j->waits && j->at == c->turn) {
+            j->waits = false;
+            c->turn = j->at + j->len;
+            job_write(j);
+            i = UINT_MAX; /* from the first on again */
+        }
+    }
+}
+
 static void job_read(struct node_req *r, int ret)
 {
     struct job *j = r->opaque;
+    struct copy *c = j->c;
 
     if (ret < 0) {
         job_end(j, ret, "reading");
+        c->in_order = false; /* it fails anyway: whoever waits for this chunk may end */
+        for (unsigned i = 0; i < c->njobs; i++) {
+            if (c->jobs[i].waits) {
+                c->jobs[i].waits = false;
+                job_end(&c->jobs[i], ret, "reading");
+            }
+        }
         return;
     }
     j->done = 0;
-    job_write(j);
+    if (c->in_order) {
+        j->waits = true;
+        write_in_turn(c);
+    } else {
+        job_write(j);
+    }
 }
 
 static void job_start(struct job *j, uint64_t at, uint64_t len)
@@ -141,12 +175,12 @@ static void job_start(struct job *j, uint64_t at, uint64_t len)
     node_submit(j->c->src, &j->r);
 }
 
-static struct job *idle_job(struct copy *c, struct job *jobs, unsigned n)
+static struct job *idle_job(struct copy *c)
 {
     for (;;) {
-        for (unsigned i = 0; i < n; i++) {
-            if (!jobs[i].busy) {
-                return &jobs[i];
+        for (unsigned i = 0; i < c->njobs; i++) {
+            if (!c->jobs[i].busy) {
+                return &c->jobs[i];
             }
         }
         node_ctx_poll(c->im->ctx, true);
@@ -176,18 +210,18 @@ static int next_chunk(struct copy *c, uint64_t at, uint64_t end, uint64_t *len, 
     }
     *zero = (st.flags & NODE_IS_ZERO) && !(st.flags & NODE_HAS_DATA);
     *len = st.len;
-    if (c->o->compress && *zero && st.len < end - at) {
+    if (c->compress && *zero && st.len < end - at) {
         *len = st.len - st.len % c->step;
         *zero = *len != 0;
     }
-    if (c->o->compress && !*zero) {
+    if (c->compress && !*zero) {
         *len = c->step;
     }
     *len = min_u64(min_u64(*len, end - at), *zero ? ZERO_STEP : c->step);
     return 0;
 }
 
-static void copy_all(struct copy *c, struct job *jobs, unsigned n, uint64_t end)
+static void copy_all(struct copy *c, uint64_t end)
 {
     for (uint64_t at = 0, len; at < end && c->ret == 0; at += len) {
         bool zero;
@@ -195,8 +229,12 @@ static void copy_all(struct copy *c, struct job *jobs, unsigned n, uint64_t end)
 
         if (ret == 0 && zero) {
             ret = skip_zeros(c, at, len);
+            while (c->in_order && c->busy) { /* the turn passes over the gap */
+                node_ctx_poll(c->im->ctx, true);
+            }
+            c->turn = at + len;
         } else if (ret == 0) {
-            job_start(idle_job(c, jobs, n), at, len);
+            job_start(idle_job(c), at, len);
         }
         if (ret < 0 && c->ret == 0) {
             c->ret = ret;
@@ -214,25 +252,28 @@ int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t len,
     struct copy c = {
         .im = im, .src = src, .dst = dst, .o = o, .step = CHUNK, .zero = zero, .sparse = o->sparse
     };
-    struct job *jobs = xcalloc(o->jobs, sizeof(*jobs));
-    struct qcow2_info q;
+    struct format_info info;
 
-    if (o->compress && qcow2_is(dst)) {
-        qcow2_info(dst, &q);
-        c.step = 1ull << q.cluster_bits;
+    format_info(dst, &info);
+    c.compress = o->compress || info.compressed;
+    c.in_order = info.compressed;
+    if (c.compress && info.cluster_size) {
+        c.step = info.cluster_size;
         c.sparse = c.step;
     }
+    c.njobs = o->jobs;
+    c.jobs = xcalloc(o->jobs, sizeof(*c.jobs));
     for (unsigned i = 0; i < o->jobs; i++) {
-        jobs[i].c = &c;
-        if (posix_memalign((void **)&jobs[i].buf, 4096, c.step)) {
+        c.jobs[i].c = &c;
+        if (posix_memalign((void **)&c.jobs[i].buf, 4096, c.step)) {
             abort();
         }
     }
-    copy_all(&c, jobs, o->jobs, len);
+    copy_all(&c, len);
     for (unsigned i = 0; i < o->jobs; i++) {
-        free(jobs[i].buf);
+        free(c.jobs[i].buf);
     }
-    free(jobs);
+    free(c.jobs);
     return c.ret < 0 ? fail("error while %s: %s", c.what, strerror(-c.ret)) : 0;
 }
 
@@ -262,7 +303,10 @@ static int check_convert(struct img *im, const struct convert *o, const char *fo
         return fail("Must specify image file name%s",
                     im->args > 2 ? "; several sources: Keel does not have it yet" : "");
     }
-    if (o->compress && strcmp(format, "qcow2") != 0) {
+    char *subformat = option_get(im->options, "subformat");
+    bool stream = subformat && strcmp(subformat, "streamOptimized") == 0;
+    free(subformat);
+    if (o->compress && !stream && strcmp(format, "qcow2") != 0) {
         return fail("Compression not supported for this file format");
     }
     char *prealloc = o->compress ? option_get(im->options, "preallocation") : NULL;
@@ -596,7 +640,7 @@ int img_dd(struct img *im)
             in = a + 3;
         } else if (strncmp(a, "of=", 3) == 0) {
             out = a + 3;
-        } else if (!number || !parse_bytes(eq + 1, number)) {
+        } else if (!number || !tool_bytes(eq + 1, number)) {
             return fail("unrecognized operand %s", a);
         }
     }

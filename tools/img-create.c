@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tools/img-create.c - keel-img create, measure, resize, amend. */
+#include "block/format.h"
 #include "tools/img.h"
 
 #include <errno.h>
@@ -104,7 +105,7 @@ static int help_options(bool raw)
     return 0;
 }
 
-int parse_bool(const char *what, const char *s, bool *out)
+int option_bool(const char *what, const char *s, bool *out)
 {
     if (!s) {
         return 0;
@@ -248,7 +249,7 @@ static int parse_make(struct make *m, const char *format, const char *options)
     rc = rc ? rc : check_options(m->filename, options, m->raw);
     rc = rc || m->raw ? rc : parse_qcow2(options, &m->c, m->filename);
     rc = rc || parse_prealloc(m->filename, prealloc, m->raw, &m->prealloc);
-    if (!rc && m->size == UINT64_MAX && size && !parse_bytes(size, &m->size)) {
+    if (!rc && m->size == UINT64_MAX && size && !tool_bytes(size, &m->size)) {
         rc = fail("Invalid image size specified.");
     }
     m->backing = m->backing ? m->backing : option_get(options, "backing_file");
@@ -258,9 +259,18 @@ static int parse_make(struct make *m, const char *format, const char *options)
     return rc;
 }
 
+/* A format that tools/img-formats.c makes; NULL for raw, qcow2 and what is not known. */
+static const struct format *other_format(const char *format)
+{
+    return strcmp(format, "qcow2") == 0 ? NULL : format_find(format);
+}
+
 int img_make(struct img *im, const char *filename, const char *format, uint64_t size,
              const char *options, bool no_check)
 {
+    if (other_format(format)) {
+        return other_make(im, other_format(format), filename, size, options);
+    }
     struct make m = { .im = im,
                       .filename = filename,
                       .size = size,
@@ -286,12 +296,15 @@ int img_create(struct img *im)
     uint64_t size = UINT64_MAX;
 
     if (im->options && strcmp(im->options, "help") == 0) {
+        if (other_format(format)) {
+            return other_help(format);
+        }
         return help_options(strcmp(format, "raw") == 0);
     }
     if (im->args < 1 || im->args > 2) {
         return fail("create: expecting a file name and perhaps a size");
     }
-    if (im->args == 2 && !parse_bytes(im->arg[1], &size)) {
+    if (im->args == 2 && !tool_bytes(im->arg[1], &size)) {
         return fail("Invalid image size specified. You may use k, M, G, T, P or E suffixes for "
                     "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
     }
@@ -378,7 +391,7 @@ int img_resize(struct img *im, bool shrink)
     }
     char sign = im->arg[1][0];
     bool relative = sign == '+' || sign == '-';
-    if (!parse_bytes(im->arg[1] + relative, &v)) {
+    if (!tool_bytes(im->arg[1] + relative, &v)) {
         return fail("Invalid size: %s", im->arg[1]);
     }
     n = img_open(im, im->arg[0], im->format, true, 0);

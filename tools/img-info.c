@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tools/img-info.c - keel-img info, check, map, snapshot. */
+#include "block/format.h"
 #include "tools/img.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-static void print_json(json_t *j)
+void print_json(json_t *j)
 {
     char *text = json_dumps(j, JSON_INDENT(4));
 
@@ -20,7 +21,7 @@ static void print_json(json_t *j)
 }
 
 /* A file name need not be UTF-8; JSON must. */
-static json_t *text(const char *s)
+json_t *json_text(const char *s)
 {
     json_t *j = json_string(s);
 
@@ -44,9 +45,9 @@ static json_t *snapshots_json(const struct node *n)
 
     for (unsigned i = 0; (sn = qcow2_snapshot(n, i)); i++) {
         json_t *j =
-            json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", text(sn->id), "name",
-                      text(sn->name), "vm-state-size", (json_int_t)sn->vm_state_size, "date-sec",
-                      (json_int_t)sn->date_sec, "date-nsec", (json_int_t)sn->date_nsec,
+            json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", json_text(sn->id), "name",
+                      json_text(sn->name), "vm-state-size", (json_int_t)sn->vm_state_size,
+                      "date-sec", (json_int_t)sn->date_sec, "date-nsec", (json_int_t)sn->date_nsec,
                       "vm-clock-sec", (json_int_t)(sn->vm_clock_nsec / 1000000000), "vm-clock-nsec",
                       (json_int_t)(sn->vm_clock_nsec % 1000000000));
         if (sn->icount != UINT64_MAX) {
@@ -92,7 +93,7 @@ static json_t *specific_json(const struct qcow2_info *q)
         json_object_set_new(data, "lazy-refcounts", json_boolean(q->lazy_refcounts));
         json_object_set_new(data, "corrupt", json_boolean(q->corrupt));
         if (q->data_file) {
-            json_object_set_new(data, "data-file", text(q->data_file));
+            json_object_set_new(data, "data-file", json_text(q->data_file));
             json_object_set_new(data, "data-file-raw", json_boolean(q->data_file_raw));
         }
     } else {
@@ -101,14 +102,23 @@ static json_t *specific_json(const struct qcow2_info *q)
     return json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
 }
 
+static uint64_t allocated(struct node *n)
+{
+    struct format_info f;
+
+    format_info(n, &f);
+    return file_allocated(image_protocol(n)) + f.elsewhere;
+}
+
 static json_t *info_json(struct node *n)
 {
     json_t *j = json_pack("{s:I, s:o, s:s, s:I, s:b}", "virtual-size", (json_int_t)n->len,
-                          "filename", text(n->filename), "format", image_format(n), "actual-size",
-                          (json_int_t)file_allocated(image_protocol(n)), "dirty-flag", 0);
+                          "filename", json_text(n->filename), "format", image_format(n),
+                          "actual-size", (json_int_t)allocated(n), "dirty-flag", 0);
     struct qcow2_info q;
 
     if (!qcow2_is(n)) {
+        other_info_json(n, j);
         return j;
     }
     qcow2_info(n, &q);
@@ -120,12 +130,12 @@ static json_t *info_json(struct node *n)
     }
     if (q.backing_file) {
         char *full = image_backing_path(n->filename, q.backing_file);
-        json_object_set_new(j, "backing-filename", text(q.backing_file));
-        json_object_set_new(j, "full-backing-filename", text(full));
+        json_object_set_new(j, "backing-filename", json_text(q.backing_file));
+        json_object_set_new(j, "full-backing-filename", json_text(full));
         free(full);
     }
     if (q.backing_format) {
-        json_object_set_new(j, "backing-filename-format", text(q.backing_format));
+        json_object_set_new(j, "backing-filename-format", json_text(q.backing_format));
     }
     return j;
 }
@@ -158,8 +168,9 @@ static void print_info(struct node *n)
 
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
            n->filename, image_format(n), human(n->len, size, sizeof(size)), n->len,
-           human(file_allocated(image_protocol(n)), disk, sizeof(disk)));
+           human(allocated(n), disk, sizeof(disk)));
     if (!qcow2_is(n)) {
+        other_info(n);
         return;
     }
     qcow2_info(n, &q);
@@ -185,11 +196,9 @@ static void print_info(struct node *n)
 /* What n stands on, by name and format; the caller frees. False at the chain's end. */
 static bool next_in_chain(const struct node *n, char **file, char **format)
 {
-    struct qcow2_info q = { 0 };
+    struct format_info q;
 
-    if (qcow2_is(n)) {
-        qcow2_info(n, &q);
-    }
+    format_info(n, &q);
     *file = q.backing_file ? image_backing_path(n->filename, q.backing_file) : NULL;
     *format = q.backing_format ? xstrdup(q.backing_format) : NULL;
     return *file != NULL;
@@ -248,10 +257,11 @@ static void say_line(void *opaque, const char *line)
 
 static json_t *check_json(const struct node *n, const struct qcow2_check *c)
 {
-    json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I}", "filename", text(n->filename), "format",
-                          "qcow2", "check-errors", (json_int_t)c->errors, "image-end-offset",
-                          (json_int_t)c->image_end, "total-clusters", (json_int_t)c->total_clusters,
-                          "allocated-clusters", (json_int_t)c->allocated);
+    json_t *j =
+        json_pack("{s:o, s:s, s:I, s:I, s:I, s:I}", "filename", json_text(n->filename), "format",
+                  "qcow2", "check-errors", (json_int_t)c->errors, "image-end-offset",
+                  (json_int_t)c->image_end, "total-clusters", (json_int_t)c->total_clusters,
+                  "allocated-clusters", (json_int_t)c->allocated);
     const struct {
         const char *key;
         uint64_t v;
@@ -333,9 +343,8 @@ int img_check(struct img *im, const char *repair)
         return 1;
     }
     if (!qcow2_is(n)) {
-        img_close(n);
-        fail("This image format does not support checks");
-        return 63;
+        rc = other_check(im, n, repair);
+        return img_close(n) ? 1 : rc;
     }
     ret = qcow2_check(n, mode, &c);
     if (ret < 0) {

@@ -28,10 +28,10 @@ static int parse_shape(const char *filename, const char *cluster, const char *bi
 {
     uint64_t v = 65536, b = 16;
 
-    if ((cluster && !parse_bytes(cluster, &v)) || !power_of_two(v) || v < 512 || v > 2 << 20) {
+    if ((cluster && !tool_bytes(cluster, &v)) || !power_of_two(v) || v < 512 || v > 2 << 20) {
         return fail("%s: Cluster size must be a power of two between 512 and 2048k", filename);
     }
-    if ((bits && !parse_bytes(bits, &b)) || !power_of_two(b) || b > 64) {
+    if ((bits && !tool_bytes(bits, &b)) || !power_of_two(b) || b > 64) {
         return fail("%s: Refcount width must be a power of two and may not exceed 64 bits",
                     filename);
     }
@@ -85,9 +85,9 @@ int parse_qcow2(const char *options, struct qcow2_create *c, const char *filenam
          *extended = option_get(options, "extended_l2"),
          *raw = option_get(options, "data_file_raw");
     int rc = parse_compat(compat, &c->version) ||
-             parse_bool("lazy_refcounts", lazy, &c->lazy_refcounts) ||
-             parse_bool("extended_l2", extended, &c->extended_l2) ||
-             parse_bool("data_file_raw", raw, &c->data_file_raw) ||
+             option_bool("lazy_refcounts", lazy, &c->lazy_refcounts) ||
+             option_bool("extended_l2", extended, &c->extended_l2) ||
+             option_bool("data_file_raw", raw, &c->data_file_raw) ||
              parse_shape(filename, cluster, bits, type, c);
 
     c->data_file = option_get(options, "data_file");
@@ -233,17 +233,17 @@ static int amend(struct node *n, const char *options)
     uint64_t b = 0, v;
     bool on = false;
     struct err e = { 0 };
-    int rc = parse_compat(compat, &version) || parse_bool("lazy_refcounts", lazy, &on);
+    int rc = parse_compat(compat, &version) || option_bool("lazy_refcounts", lazy, &on);
 
     version = compat && version == 0 ? 3 : version;
-    if (rc == 0 && bits && (!parse_bytes(bits, &b) || !power_of_two(b) || b > 64)) {
+    if (rc == 0 && bits && (!tool_bytes(bits, &b) || !power_of_two(b) || b > 64)) {
         rc = fail("Refcount width must be a power of two and may not exceed 64 bits");
     }
     if (rc == 0 && (compat || bits || lazy) &&
         qcow2_amend(n, version, (unsigned)b, lazy ? on : -1, &e) < 0) {
         rc = fail("%s", e.msg);
     }
-    if (rc == 0 && size && (!parse_bytes(size, &v) || node_resize(n, v, &e) < 0)) {
+    if (rc == 0 && size && (!tool_bytes(size, &v) || node_resize(n, v, &e) < 0)) {
         rc = fail("%s", e.code ? e.msg : "Invalid size");
     }
     free(compat);

@@ -7,6 +7,9 @@
 #include "block/qcow2.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "tools/tool.h"
+
+#include <jansson.h>
 
 /* What most commands take. */
 struct img {
@@ -21,11 +24,8 @@ struct img {
 
 /* "keel-img: ..." to standard error. Returns 1. */
 int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* A number of bytes, 1.5G and the like; false if it is none. */
-bool parse_bytes(const char *s, uint64_t *out);
 /* As people read it: "1.5 GiB". */
 const char *human(uint64_t bytes, char *buf, size_t len);
-bool parse_cache(const char *s, enum blk_cache *out);
 /* Opens for a command; NULL after telling why. */
 struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
                       unsigned how);
@@ -47,13 +47,28 @@ char *option_get(const char *options, const char *key);
 
 /* The names in a -o list are known for the format; 1 after telling which is not. */
 int check_options(const char *filename, const char *options, bool raw);
-int parse_bool(const char *what, const char *s, bool *out);
+int option_bool(const char *what, const char *s, bool *out);
 
 /* tools/img-qcow2.c: each 0, or 1 after telling why. data_file is malloc'd, the rest is options'. */
 int parse_qcow2(const char *options, struct qcow2_create *c, const char *filename);
 int parse_prealloc(const char *filename, const char *s, bool raw, enum qcow2_prealloc *out);
 int make_qcow2(struct img *im, const char *filename, const struct qcow2_create *c,
                enum qcow2_prealloc how);
+
+/* img-formats.c: the formats that are neither raw nor qcow2. */
+struct format;
+int other_help(const char *format);
+int other_make(struct img *im, const struct format *f, const char *filename, uint64_t size,
+               const char *text);
+void other_info_json(const struct node *n, json_t *j);
+void other_info(const struct node *n);
+/* The command's exit status. */
+int other_check(struct img *im, struct node *n, bool repair);
+
+/* Prints j and frees it. */
+void print_json(json_t *j);
+/* A string that need not be UTF-8. */
+json_t *json_text(const char *s);
 
 int img_create(struct img *im);
 int img_measure(struct img *im, uint64_t size);

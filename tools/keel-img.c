@@ -23,33 +23,6 @@ int fail(const char *fmt, ...)
     return 1;
 }
 
-bool parse_bytes(const char *s, uint64_t *out)
-{
-    static const char units[] = "bkmgtpe";
-    char *end;
-    double v;
-
-    errno = 0;
-    if (s[0] < '0' || s[0] > '9') {
-        return false;
-    }
-    uint64_t whole = strtoull(s, &end, 0);
-    v = (double)whole;
-    if (*end == '.') {
-        v = strtod(s, &end);
-    }
-    const char *unit = *end ? strchr(units, *end | 0x20) : units;
-    if (errno || !unit || (*end && end[1] && strcmp(end + 1, "iB") != 0)) {
-        return false;
-    }
-    unsigned shift = 10 * (unsigned)(unit - units);
-    if (v * ldexp(1, (int)shift) >= ldexp(1, 63)) {
-        return false;
-    }
-    *out = v == (double)whole ? whole << shift : (uint64_t)(v * ldexp(1, (int)shift));
-    return true;
-}
-
 const char *human(uint64_t bytes, char *buf, size_t len)
 {
     static const char *const unit[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
@@ -59,19 +32,6 @@ const char *human(uint64_t bytes, char *buf, size_t len)
     i = i > 0 ? (i - 1) / 10 : 0;
     snprintf(buf, len, "%0.3g %sB", (double)bytes / (double)(1ull << (i * 10)), unit[i]);
     return buf;
-}
-
-bool parse_cache(const char *s, enum blk_cache *out)
-{
-    static const char *const names[] = { "writeback", "none", "writethrough", "directsync",
-                                         "unsafe" };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(names[i], s) == 0) {
-            *out = (enum blk_cache)i;
-            return true;
-        }
-    }
-    return false;
 }
 
 struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
@@ -91,7 +51,7 @@ struct node *img_open(struct img *im, const char *filename, const char *format, 
     struct node *n;
 
     o.cache = how & OPEN_TARGET ? BLK_UNSAFE : BLK_WRITEBACK;
-    if (cache && !parse_cache(cache, &o.cache)) {
+    if (cache && !tool_cache(cache, &o.cache)) {
         fail("cache mode '%s': unknown", cache);
         return NULL;
     }
@@ -247,7 +207,7 @@ static int take(struct img *im, struct extra *x, int c)
     case 's':
         if (strcmp(im->command, "map") != 0) {
             x->s = true;
-        } else if (!parse_bytes(optarg, &x->from)) {
+        } else if (!tool_bytes(optarg, &x->from)) {
             return fail("Invalid start offset specified");
         }
         break;
@@ -256,7 +216,7 @@ static int take(struct img *im, struct extra *x, int c)
             x->convert.snapshot = optarg;
         } else if (snapshot) {
             x->snapshot_what = 'l';
-        } else if (!parse_bytes(optarg, &x->len)) {
+        } else if (!tool_bytes(optarg, &x->len)) {
             return fail("Invalid max length specified");
         }
         break;
@@ -275,12 +235,12 @@ static int take(struct img *im, struct extra *x, int c)
         }
         break;
     case 'S':
-        if (!parse_bytes(optarg, &x->convert.sparse) || x->convert.sparse % 512) {
+        if (!tool_bytes(optarg, &x->convert.sparse) || x->convert.sparse % 512) {
             return fail("Invalid buffer size for sparse output specified.");
         }
         break;
     case 'm':
-        if (!parse_bytes(optarg, &v) || v < 1 || v > 16) {
+        if (!tool_bytes(optarg, &v) || v < 1 || v > 16) {
             return fail("Invalid number of coroutines. Allowed number of coroutines is between "
                         "1 and 16");
         }
@@ -293,7 +253,7 @@ static int take(struct img *im, struct extra *x, int c)
         im->json = strcmp(optarg, "json") == 0;
         break;
     case 259:
-        if (!parse_bytes(optarg, &x->size)) {
+        if (!tool_bytes(optarg, &x->size)) {
             return fail("Invalid image size specified.");
         }
         break;

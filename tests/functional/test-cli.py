@@ -138,7 +138,7 @@ def test_cli_when_drive_is_wrong_then_it_is_named(bed):
 
 
 def test_cli_when_file_name_is_a_protocol_then_it_is_a_file_that_is_not_there(bed):
-    for name in ('json:{"driver":"file","filename":"/etc/passwd"}', "nbd://127.0.0.1/x",
+    for name in ('json:{"driver":"file","filename":"/etc/passwd"}', "ssh://127.0.0.1/x",
                  "fat:/etc", "host_device:/dev/null", "driver=file", "unix:/x", "fd:0"):
         for spec in ("file=%s,format=raw", "file=%s"):
             line = bed.refused(*QTEST, "-drive", spec % name.replace(",", ",,"))
@@ -153,10 +153,14 @@ def test_cli_when_image_looks_like_another_format_then_its_header_is_data_or_ref
                    check=True)
     with open(qcow2, "rb") as f:
         image = f.read()
-    for name, header in (("qcow2", image), ("vmdk", b"KDMV\1\0\0\0"), ("vpc", b"conectix"),
-                         ("vdi", bytes(64) + b"\x7f\x10\xda\xbe"), ("vhdx", b"vhdxfile")):
+    flat = b"# Disk DescriptorFile\nRW 16 FLAT \"/etc/passwd\" 0\n"
+    for name, header, what in (("qcow2", image, "has a backing file"),
+                               ("vmdk", b"KDMV\1\0\0\0", "VMDK: "),
+                               ("vmdk", flat, "a guest can write such a header"),
+                               ("vpc", b"conectix", "VHD: "), ("qed", b"QED\0", "looks like qed"),
+                               ("vdi", bytes(64) + b"\x7f\x10\xda\xbe", "VDI: "),
+                               ("vhdx", b"vhdxfile", "VHDX: ")):
         disk = bed.file("disk." + name, header.ljust(1 << 20, b"\0"))
-        what = "has a backing file" if name == "qcow2" else "looks like " + name
         expect_in(name, what, bed.refused(*QTEST, "-drive", "file=" + disk))
         expect_in(name, what, bed.refused(*QTEST, "-hda", disk))
         for mode in ("rb", "r+b"):  # handed over as a descriptor, also one that can write

@@ -219,7 +219,7 @@ def test_img_names_what_it_does_not_have(bed):
     for opt in ("encrypt.format=luks",):
         expect_in(opt, "Keel does not have it yet",
                   run(IMG, "create", "-f", "qcow2", "-o", opt, f, "1M", rc=1))
-    expect_in("vdi", "Keel does not have it yet", run(IMG, "create", "-f", "vdi", f, "1M", rc=1))
+    expect_in("qed", "Keel does not have it yet", run(IMG, "create", "-f", "qed", f, "1M", rc=1))
     expect_in("foo", "Unknown file format", run(IMG, "create", "-f", "foo", f, "1M", rc=1))
     expect_in("bench", "Keel does not have it yet", run(IMG, "bench", f, rc=1))
 

@@ -33,9 +33,13 @@ class Server:
             os.unlink(self.path)
         self.proc = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
+    def listens(self):
+        with open("/proc/net/unix") as f:  # the path is there before anybody listens
+            return any(x[3] == "00010000" and x[-1] == self.path for x in map(str.split, f))
+
     def __enter__(self):
-        end = time.time() + 30
-        while not os.path.exists(self.path):
+        end = time.time() + 60
+        while not self.listens():
             if self.proc.poll() is not None or time.time() > end:
                 raise Failure("no server: %r" % self.proc.stdout.read())
             time.sleep(.01)
@@ -96,7 +100,7 @@ def test_nbd_client_survives_a_server_that_dies(bed):
         return
     mark = bed.path("mark")
     with Server(bed, "nbdkit", "-f", "-U", "SOCK", "eval", "get_size=echo 1M",
-                "pread=touch %s; sleep 60" % mark) as s:
+                "pread=touch %s; sleep 20" % mark) as s:
         p = subprocess.Popen([IO, "-r", "-f", "raw", "-c", "aio_read 0 4k", "-c", "aio_flush", "-c",
                               "read 0 4k", s.uri()], stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT)
