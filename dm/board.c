@@ -23,6 +23,7 @@
 #include "dm/firmware.h"
 #include "dm/keyval.h"
 #include "dm/options.h"
+#include "dm/xen-net.h"
 #include "hw/ide/ide.h"
 #include "hw/isa/cmos-ram.h"
 #include "hw/scsi/scsi.h"
@@ -463,6 +464,9 @@ static int user_device(struct build *s, struct keyval *kv)
     const char *name = keyval_get(kv, "driver"), *id = keyval_get(kv, "id");
     name = device_full_name(name);
     const struct dev_class *class = hw_find(name);
+    if (xen_card_is(name)) {
+        return xen_card_add(s->b, s->o, kv, s->e);
+    }
     if (!class) {
         return device_missing(name, s->e);
     }

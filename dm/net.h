@@ -35,6 +35,8 @@ struct networks {
     } hubs[NET_HUBS];
     struct net_card *cards;
     size_t ncards;
+    struct xen_card *xen_cards; /* dm/xen-net.c */
+    struct pv_bus *pv;          /* NULL while no PV card is offered */
     unsigned next_mac, next_id;
 };
 

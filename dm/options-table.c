@@ -10,6 +10,7 @@
 #include "dm/net.h"
 #include "dm/options-pc.h"
 #include "dm/options-tcg.h"
+#include "dm/xen-net.h"
 #include "hw/registry.h"
 
 #include <errno.h>
@@ -557,7 +558,8 @@ TAKER(take_device)
     if (strcmp(driver, "help") == 0 || strcmp(driver, "?") == 0 || keyval_get(kv, "help") ||
         keyval_get(kv, "?")) {
         o->action = ACT_DEVICE_HELP;
-    } else if (!hw_find(device_full_name(driver))) { /* here: the NIC is named before its -netdev */
+    } else if (!hw_find(device_full_name(driver)) &&
+               !xen_card_is(driver)) { /* here: the NIC is named before its -netdev */
         return device_missing(driver, e);
     }
     return 0;

@@ -18,6 +18,7 @@
 #include "dm/qmp-block.h"
 #include "dm/qmp.h"
 #include "dm/record.h"
+#include "dm/xen-net.h"
 #include "hw/test/debug-exit.h"
 #include "ioreq/flat.h"
 #include "ioreq/soft.h"
@@ -436,6 +437,11 @@ static int go(struct keel *k, struct err *e)
     if (ret == 0) {
         ret = write_pidfile(k, e);
     }
+    if (ret == 0 && k->xen) {
+        machine_enter(k->m);
+        ret = xen_cards_start(&k->be, k->xen, k->loop, e);
+        machine_leave(k->m);
+    }
     if (ret == 0 && k->xen && k->o.domid_restrict) { /* needs /dev/null: before chroot */
         ret = xen_restrict(k->xen, e);
     }
@@ -509,6 +515,7 @@ void keel_fini(struct keel *k)
         xen_stop(k->xen);
     }
     close_machine(k);
+    xen_cards_stop(&k->be);
     if (k->xen) {
         xen_close(k->xen);
     }

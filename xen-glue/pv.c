@@ -14,7 +14,7 @@
  */
 #include "xen-glue/pv.h"
 
-#include "xen-glue/lib.h"
+#include "xen-glue/xen-int.h"
 
 #include "dm/base/err.h"
 #include "dm/base/log.h"
@@ -387,6 +387,11 @@ static int open_all(struct pv_bus *b, struct err *e)
         ret = ev_fd_add(b->loop, &b->watches);
     }
     return ret < 0 ? err_set(e, ret, "epoll: %s", strerror(-ret)) : 0;
+}
+
+struct pv_bus *xen_pv_bus(struct xen *x, struct ev_loop *loop, struct err *e)
+{
+    return pv_bus_new(&x->lib, loop, x->domid, e);
 }
 
 struct pv_bus *pv_bus_new(const struct xen_lib *lib, struct ev_loop *loop, unsigned domid,

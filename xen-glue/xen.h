@@ -17,6 +17,7 @@
 #include "ioreq/machine.h"
 
 struct ev_loop;
+struct pv_bus;
 struct xen;
 
 extern const struct machine_host xen_host; /* h is a struct xen */
@@ -39,6 +40,10 @@ int xen_restrict(struct xen *x, struct err *e);
  * lock; safe at any time after xen_open. xen_close comes after machine_free. */
 void xen_stop(struct xen *x);
 void xen_close(struct xen *x);
+
+/* The domain's PV devices (pv.h), for back ends in this process; before xen_restrict, freed before
+ * xen_close. NULL with e. */
+struct pv_bus *xen_pv_bus(struct xen *x, struct ev_loop *loop, struct err *e);
 
 /* Writes `running` to device-model/<domid>/state; nothing when restricted. */
 int xen_ready(struct xen *x, struct err *e);
