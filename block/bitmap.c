@@ -247,6 +247,22 @@ void bitmap_swap(struct bitmap *a, struct bitmap *b)
     b->dirty = dirty;
 }
 
+void bitmap_load(struct bitmap *b, uint64_t first, const void *bytes, uint64_t len)
+{
+    uint64_t end = nbits(b), words = min_u64(len / 8, words_for(end) - first);
+
+    for (uint64_t i = first; i < first + words; i++) {
+        uint64_t w;
+
+        memcpy(&w, (const uint8_t *)bytes + (i - first) * 8, 8);
+        if (i == end / 64 && end % 64) { /* what is past the end does not count */
+            w &= (1ull << end % 64) - 1;
+        }
+        b->dirty += (uint64_t)__builtin_popcountll(w) - (uint64_t)__builtin_popcountll(b->words[i]);
+        b->words[i] = w;
+    }
+}
+
 /* ---- for the node ---- */
 
 void bitmap_mark(struct node *n, uint64_t offset, uint64_t len)

@@ -67,6 +67,10 @@ int bitmap_merge(struct bitmap *to, const struct bitmap *from);
  * way and gives them back by merging if it fails. */
 void bitmap_swap(struct bitmap *a, struct bitmap *b);
 
+/* Words from `first` on are set from bytes, len of them, a multiple of 8, as a qcow2 image has them:
+ * the first bit is the lowest of the first byte. */
+void bitmap_load(struct bitmap *b, uint64_t first, const void *bytes, uint64_t len);
+
 /* block/node.c's own: marks a range in all that record. */
 void bitmap_mark(struct node *n, uint64_t offset, uint64_t len);
 /* The node is len bytes long now. What is new is clean. -ENOMEM: some are still as they were. */

@@ -236,7 +236,13 @@ int qcow2_parse_header(struct qcow2 *s, const uint8_t *b, size_t len, struct err
         h->backing_file = text_at(b + backing, backing_len);
         end = backing;
     }
-    return length <= end ? parse_extensions(h, b, length, end, e) : 0;
+    ret = length <= end ? parse_extensions(h, b, length, end, e) : 0;
+    /* Without the bit somebody wrote who does not know them: they are out of date. */
+    h->has_bitmaps = h->has_bitmaps && (h->autoclear & AUTOCLEAR_BITMAPS);
+    if (!h->has_bitmaps) {
+        h->autoclear &= ~(uint64_t)AUTOCLEAR_BITMAPS;
+    }
+    return ret;
 }
 
 struct writer {

@@ -10,6 +10,7 @@
  * qcow2-meta.c  walking all references; writing a whole new set of metadata and switching to it
  * qcow2-snap.c  creating, snapshots, resizing, amending: all of them on top of qcow2-meta.c
  * qcow2-check.c checking and repairing
+ * qcow2-bitmap.c persistent dirty bitmaps
  *
  * How a step waits: a step first gets hold of all tables it needs. One that is not in memory starts
  * being read, the step's op is queued on it and the step returns; when the table is there, the step
@@ -134,6 +135,14 @@ struct qcow2_snap {
     uint32_t extra_len;
 };
 
+/* A bitmap as the directory has it. */
+struct qcow2_stored {
+    char *name;
+    uint64_t table;
+    uint32_t entries, flags;
+    uint8_t granularity_bits;
+};
+
 /* Feature bits, and the fields of the header that change. */
 struct header {
     unsigned version, cluster_bits, refcount_order;
@@ -188,6 +197,17 @@ struct qcow2 {
 
     uint64_t *meta; /* hash set of cluster numbers + 1 that hold metadata */
     uint32_t meta_size, meta_count;
+
+    struct qcow2_stored *stored; /* bitmaps on disk */
+    uint32_t nstored;
+    uint8_t *bitmap_dir;            /* as it is on disk, up to a whole sector */
+    bool bitmaps_loaded, unclaimed; /* unclaimed: the disk does not say that they are in use */
+    struct {
+        bool running;
+        struct node_req r;
+        struct iovec iov;
+        struct op_list waiting;
+    } claim;
 
     struct qcow2_snap *snaps;
     uint8_t *zeros; /* a cluster of them */
@@ -405,6 +425,17 @@ struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, struct err *e);
 void qcow2_free_snaps(struct qcow2_snap *sn, unsigned n);
 /* The table as bytes, malloc'd. */
 uint8_t *qcow2_build_snapshots(const struct qcow2_snap *sn, unsigned n, uint64_t *len);
+
+/* qcow2-bitmap.c */
+/* Reads the bitmaps into the node's list. Once they are there, storing can also drop some. */
+int qcow2_bitmaps_load(struct qcow2 *s, struct err *e);
+void qcow2_bitmaps_unload(struct qcow2 *s);
+/* The disk says that they are in use: before anything is written. Blocks. */
+int qcow2_bitmaps_claim(struct qcow2 *s);
+/* The same; op's step runs when it is done, with op->ret. */
+void qcow2_bitmaps_claim_for(struct qcow2 *s, struct qop *op);
+/* Writes them all; the next commit makes it count. Blocks. */
+int qcow2_bitmaps_store(struct qcow2 *s);
 
 /* qcow2-snap.c */
 /* Settles, and starts a new state that is the present one with room for n L1 entries. */

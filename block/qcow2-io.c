@@ -358,35 +358,46 @@ static void start_locked(struct qop *op, bool exclusive, void (*step)(struct qop
     }
 }
 
-static void op_start(struct qcow2 *s, struct node_req *r, bool borrowed)
+static bool changes(const struct node_req *r)
 {
-    struct qop *op = calloc(1, sizeof(*op));
+    return r->op == NODE_WRITE || r->op == NODE_ZERO || r->op == NODE_DISCARD;
+}
 
-    if (!op) {
-        node_complete(r, -ENOMEM);
+static void op_write(struct qop *op)
+{
+    struct qcow2 *s = op->s;
+    const struct node_req *r = op->r;
+
+    if (!(r->flags & NODE_COMPRESS)) {
+        start_locked(op, false, write_map);
+    } else if (s->external) {
+        op_finish(op, -ENOTSUP);
+    } else if (whole_clusters(s, r->offset, r->len)) {
+        start_locked(op, true, pack_start);
+    } else {
+        op_finish(op, -EINVAL);
+    }
+}
+
+static void op_begin(struct qop *op)
+{
+    struct qcow2 *s = op->s;
+
+    op->step = op_begin;
+    if (op->ret < 0) {
+        op_finish(op, op->ret);
         return;
     }
-    op->s = s;
-    op->r = r;
-    op->borrowed = borrowed;
-    if (!s->data && r->op != NODE_STATUS && r->op != NODE_FLUSH) {
-        op_finish(op, -ENOMEDIUM); /* its data file was not opened */
+    if (s->unclaimed && changes(op->r) && !op->borrowed) {
+        qcow2_bitmaps_claim_for(s, op);
         return;
     }
-    switch (r->op) {
+    switch (op->r->op) {
     case NODE_READ:
         start_locked(op, false, read_map);
         break;
     case NODE_WRITE:
-        if (!(r->flags & NODE_COMPRESS)) {
-            start_locked(op, false, write_map);
-        } else if (s->external) {
-            op_finish(op, -ENOTSUP);
-        } else if (whole_clusters(s, r->offset, r->len)) {
-            start_locked(op, true, pack_start);
-        } else {
-            op_finish(op, -EINVAL);
-        }
+        op_write(op);
         break;
     case NODE_ZERO:
     case NODE_DISCARD:
@@ -404,6 +415,24 @@ static void op_start(struct qcow2 *s, struct node_req *r, bool borrowed)
             qcow2_commit(s, op);
         }
     }
+}
+
+static void op_start(struct qcow2 *s, struct node_req *r, bool borrowed)
+{
+    struct qop *op = calloc(1, sizeof(*op));
+
+    if (!op) {
+        node_complete(r, -ENOMEM);
+        return;
+    }
+    op->s = s;
+    op->r = r;
+    op->borrowed = borrowed;
+    if (!s->data && r->op != NODE_STATUS && r->op != NODE_FLUSH) {
+        op_finish(op, -ENOMEDIUM); /* its data file was not opened */
+        return;
+    }
+    op_begin(op);
 }
 
 void qcow2_submit(struct node *n, struct node_req *r)

@@ -251,7 +251,7 @@ static void walk_bitmaps(struct walk *w, const struct header *h)
     uint64_t len = h->bitmap_dir_size, at = 0;
     uint8_t *dir;
 
-    if (!h->has_bitmaps || !(h->autoclear & 1)) {
+    if (!h->has_bitmaps) {
         return;
     }
     if (len > 64u << 20 || h->bitmap_dir_offset % w->s->cluster_size) {

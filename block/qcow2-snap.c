@@ -2,6 +2,7 @@
 /* block/qcow2-snap.c - creating and resizing images, snapshots, amending: each one switch of the
  * metadata (qcow2-meta.c).
  */
+#include "block/bitmap.h"
 #include "block/qcow2-op.h"
 
 #include "dm/base/err.h"
@@ -317,7 +318,13 @@ int qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
     }
     memcpy(st.l1, l1, s->snaps[at].l1_size * sizeof(*l1));
     free(l1);
-    return qcow2_state_switch(s, &st, e);
+    ret = qcow2_state_switch(s, &st, e);
+    /* Nobody knows what of the disk is another now. */
+    if (ret == 0 && bitmap_resize(n, n->len) < 0) {
+        ret = err_set(e, -ENOMEM, "image '%s': no memory for its bitmaps", n->filename);
+    }
+    bitmap_mark(n, 0, n->len);
+    return ret;
 }
 
 int qcow2_snapshot_view(struct node *n, const char *name, struct err *e)
@@ -435,7 +442,8 @@ int qcow2_amend(struct node *n, unsigned version, unsigned refcount_bits, int la
     }
     if (st.h.version < 3) {
         if (st.h.refcount_order != 4 || (st.h.compatible & COMPAT_LAZY_REFCOUNTS) ||
-            st.h.incompatible || has_zero_clusters(s, &ret) || ret < 0 || s->h.nb_snapshots) {
+            st.h.incompatible || st.h.has_bitmaps || has_zero_clusters(s, &ret) || ret < 0 ||
+            s->h.nb_snapshots) {
             qcow2_header_free(&st.h);
             free(st.l1);
             return err_set(e, ret < 0 ? ret : -ENOTSUP,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* block/qcow2.c - which clusters hold metadata; opening and closing.
  *
- * Left out: encryption (refused by name), keeping persistent bitmaps up to date (opening for writing
- * marks them as no longer valid, as the specification asks of software that does not know them).
+ * Left out: encryption (refused by name).
  */
 #include "block/qcow2-int.h"
 
+#include "block/bitmap.h"
 #include "block/file.h"
 #include "dm/base/err.h"
 #include "dm/base/log.h"
@@ -140,6 +140,10 @@ static void know_metadata(struct qcow2 *s)
             meta_add(s, cluster_of(s, s->reftable[i]), 1);
         }
     }
+    if (s->h.has_bitmaps) {
+        meta_add(s, cluster_of(s, s->h.bitmap_dir_offset),
+                 round_up_cluster(s, min_u64(s->h.bitmap_dir_size, 64 << 20)) >> s->cluster_bits);
+    }
     for (uint32_t i = 0; i < s->h.nb_snapshots; i++) {
         meta_add(s, cluster_of(s, s->snaps[i].l1_offset),
                  round_up_cluster(s, s->snaps[i].l1_size * 8ull) >> s->cluster_bits);
@@ -196,6 +200,8 @@ void qcow2_free_tables(struct qcow2 *s)
 
 static void qcow2_free_all(struct qcow2 *s)
 {
+    s->node.bitmaps = NULL; /* block/node.c frees those */
+    qcow2_bitmaps_unload(s);
     qcow2_free_tables(s);
     qcow2_header_free(&s->h);
     free(s->frees);
@@ -211,10 +217,18 @@ void qcow2_discard_node(struct qcow2 *s)
     qcow2_free_all(s);
 }
 
+/* Everything that is still in memory alone is written. */
+static int stop_writing(struct qcow2 *s)
+{
+    int ret = qcow2_bitmaps_store(s), ret2 = qcow2_settle(s);
+
+    return ret < 0 ? ret : ret2;
+}
+
 static int qcow2_close(struct node *n)
 {
     struct qcow2 *s = (struct qcow2 *)n;
-    int ret = s->node.read_only ? 0 : qcow2_settle(s), ret2;
+    int ret = s->node.read_only ? 0 : stop_writing(s), ret2;
 
     /* What a failed commit left in memory goes with it; the disk is as the last good one left
      * it. */
@@ -295,12 +309,15 @@ static int start_writing(struct qcow2 *s, struct err *e)
     if (s->h.incompatible & INCOMPAT_DIRTY) {
         ret = qcow2_repair_refcounts(s, e);
     }
-    if (ret == 0 && s->h.autoclear & ~(uint64_t)AUTOCLEAR_RAW_DATA) {
+    if (ret == 0 && s->h.autoclear & ~(uint64_t)(AUTOCLEAR_RAW_DATA | AUTOCLEAR_BITMAPS)) {
         s->h.autoclear &= AUTOCLEAR_RAW_DATA;
         s->h.has_bitmaps = false;
         s->header_dirty = true;
         ret = qcow2_settle(s);
         ret = ret < 0 ? err_set(e, ret, "its header cannot be written: %s", strerror(-ret)) : 0;
+    }
+    if (ret == 0 && (ret = qcow2_bitmaps_claim(s)) < 0) {
+        err_set(e, ret, "its bitmap directory cannot be written: %s", strerror(-ret));
     }
     return ret;
 }
@@ -353,6 +370,9 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
         set_caches(s, o);
         ret = qcow2_load_tables(s, e);
     }
+    if (ret == 0 && !o->check && !s->inactive) {
+        ret = qcow2_bitmaps_load(s, e);
+    }
     if (ret == 0 && !s->node.read_only && !o->check) {
         ret = start_writing(s, e);
     }
@@ -360,6 +380,7 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
         err_prefix(e, "image '%s'", file->filename);
         char *filename = s->node.filename;
         node_close(file);
+        bitmap_free_list(s->node.bitmaps);
         qcow2_free_all(s);
         free(filename);
         return NULL;
@@ -370,7 +391,7 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
 static int qcow2_reopen(struct node *n, bool read_only, struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)n;
-    int ret = read_only ? qcow2_settle(s) : 0;
+    int ret = read_only ? stop_writing(s) : 0;
 
     n->read_only = read_only || s->inactive;
     if (ret == 0 && !n->read_only) {
@@ -384,7 +405,7 @@ static int qcow2_reopen(struct node *n, bool read_only, struct err *e)
 int qcow2_quiesce(struct node *n)
 {
     node_drain(n);
-    return n->read_only ? 0 : qcow2_settle((struct qcow2 *)n);
+    return n->read_only ? 0 : stop_writing((struct qcow2 *)n);
 }
 
 int qcow2_activate(struct node *n, struct err *e)
@@ -408,6 +429,10 @@ int qcow2_activate(struct node *n, struct err *e)
     if (ret == 0) {
         qcow2_set_shape(s);
         ret = qcow2_load_tables(s, e);
+    }
+    if (ret == 0) {
+        qcow2_bitmaps_unload(s);
+        ret = qcow2_bitmaps_load(s, e);
     }
     if (ret == 0) {
         s->node.read_only = s->inactive = false;

@@ -61,6 +61,11 @@ struct qcow2_info {
 };
 void qcow2_info(const struct node *n, struct qcow2_info *out);
 
+/* The image can keep persistent bitmaps (block/bitmap.h): those are stored when it is closed. */
+bool qcow2_keeps_bitmaps(const struct node *n);
+/* Bytes that n's persistent bitmaps take in an image with clusters of `cluster` bytes. */
+uint64_t qcow2_bitmaps_measure(const struct node *n, uint64_t cluster);
+
 struct qcow2_snapshot {
     char *id, *name;
     uint32_t date_sec, date_nsec;

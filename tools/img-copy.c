@@ -315,6 +315,9 @@ static int check_convert(struct img *im, const struct convert *o, const char *fo
     if (both) {
         return fail("Compression and preallocation not supported at the same time");
     }
+    if (o->skip_broken_bitmaps && !o->bitmaps) {
+        return fail("Use of --skip-broken-bitmaps requires --bitmaps");
+    }
     if (o->no_create && (im->options || im->backing)) {
         return fail("-n takes the target as it is: -o and -B have no meaning");
     }
@@ -345,12 +348,19 @@ int img_convert(struct img *im, const struct convert *o)
     im->share = false;
     dst = rc ? NULL : img_open(im, im->arg[1], format, true, OPEN_TARGET);
     im->share = share;
+    if (dst && o->bitmaps && (!qcow2_keeps_bitmaps(src) || !qcow2_keeps_bitmaps(dst))) {
+        rc = fail("Format driver '%s' does not support bitmaps",
+                  image_format(qcow2_keeps_bitmaps(src) ? dst : src));
+    }
     if (dst && dst->len < src->len) {
         rc = fail("output file is smaller than input file");
     }
     if (dst && rc == 0) {
         bool zero = o->target_is_zero || (!o->no_create && !im->backing);
         rc = img_copy(im, src, dst, src->len, o, zero);
+    }
+    if (dst && rc == 0 && o->bitmaps) {
+        rc = img_copy_bitmaps(src, dst, o->skip_broken_bitmaps);
     }
     if (dst && rc == 0 && im->progress) {
         img_progress(im, 1, 1);

@@ -338,8 +338,8 @@ int img_measure(struct img *im, uint64_t size)
 {
     const char *format = im->out_format ? im->out_format : "raw";
     struct qcow2_create c = { .version = 3 };
-    uint64_t clusters = 0, required, full;
-    bool raw = strcmp(format, "raw") == 0;
+    uint64_t clusters = 0, required, full, bitmaps = 0;
+    bool keeps = false, raw = strcmp(format, "raw") == 0;
 
     if (!raw && strcmp(format, "qcow2") != 0) {
         return fail("measure: format '%s' is not had", format);
@@ -354,6 +354,8 @@ int img_measure(struct img *im, uint64_t size)
         struct node *n = img_open(im, im->arg[0], im->format, false, 0);
         int rc = n ? count_clusters(im, n, 1ull << c.cluster_bits, &clusters) : 1;
         size = n ? n->len : 0;
+        keeps = n && qcow2_keeps_bitmaps(n) && !raw;
+        bitmaps = keeps ? qcow2_bitmaps_measure(n, 1ull << c.cluster_bits) : 0;
         if (!n || img_close(n) || rc) {
             return 1;
         }
@@ -365,10 +367,17 @@ int img_measure(struct img *im, uint64_t size)
     /* As the peer reckons: all of the disk's metadata, and the data there are. */
     required = raw ? size : full - (all - clusters) * cluster;
     if (im->json) {
-        printf("{\n    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n",
+        printf("{\n");
+        if (keeps) {
+            printf("    \"bitmaps\": %" PRIu64 ",\n", bitmaps);
+        }
+        printf("    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n",
                required, full);
     } else {
         printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", required, full);
+        if (bitmaps) {
+            printf("bitmaps size: %" PRIu64 "\n", bitmaps);
+        }
     }
     return 0;
 }

@@ -3,6 +3,8 @@
 #include "block/format.h"
 #include "tools/img.h"
 
+#include "block/bitmap.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -84,7 +86,45 @@ static void print_snapshots(const struct node *n)
 
 /* ---- info ---- */
 
-static json_t *specific_json(const struct qcow2_info *q)
+static json_t *bitmaps_json(const struct node *n)
+{
+    json_t *list = json_array();
+
+    for (const struct bitmap *b = n->bitmaps; b; b = b->next) {
+        json_t *flags = json_array();
+        if (b->inconsistent) {
+            json_array_append_new(flags, json_string("in-use"));
+        }
+        if (b->recording) {
+            json_array_append_new(flags, json_string("auto"));
+        }
+        json_array_append_new(list, json_pack("{s:o, s:o, s:I}", "flags", flags, "name",
+                                              json_text(b->name), "granularity",
+                                              (json_int_t)1 << b->granularity_bits));
+    }
+    return list;
+}
+
+static void print_bitmaps(const struct node *n)
+{
+    unsigned i = 0;
+
+    printf("    bitmaps:\n");
+    for (const struct bitmap *b = n->bitmaps; b; b = b->next) {
+        unsigned k = 0;
+        printf("        [%u]:\n            flags:\n", i++);
+        if (b->inconsistent) {
+            printf("                [%u]: in-use\n", k++);
+        }
+        if (b->recording) {
+            printf("                [%u]: auto\n", k++);
+        }
+        printf("            name: %s\n            granularity: %u\n", b->name,
+               1u << b->granularity_bits);
+    }
+}
+
+static json_t *specific_json(const struct node *n, const struct qcow2_info *q)
 {
     json_t *data = json_pack("{s:s, s:s, s:i, s:b}", "compat", q->version >= 3 ? "1.1" : "0.10",
                              "compression-type", q->zstd ? "zstd" : "zlib", "refcount-bits",
@@ -92,6 +132,9 @@ static json_t *specific_json(const struct qcow2_info *q)
     if (q->version >= 3) {
         json_object_set_new(data, "lazy-refcounts", json_boolean(q->lazy_refcounts));
         json_object_set_new(data, "corrupt", json_boolean(q->corrupt));
+        if (n->bitmaps) {
+            json_object_set_new(data, "bitmaps", bitmaps_json(n));
+        }
         if (q->data_file) {
             json_object_set_new(data, "data-file", json_text(q->data_file));
             json_object_set_new(data, "data-file-raw", json_boolean(q->data_file_raw));
@@ -124,7 +167,7 @@ static json_t *info_json(struct node *n)
     qcow2_info(n, &q);
     json_object_set_new(j, "dirty-flag", json_boolean(q.dirty));
     json_object_set_new(j, "cluster-size", json_integer(1 << q.cluster_bits));
-    json_object_set_new(j, "format-specific", specific_json(&q));
+    json_object_set_new(j, "format-specific", specific_json(n, &q));
     if (q.snapshots) {
         json_object_set_new(j, "snapshots", snapshots_json(n));
     }
@@ -149,6 +192,9 @@ static void print_specific(struct node *n, const struct qcow2_info *q)
            q->version >= 3 ? "1.1" : "0.10", q->zstd ? "zstd" : "zlib");
     if (q->version >= 3) {
         printf("    lazy refcounts: %s\n", q->lazy_refcounts ? "true" : "false");
+    }
+    if (n->bitmaps) {
+        print_bitmaps(n);
     }
     printf("    refcount bits: %u\n", q->refcount_bits);
     if (q->version >= 3) {

@@ -70,6 +70,11 @@ void print_json(json_t *j);
 /* A string that need not be UTF-8. */
 json_t *json_text(const char *s);
 
+/* tools/img-bitmap.c: reads its options itself. */
+int img_bitmap(struct img *im, int argc, char **argv);
+/* The persistent bitmaps of src become dst's too. 0, or 1 after telling why. */
+int img_copy_bitmaps(const struct node *src, struct node *dst, bool skip_broken);
+
 int img_create(struct img *im);
 int img_measure(struct img *im, uint64_t size);
 int img_resize(struct img *im, bool shrink);
@@ -80,7 +85,7 @@ int img_map(struct img *im, uint64_t from, uint64_t len);
 int img_snapshot(struct img *im, char what, const char *name);
 
 struct convert {
-    bool compress, no_create, target_is_zero;
+    bool compress, no_create, target_is_zero, bitmaps, skip_broken_bitmaps;
     unsigned jobs;
     uint64_t sparse; /* bytes that make a hole worth it; 0: never */
     const char *snapshot;

@@ -87,12 +87,14 @@ static int usage(FILE *f)
     fprintf(f,
             "keel-img " KEEL_VERSION "\n"
             "  amend [-q] [-f FMT] -o OPTIONS FILE\n"
+            "  bitmap (--add [-g SIZE] | --remove | --clear | --enable | --disable |\n"
+            "          --merge BITMAP [-b FILE [-F FMT]])... [-f FMT] FILE BITMAP\n"
             "  check [-q] [-f FMT] [--output=json|human] [-r leaks|all] [-U] FILE\n"
             "  commit [-q] [-f FMT] [-d] [-p] [-t CACHE] FILE\n"
             "  compare [-q] [-f FMT] [-F FMT] [-s] [-p] [-U] FILE1 FILE2\n"
             "  convert [-c] [-p] [-q] [-n] [-U] [-W] [-f FMT] [-O FMT] [-B FILE [-F FMT]]\n"
             "          [-o OPTIONS] [-l SNAPSHOT] [-S SIZE] [-m N] [-t CACHE] [-T CACHE]\n"
-            "          [--target-is-zero] FILE OUTPUT\n"
+            "          [--target-is-zero] [--bitmaps [--skip-broken-bitmaps]] FILE OUTPUT\n"
             "  create [-q] [-f FMT] [-b FILE -F FMT] [-u] [-o OPTIONS] FILE [SIZE]\n"
             "  dd [-f FMT] [-O FMT] [-U] [bs=SIZE] [count=N] [skip=N] if=FILE of=FILE\n"
             "  info [-f FMT] [--output=json|human] [--backing-chain] [-U] FILE\n"
@@ -127,7 +129,8 @@ static const struct option long_options[] = {
     { "object", required_argument, NULL, 300 },
     { "image-opts", no_argument, NULL, 300 },
     { "target-image-opts", no_argument, NULL, 300 },
-    { "bitmaps", no_argument, NULL, 300 },
+    { "bitmaps", no_argument, NULL, 262 },
+    { "skip-broken-bitmaps", no_argument, NULL, 263 },
     { "salvage", no_argument, NULL, 300 },
     { "preallocation", required_argument, NULL, 261 },
     { 0 },
@@ -177,6 +180,8 @@ static bool take_plain(struct img *im, struct extra *x, int c)
         { 258, NULL, &x->shrink },
         { 260, NULL, &x->convert.target_is_zero },
         { 261, &im->prealloc, NULL },
+        { 262, NULL, &x->convert.bitmaps },
+        { 263, NULL, &x->convert.skip_broken_bitmaps },
     };
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
         if (plain[i].c == c && plain[i].text) {
@@ -350,7 +355,10 @@ int main(int argc, char **argv)
             return with_options(&im, &commands[i], argc - 1, argv + 1);
         }
     }
-    if (strcmp(im.command, "bench") == 0 || strcmp(im.command, "bitmap") == 0) {
+    if (strcmp(im.command, "bitmap") == 0) {
+        return img_bitmap(&im, argc - 1, argv + 1);
+    }
+    if (strcmp(im.command, "bench") == 0) {
         return fail("%s: known, but Keel does not have it yet", im.command);
     }
     if (im.command[0]) {

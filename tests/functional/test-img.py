@@ -11,6 +11,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 
 from keel import Failure, expect, expect_in, main
 
@@ -270,6 +271,96 @@ def test_img_preallocation_gives_everything_its_place(bed):
     run(IMG, "create", "-q", "-f", "raw", base, "1M")
     expect_in("backing", "extended_l2", run(IMG, "create", "-f", "qcow2", "-b", base, "-F", "raw",
                                             "-o", "preallocation=metadata", f, rc=1))
+
+
+def bitmap_info(tool, f):
+    data = json.loads(run(tool, "info", "--output=json", "-f", "qcow2", f))
+    return data["format-specific"]["data"].get("bitmaps", [])
+
+
+def dirty(f, name):
+    """What qemu-img finds dirty: ranges of a map through the bitmap."""
+    out = run("qemu-img", "map", "--output=json", "--image-opts", "driver=nbd,server.type=unix,"
+              "server.path=%s,x-dirty-bitmap=qemu:dirty-bitmap:%s" % (f, name))
+    return [(r["start"], r["length"]) for r in json.loads(out) if not r["data"]]
+
+
+def test_img_bitmaps_come_and_go_and_record(bed):
+    f, g = path(bed, "a.qcow2"), path(bed, "b.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "10M")
+    run(IMG, "bitmap", "--add", "-g", "32k", f, "one")
+    run(IMG, "bitmap", "--add", "--disable", f, "two")
+    expect("list", [(b["name"], b["flags"], b["granularity"]) for b in bitmap_info(IMG, f)],
+           [("one", ["auto"], 32768), ("two", [], 65536)])
+    for args, words in ((["--add", f, "one"], "already exists"), (["--remove", f, "x"], "not found"),
+                        (["--merge", "x", f, "one"], "not found"), ([f, "one"], "at least one"),
+                        (["--add", "-g", "5", f, "x"], "power of")):
+        expect_in(" ".join(args), words, run(IMG, "bitmap", *args, rc=1))
+    io(K, f, ["write -P 1 1M 100k", "write -z 3M 64k", "discard 5M 64k"])
+    run(IMG, "check", "-q", f)
+    run(IMG, "convert", "--bitmaps", "-f", "qcow2", "-O", "qcow2", f, g)
+    expect("copied", bitmap_info(IMG, g), bitmap_info(IMG, f))
+    run(IMG, "bitmap", "--clear", "--merge", "one", "-b", f, "-F", "qcow2", g, "two")
+    run(IMG, "snapshot", "-c", "s", g)
+    run(IMG, "resize", "-q", "-f", "qcow2", g, "12M")
+    run(IMG, "check", "-q", g)
+    if have_qemu():
+        expect("info", run(IMG, "info", g), run("qemu-img", "info", g))
+        expect("measure", json.loads(run(IMG, "measure", "--output=json", "-O", "qcow2", g)),
+               json.loads(run("qemu-img", "measure", "--output=json", "-O", "qcow2", g)))
+        io(Q, g, ["write 8M 64k"])
+        run("qemu-img", "check", "-q", g)
+        run(IMG, "check", "-q", g)
+        want = [(1 << 20, 131072), (3 << 20, 65536), (5 << 20, 65536), (8 << 20, 65536)]
+        expect("one, by qemu", served_dirty(bed, g, "one"), want)
+        expect("two, by qemu", served_dirty(bed, g, "two"), want[:3])
+    run(IMG, "bitmap", "--remove", g, "one")
+    run(IMG, "bitmap", "--remove", g, "two")
+    expect("none", bitmap_info(IMG, g), [])
+    run(IMG, "check", "-q", g)
+
+
+def served_dirty(bed, f, name):
+    if not shutil.which("qemu-nbd"):
+        return None
+    sock = path(bed, "sock")
+    p = subprocess.Popen(["qemu-nbd", "-r", "-t", "-f", "qcow2", "-k", sock, "-B", name, f])
+    try:
+        for _ in range(200):
+            if os.path.exists(sock):
+                break
+            time.sleep(.05)
+        return dirty(sock, name)
+    finally:
+        p.terminate()
+        p.wait()
+
+
+def test_img_bitmap_in_use_at_a_crash_is_only_good_for_removal(bed):
+    f = path(bed, "a.qcow2")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "10M")
+    run(IMG, "bitmap", "--add", f, "b")
+    p = subprocess.Popen([IO, "-f", "qcow2", f], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    p.stdin.write(b"write 0 64k\nflush\n")
+    p.stdin.flush()
+    p.stdout.readline()
+    p.kill()
+    p.wait()
+    p.stdin.close()
+    p.stdout.close()
+    expect("flags", [b["flags"] for b in bitmap_info(IMG, f)], [["in-use", "auto"]])
+    expect_in("merge", "inconsistent", run(IMG, "bitmap", "--clear", f, "b", rc=1))
+    expect_in("convert", "inconsistent", run(IMG, "convert", "--bitmaps", "-f", "qcow2", "-O", "qcow2",
+                                             f, path(bed, "g"), rc=1))
+    run(IMG, "convert", "--bitmaps", "--skip-broken-bitmaps", "-f", "qcow2", "-O", "qcow2", f,
+        path(bed, "g"))
+    run(IMG, "check", "-q", "-r", "leaks", f)
+    if have_qemu():
+        run("qemu-img", "check", "-q", f)
+        expect("by qemu", bitmap_info("qemu-img", f), bitmap_info(IMG, f))
+    run(IMG, "bitmap", "--remove", f, "b")
+    expect("gone", bitmap_info(IMG, f), [])
+    run(IMG, "check", "-q", f)
 
 
 def test_img_amend_changes_only_what_can_change(bed):

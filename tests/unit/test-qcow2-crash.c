@@ -15,6 +15,7 @@
  *   KEEL_CRASH_STATES=N  how many states to try (a bounded slice otherwise)
  *   KEEL_CRASH_SEED=N    where to begin
  */
+#include "block/bitmap.h"
 #include "block/qcow2.h"
 #include "dm/base/err.h"
 #include "dm/base/log.h"
@@ -65,6 +66,7 @@ static struct model {
     uint64_t sectors;
     uint64_t other_sectors; /* while a resize is under way: the other size it may have */
     uint64_t clock;
+    bool changed[MAX_SECTORS]; /* by a request since there is a bitmap */
     struct snap {
         bool used;
         char name[16];
@@ -334,10 +336,10 @@ static struct sim *sim_new(struct node_ctx *c, const uint8_t *data, uint64_t len
 /* ---- crash states ---- */
 
 static struct {
-    uint64_t states, wanted, seen, leaks, qemu, snapshots, written;
+    uint64_t states, wanted, seen, leaks, qemu, snapshots, written, bitmaps;
     uint64_t every;    /* one event in so many is a crash point */
     unsigned variants; /* states for each */
-    bool off;
+    bool off, with_bitmap;
     uint64_t seed;
     struct node_ctx *ctx; /* where crash states are looked at */
     uint8_t *backing;
@@ -501,6 +503,22 @@ static struct node *with_backing(struct node *n)
     return n;
 }
 
+/* A bitmap that is not in use tells of every sector that a request has reached. */
+static void check_bitmap(const struct node *n, const uint8_t *image, uint64_t len)
+{
+    const struct bitmap *b = bitmap_find(n, "b");
+
+    if (!b) {
+        crash_fail(image, len, "its bitmap is gone");
+    }
+    for (uint64_t i = 0; !b->inconsistent && i < n->len / 512 && i < model.sectors; i++) {
+        if (model.changed[i] && !bitmap_get(b, i * 512)) {
+            crash_fail(image, len, "its bitmap knows less than it should");
+        }
+    }
+    crash.bitmaps += !b->inconsistent;
+}
+
 static void read_state(uint8_t *image, uint64_t len)
 {
     struct node *n = with_backing(open_state(image, len, true, false));
@@ -509,6 +527,9 @@ static void read_state(uint8_t *image, uint64_t len)
         crash_fail(image, len, "it has a size it never had");
     }
     compare_disk(n, model.s, model.sectors, image, len, "disk");
+    if (crash.with_bitmap) {
+        check_bitmap(n, image, len);
+    }
     node_close(n);
 }
 
@@ -705,6 +726,7 @@ static void guest_submit(struct node *n, enum node_op op, uint64_t first, uint64
             fill_sector((uint8_t *)g->iov.iov_base + (i - first) * 512, i, id);
         }
         sector_add(i, id, UINT64_MAX, op == NODE_DISCARD, g->tag);
+        model.changed[i] = true;
         model.s[i].busy++;
     }
     ++*in_flight;
@@ -786,6 +808,7 @@ static void snapshot_op(struct node *n)
         model.other_sectors = sn->sectors;
         assert_int_equal(qcow2_snapshot_apply(n, sn->name, &e), 0);
         memcpy(model.s, sn->s, sn->sectors * sizeof(model.s[0]));
+        memset(model.changed, 1, sizeof(model.changed));
         model.sectors = sn->sectors;
     }
     model.other_sectors = model.sectors;
@@ -793,7 +816,7 @@ static void snapshot_op(struct node *n)
 
 struct config {
     struct qcow2_create c;
-    bool backing, pass_discard;
+    bool backing, pass_discard, bitmaps;
     enum qcow2_prealloc prealloc;
     uint64_t l2_cache;
 };
@@ -814,6 +837,7 @@ static void resize_op(struct node *n, const struct config *f)
     }
     for (uint64_t i = model.sectors; i < to; i++) {
         model.s[i] = (struct sector){ .n = 1 };
+        model.changed[i] = false;
     }
     model.other_sectors = to;
     assert_int_equal(node_resize(n, to * 512, &e), 0);
@@ -847,6 +871,7 @@ static struct config random_config(void)
     } else if (f.backing && !f.c.extended_l2) {
         f.prealloc = QCOW2_PREALLOC_OFF;
     }
+    f.bitmaps = f.c.version == 3 && rnd(4) == 0;
     f.pass_discard = rnd(2);
     f.l2_cache = rnd(2) ? 1 : 0; /* the least, or enough */
     return f;
@@ -889,26 +914,59 @@ static uint8_t *new_image(const struct config *f, uint64_t *len)
     return copy;
 }
 
-static struct node *start(struct node_ctx *ctx, const struct config *f)
+static struct node *open_sims(const struct config *f)
 {
     struct qcow2_open o = { .pass_discard = f->pass_discard,
                             .l2_cache = f->l2_cache,
                             .refcount_cache = f->l2_cache };
     struct err e = { 0 };
+    struct node *n = qcow2_open(&the_sim->base, &o, &e);
+
+    if (!n) {
+        fail_msg("%s", e.msg);
+    }
+    if (the_data) {
+        qcow2_set_data(n, &the_data->base);
+    }
+    return n;
+}
+
+/* The image is closed and opened again, with crashes in the middle of both. */
+static struct node *close_and_open(struct node *n, const struct config *f)
+{
+    struct node *backing = n->backing ? node_share(n->backing) : NULL;
+
+    node_share(&the_sim->base);
+    if (the_data) {
+        node_share(&the_data->base);
+    }
+    assert_int_equal(node_close(n), 0);
+    settle_model();
+    n = open_sims(f);
+    n->backing = backing;
+    return n;
+}
+
+static void add_bitmap(struct node *n)
+{
+    struct err e = { 0 };
+    struct bitmap *b = bitmap_new(n, "b", 512u << rnd(5), &e);
+
+    assert_non_null(b);
+    b->persistent = true;
+    memset(model.changed, 0, sizeof(model.changed));
+}
+
+static struct node *start(struct node_ctx *ctx, const struct config *f)
+{
     uint64_t len;
     uint8_t *image = new_image(f, &len);
     struct node *n;
 
     the_sim = sim_new(ctx, image, len);
+    the_data = f->c.data_file ? sim_new(ctx, NULL, 0) : NULL;
     free(image);
-    n = qcow2_open(&the_sim->base, &o, &e);
-    if (!n) {
-        fail_msg("%s", e.msg);
-    }
-    if (f->c.data_file) {
-        the_data = sim_new(ctx, NULL, 0);
-        qcow2_set_data(n, &the_data->base);
-    }
+    n = open_sims(f);
     if (qcow2_preallocate(n, 0, f->prealloc) < 0) {
         fail_msg("it cannot be preallocated");
     }
@@ -919,7 +977,8 @@ static struct node *start(struct node_ctx *ctx, const struct config *f)
     return n;
 }
 
-static void workload(struct node *n, const struct config *f, unsigned steps, bool snapshots)
+/* Returns the node, which may have been closed and opened again. */
+static struct node *workload(struct node *n, const struct config *f, unsigned steps, bool snapshots)
 {
     unsigned in_flight = 0;
 
@@ -930,6 +989,12 @@ static void workload(struct node *n, const struct config *f, unsigned steps, boo
         }
         while (in_flight > 12) {
             node_ctx_poll(n->ctx, true);
+        }
+        if (f->bitmaps && rnd(40) == 0) {
+            while (in_flight) {
+                node_ctx_poll(n->ctx, true);
+            }
+            n = close_and_open(n, f);
         }
         if (snapshots && rnd(25) == 0) {
             while (in_flight) {
@@ -945,6 +1010,7 @@ static void workload(struct node *n, const struct config *f, unsigned steps, boo
     while (in_flight) {
         node_ctx_poll(n->ctx, true);
     }
+    return n;
 }
 
 static void one_workload(uint64_t seed)
@@ -973,9 +1039,15 @@ static void one_workload(uint64_t seed)
     ctx = node_ctx_new(NULL);
     node_ctx_no_threads(ctx);
     crash.every = 1 + rnd(8);
-    crash.variants = 3;
+    crash.variants = 6;
+    crash.with_bitmap = false;
     n = start(ctx, &f);
-    workload(n, &f, 150, f.c.refcount_bits >= 4 && !f.c.data_file);
+    if (f.bitmaps) {
+        add_bitmap(n);
+        n = close_and_open(n, &f);
+        crash.with_bitmap = true;
+    }
+    n = workload(n, &f, 150, f.c.refcount_bits >= 4 && !f.c.data_file);
     assert_int_equal(node_close(n), 0);
     node_ctx_free(ctx);
 }
@@ -1000,9 +1072,10 @@ static void test_qcow2_after_any_crash_holds_what_was_flushed(void **state)
             print_message("  seed %" PRIu64 ": %" PRIu64 " states\n", seed, crash.states);
         }
     }
-    print_message("%" PRIu64 " states: none corrupt, %" PRIu64 " with leaks; %" PRIu64
-                  " written on, %" PRIu64 " snapshots read, %" PRIu64 " by qemu-img\n",
-                  crash.states, crash.leaks, crash.written, crash.snapshots, crash.qemu);
+    print_message(
+        "%" PRIu64 " states: none corrupt, %" PRIu64 " with leaks; %" PRIu64 " written on, %" PRIu64
+        " snapshots and %" PRIu64 " bitmaps read, %" PRIu64 " by qemu-img\n",
+        crash.states, crash.leaks, crash.written, crash.snapshots, crash.bitmaps, crash.qemu);
 }
 
 static int setup(void **state)
