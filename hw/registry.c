@@ -43,6 +43,7 @@ const struct dev_class *const hw_registry[] = {
     &cirrus_vga_class,   /* cirrus-vga */
     &cmos_ram_class,     /* cmos-ram */
     &e1000_class,        /* e1000 */
+    &e1000e_class,       /* e1000e */
     &fw_cfg_class,       /* fw_cfg_io */
     &hpet_class,         /* hpet */
     &i440fx_class,       /* i440FX */

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* hw/net/e1000-int.h - the 82540EM's registers and what its three files share.
+/* hw/net/e1000-int.h - the registers of 82540EM and 82574L, and what their files share.
+ *
+ *   e1000.c      registers, interrupts, PHY and EEPROM of the 82540EM, and what the 82574L inherits
+ *   e1000e.c     what the 82574L adds: MSI-X, two queues each way, its NVM and PHY
+ *   e1000-rx.c, e1000-tx.c, e1000-rss.c    both
+ *
  * Section numbers are those of the PCI/PCI-X Family of Gigabit Ethernet Controllers Software
- * Developer's Manual (317453). */
+ * Developer's Manual (317453), or of the 82574 data sheet (317694) where it says so. */
 #ifndef HW_NET_E1000_INT_H
 #define HW_NET_E1000_INT_H
 
 #include "hw/net/net-dev.h"
+#include "hw/pci/msix.h"
 
 /* Registers kept as they are, in the order of their offsets. */
 enum e1000_reg {
@@ -60,8 +66,52 @@ enum e1000_reg {
     R_COUNT
 };
 
+/* A ring's registers follow each other in the arrays. */
+enum { RING_BAL, RING_BAH, RING_LEN, RING_HEAD, RING_TAIL };
+
+/* Those that only the 82574L has; 317694, 10. */
+enum e1000e_reg {
+    X_KMRNCTRLSTA,
+    X_EIAC,
+    X_IAM,
+    X_IVAR,
+    X_EITR, /* five */
+    X_EXTCNF = X_EITR + 5,
+    X_EEMNGCTL,
+    X_PSRCTL,
+    X_RXDCTL1,
+    X_RDBAL1,
+    X_RDBAH1,
+    X_RDLEN1,
+    X_RDH1,
+    X_RDT1,
+    X_TARC0,
+    X_TARC1,
+    X_TXDCTL1,
+    X_TDBAL1,
+    X_TDBAH1,
+    X_TDLEN1,
+    X_TDH1,
+    X_TDT1,
+    X_RFCTL,
+    X_MRQC,
+    X_GCR,
+    X_GCR2,
+    X_FACTPS,
+    X_SWSM,
+    X_FWSM,
+    X_SWSM2,
+    X_PBA_ECC,
+    X_TSYNCTXCTL,
+    X_TSYNCRXCTL,
+    X_TIMINCA,
+    X_COUNT
+};
+enum { E1000E_VECTORS = 5 };
+
 enum { /* CTRL, 13.4.1 */
        CTRL_FD = 1u << 0,
+       CTRL_GIO_MASTER_DISABLE = 1u << 2, /* 82574L */
        CTRL_ASDE = 1u << 5,
        CTRL_SLU = 1u << 6,
        CTRL_SPEED_1000 = 2u << 8,
@@ -83,7 +133,11 @@ enum { /* ICR, 13.4.17 */
        ICR_RXO = 1u << 6,
        ICR_RXT0 = 1u << 7,
        ICR_MDAC = 1u << 9,
-       ICR_ALL = 0x1ffdf, /* bits that exist */
+       ICR_ALL = 0x1ffdf,   /* bits that exist */
+       ICR_RXQ0 = 1u << 20, /* 82574L: and RXQ1 above it */
+       ICR_TXQ0 = 1u << 22, /* and TXQ1 */
+       ICR_OTHER = 1u << 24,
+       ICR_82574 = 0x01f60000 | ICR_ALL,
 };
 enum { /* RCTL, 13.4.22 */
        RCTL_EN = 1u << 1,
@@ -92,6 +146,7 @@ enum { /* RCTL, 13.4.22 */
        RCTL_LPE = 1u << 5,
        RCTL_LBM = 3u << 6,
        RCTL_RDMTS_SHIFT = 8,
+       RCTL_DTYP_PS = 1u << 10, /* 82574L: packet split descriptors */
        RCTL_MO_SHIFT = 12,
        RCTL_BAM = 1u << 15,
        RCTL_BSIZE_SHIFT = 16,
@@ -100,8 +155,16 @@ enum { /* RCTL, 13.4.22 */
        RCTL_BSEX = 1u << 25,
        RCTL_SECRC = 1u << 26,
 };
-enum { TCTL_EN = 1u << 1, TCTL_PSP = 1u << 3 };                              /* 13.4.33 */
-enum { RXCSUM_PCSS = 0xff, RXCSUM_IPOFL = 1u << 8, RXCSUM_TUOFL = 1u << 9 }; /* 13.4.31 */
+enum { TCTL_EN = 1u << 1, TCTL_PSP = 1u << 3 }; /* 13.4.33 */
+enum {
+    RXCSUM_PCSS = 0xff,
+    RXCSUM_IPOFL = 1u << 8,
+    RXCSUM_TUOFL = 1u << 9,
+    RXCSUM_PCSD = 1u << 13
+}; /* 13.4.31 */
+enum { RFCTL_EXSTEN = 1u << 15 };
+enum { CTRL_EXT_EIAME = 1u << 24, CTRL_EXT_IAME = 1u << 27 };
+#define ICR_INT_ASSERTED (1u << 31)
 #define RAH_AV (1u << 31)
 #define DELAY_FPD (1u << 31) /* RDTR, TIDV: flush now */
 
@@ -164,9 +227,41 @@ struct e1000 {
     int64_t quiet_until;                          /* ITR: not again before, ns */
     int64_t rx_first, rx_last, tx_first, tx_last; /* ns, of what waits for the delay timers */
     struct vtimer itr_timer, rx_delay, tx_delay, tx_more, autoneg;
+
+    /* The 82574L's own. */
+    bool is_82574;
+    uint32_t xreg[X_COUNT], reta[32], rss_key[10];
+    struct e1000_context context1, tso1; /* of transmit queue 1 */
+    uint8_t tx_queue;                    /* that the packet under way comes from */
+    uint32_t rx_waits, tx_waits;         /* causes of queues that wait for the delay timers */
+    uint32_t signalled; /* causes whose message was sent and that are still there */
+    int64_t vector_quiet[E1000E_VECTORS];
+    struct vtimer eitr_timer;
+    struct pci_msix msix;
 };
 
-/* e1000.c */
+/* The rings' registers; queue 1 only of the 82574L. */
+static inline uint32_t *e1000_rx_ring(struct e1000 *s, unsigned q)
+{
+    return q ? &s->xreg[X_RDBAL1] : &s->reg[R_RDBAL];
+}
+
+static inline uint32_t *e1000_tx_ring(struct e1000 *s, unsigned q)
+{
+    return q ? &s->xreg[X_TDBAL1] : &s->reg[R_TDBAL];
+}
+
+/* e1000.c: also the 82574L's class calls these */
+extern const struct nic_user e1000_user;
+extern const struct region_ops e1000_mmio_ops, e1000_io_ops;
+void e1000_start(struct e1000 *s); /* timers and cable, during class->init */
+void e1000_reset(struct device *d);
+int e1000_loaded(struct device *d, struct err *e);
+void e1000_fini(struct device *d);
+void e1000_update_irq(struct e1000 *s);
+extern const struct state_field e1000_state[];
+/* Puts words into the EEPROM, and the sum that makes it 0xbaba. */
+void e1000_seal_eeprom(struct e1000 *s, const uint16_t (*words)[2], unsigned n);
 void e1000_cause(struct e1000 *s, uint32_t bits);
 void e1000_count(struct e1000 *s, enum e1000_stat what, uint64_t n);
 /* 64-bit counters: low word at `what`. */
@@ -177,6 +272,16 @@ bool e1000_link_up(const struct e1000 *s);
 void e1000_transmit(struct e1000 *s);
 void e1000_tx_delay_done(void *opaque);
 extern const struct state_field e1000_context_state[];
+/* e1000-rss.c: the queue that f goes to, with what its descriptor says of the hash. */
+unsigned e1000_rss(const struct e1000 *s, const struct nic_frame *f, uint32_t *type,
+                   uint32_t *hash);
+/* e1000e.c: what the 82574L does otherwise. The accesses: true when the register is its own. */
+bool e1000e_read(struct e1000 *s, uint32_t off, uint32_t *val);
+bool e1000e_write(struct e1000 *s, uint32_t off, uint32_t val);
+void e1000e_reset_mac(struct e1000 *s);
+void e1000e_fill_eeprom(struct e1000 *s);
+/* Messages for what is in ICR and IMS; MSI-X is on. */
+void e1000e_send_messages(struct e1000 *s);
 /* e1000-rx.c */
 bool e1000_receive(void *opaque, const struct nic_frame *f);
 /* One of our own, by a loopback mode. */

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* hw/net/e1000-rx.c - the 82540EM receives: filters, tags, checksums, the descriptor ring.
+/* hw/net/e1000-rx.c - 82540EM and 82574L receive: filters, tags, checksums, the descriptor ring.
  *
  * A frame that finds no room in an enabled ring waits at the cable (net/nic.h) instead of being lost;
  * one that the filters refuse, or that comes while the receiver is off, is gone. The four bytes that
  * the part leaves behind a frame for its CRC are zero.
- * Reference: 317453, 3.2 (reception), 9 (VLAN), 13.4.22 (RCTL), 13.5 (filters).
+ * The 82574L has two rings and three kinds of descriptors:
+ *
+ *   legacy         address (8), zero (8)     -> address, length, sum, status, errors, tag
+ *   extended       the same                  -> hash type, hash, status and errors, length, tag
+ *   packet split   four addresses (32)       -> the same, then header length, three lengths
+ *
+ * Reference: 317694, 7.1 for these; 317453, 3.2 (reception), 9 (VLAN), 13.4.22 (RCTL), 13.5 (filters).
  */
 #include "hw/net/e1000-int.h"
 
@@ -22,6 +28,7 @@ enum { /* 3.2.3 */
        STA_PIF = 0x80,
        ERR_TCPE = 0x20,
        ERR_IPE = 0x40,
+       HDRSP = 0x8000, /* header_status */
        FCS = 4,
        MAX_STANDARD = 1522, /* with a tag and FCS */
        MIN_FRAME = 60,
@@ -109,21 +116,42 @@ static void report_sums(const struct e1000 *s, const struct nic_frame *f, uint8_
 
 /* ---- the ring ---- */
 
-static uint32_t buffer_bytes(const struct e1000 *s)
+static bool packet_split(const struct e1000 *s)
 {
-    uint32_t rctl = s->reg[R_RCTL], n = 2048u >> (rctl >> RCTL_BSIZE_SHIFT & 3);
-    return rctl & RCTL_BSEX && n < 2048 ? n * 16 : n;
+    return s->is_82574 && s->reg[R_RCTL] & RCTL_DTYP_PS && s->xreg[X_RFCTL] & RFCTL_EXSTEN;
 }
 
-static uint32_t ring_count(const struct e1000 *s)
+/* How big a descriptor's buffers are; returns their sum. */
+static uint32_t buffer_sizes(const struct e1000 *s, uint32_t size[4])
 {
-    return s->reg[R_RDLEN] / 16;
+    uint32_t rctl = s->reg[R_RCTL], n = 2048u >> (rctl >> RCTL_BSIZE_SHIFT & 3);
+    uint32_t ps = s->xreg[X_PSRCTL];
+    if (packet_split(s)) {
+        size[0] = (ps & 0x7f) * 128;
+        size[1] = (ps >> 8 & 0x3f) * 1024;
+        size[2] = (ps >> 16 & 0x3f) * 1024;
+        size[3] = (ps >> 24 & 0x3f) * 1024;
+    } else {
+        size[0] = rctl & RCTL_BSEX && n < 2048 ? n * 16 : n;
+        size[1] = size[2] = size[3] = 0;
+    }
+    return size[0] + size[1] + size[2] + size[3];
+}
+
+static uint32_t desc_bytes(const struct e1000 *s)
+{
+    return packet_split(s) ? 32 : 16;
+}
+
+static uint32_t ring_count(const struct e1000 *s, const uint32_t *ring)
+{
+    return ring[RING_LEN] / desc_bytes(s);
 }
 
 /* Descriptors the part owns; 0 when the pointers make no sense. */
-static uint32_t ring_free(const struct e1000 *s)
+static uint32_t ring_free(const struct e1000 *s, const uint32_t *ring)
 {
-    uint32_t n = ring_count(s), head = s->reg[R_RDH], tail = s->reg[R_RDT];
+    uint32_t n = ring_count(s, ring), head = ring[RING_HEAD], tail = ring[RING_TAIL];
     if (head >= n || tail >= n) {
         return 0;
     }
@@ -134,8 +162,11 @@ struct rx_out {
     const uint8_t *data; /* tag taken out, padded */
     uint32_t len;        /* without FCS */
     uint32_t total;      /* bytes of guest memory */
+    uint32_t header;     /* packet split: bytes of headers, 0 when it is nothing known */
     uint8_t status, errors;
     uint16_t tag;
+    unsigned queue;
+    uint32_t hash_type, hash;
 };
 
 /* Bytes [at, at + n) of the frame and the zeroes behind it. All or nothing. */
@@ -148,43 +179,88 @@ static int put_bytes(struct e1000 *s, const struct rx_out *o, uint64_t gpa, uint
     return ret == 0 && n > data ? pci_dma_write(&s->pci, gpa + data, zeroes, n - data) : ret;
 }
 
-/* Fills one descriptor's buffer from `at` on. Bytes used, 0 when the ring is not memory. */
+/* The buffers of one descriptor, from `at` of the frame on. Fills used[]; returns their sum. */
+static uint32_t put_buffers(struct e1000 *s, const struct rx_out *o, const uint8_t *raw,
+                            uint32_t at, uint32_t used[4])
+{
+    uint32_t size[4], sum = 0;
+    buffer_sizes(s, size);
+    if (at == 0 && o->header && o->header <= size[0]) {
+        size[0] = o->header;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t left = o->total - at - sum, n = left < size[i] ? left : size[i];
+        uint64_t gpa = n ? load_le64(raw + 8 * i) : 0;
+        if (gpa &&
+            put_bytes(s, o, gpa, at + sum, n) < 0) { /* 3.2.3: a null buffer is passed over */
+            guest_odd(&s->pci.dev, "receive buffer outside memory");
+        }
+        used[i] = n;
+        sum += n;
+    }
+    return sum;
+}
+
+/* What goes back into the descriptor: from its byte 8 on for the legacy kind. */
+static void write_back(struct e1000 *s, const struct rx_out *o, uint64_t desc, uint32_t at,
+                       const uint32_t used[4], bool last)
+{
+    uint8_t raw[32] = { 0 }, status = (uint8_t)(o->status | STA_DD | (last ? STA_EOP : 0));
+    bool split = at == 0 && o->header && used[0] == o->header;
+    if (!(s->is_82574 && s->xreg[X_RFCTL] & RFCTL_EXSTEN)) {
+        store_le(raw + 8, 2, used[0]);
+        raw[12] = status;
+        raw[13] = last ? o->errors : 0;
+        store_le(raw + 14, 2, o->tag);
+        pci_dma_write(&s->pci, desc + 8, raw + 8, 8);
+        return;
+    }
+    store_le(raw, 4, o->hash_type);
+    store_le(raw + 4, 4, o->hash);
+    store_le(raw + 8, 4, status | (last ? (uint32_t)o->errors << 24 : 0));
+    store_le(raw + 12, 2, used[0]);
+    store_le(raw + 14, 2, o->tag);
+    store_le(raw + 16, 2, split ? HDRSP | o->header : 0);
+    for (unsigned i = 1; i < 4; i++) {
+        store_le(raw + 16 + 2 * i, 2, used[i]);
+    }
+    if (packet_split(s)) {
+        pci_dma_write(&s->pci, desc + 16, raw + 16, 16);
+    }
+    pci_dma_write(&s->pci, desc, raw, 16); /* with DD: last */
+}
+
+/* Fills one descriptor from `at` on. Bytes used, 0 when the ring is not memory or has no buffers. */
 static uint32_t put_part(struct e1000 *s, const struct rx_out *o, uint32_t at)
 {
-    uint64_t base = s->reg[R_RDBAL] | (uint64_t)s->reg[R_RDBAH] << 32;
-    uint64_t desc = base + s->reg[R_RDH] * 16ull;
-    uint32_t n = o->total - at < buffer_bytes(s) ? o->total - at : buffer_bytes(s);
-    bool last = at + n == o->total;
-    uint8_t raw[16];
-    if (pci_dma_read(&s->pci, desc, raw, sizeof(raw)) < 0) {
+    uint32_t *ring = e1000_rx_ring(s, o->queue), used[4];
+    uint64_t base = ring[RING_BAL] | (uint64_t)ring[RING_BAH] << 32;
+    uint64_t desc = base + (uint64_t)ring[RING_HEAD] * desc_bytes(s);
+    uint8_t raw[32];
+    if (pci_dma_read(&s->pci, desc, raw, desc_bytes(s)) < 0) {
         guest_odd(&s->pci.dev, "receive ring outside memory, or no bus master");
         return 0;
     }
-    uint64_t gpa = load_le64(raw);
-    if (gpa && put_bytes(s, o, gpa, at, n) < 0) { /* 3.2.3: a null buffer is passed over */
-        guest_odd(&s->pci.dev, "receive buffer outside memory");
-    }
-    store_le(raw + 8, 2, n);
-    store_le(raw + 10, 2, 0);
-    raw[12] = (uint8_t)(o->status | STA_DD | (last ? STA_EOP : 0));
-    raw[13] = last ? o->errors : 0;
-    store_le(raw + 14, 2, o->tag);
-    pci_dma_write(&s->pci, desc + 8, raw + 8, 8);
-    s->reg[R_RDH] = s->reg[R_RDH] + 1 == ring_count(s) ? 0 : s->reg[R_RDH] + 1;
+    uint32_t n = put_buffers(s, o, raw, at, used);
+    write_back(s, o, desc, at, used, at + n == o->total);
+    ring[RING_HEAD] = ring[RING_HEAD] + 1 == ring_count(s, ring) ? 0 : ring[RING_HEAD] + 1;
     return n;
 }
 
 /* 3.2.7: RXT0 now, or RDTR after the last frame and RADV after the first. */
-static void report(struct e1000 *s)
+static void report(struct e1000 *s, unsigned queue)
 {
+    const uint32_t *ring = e1000_rx_ring(s, queue);
     int64_t now = vclock_now(s->pci.dev.m);
-    uint32_t causes = 0;
-    if (ring_free(s) <= ring_count(s) >> (1 + (s->reg[R_RCTL] >> RCTL_RDMTS_SHIFT & 3))) {
-        causes |= ICR_RXDMT0;
+    uint32_t causes = 0, own = ICR_RXQ0 << queue;
+    if (ring_free(s, ring) <= ring_count(s, ring) >>
+        (1 + (s->reg[R_RCTL] >> RCTL_RDMTS_SHIFT & 3))) {
+        causes |= ICR_RXDMT0 | own;
     }
     if (s->reg[R_RDTR] == 0) {
-        causes |= ICR_RXT0;
+        causes |= ICR_RXT0 | own;
     } else {
+        s->rx_waits |= own;
         s->rx_last = now;
         if (!vtimer_armed(&s->rx_delay)) {
             s->rx_first = now;
@@ -208,19 +284,25 @@ void e1000_rx_delay_done(void *opaque)
         vtimer_arm_at(&s->rx_delay, due);
         return;
     }
+    uint32_t causes = ICR_RXT0 | s->rx_waits;
     vtimer_disarm(&s->rx_delay);
-    e1000_cause(s, ICR_RXT0);
+    s->rx_waits = 0;
+    e1000_cause(s, causes);
 }
 
 /* True when it is done with, into the ring or not. */
 static bool into_ring(struct e1000 *s, const struct rx_out *o)
 {
-    uint32_t size = buffer_bytes(s), need = (o->total + size - 1) / size, n;
-    if (need >= ring_count(s)) {
+    const uint32_t *ring = e1000_rx_ring(s, o->queue);
+    uint32_t size[4], room = buffer_sizes(s, size), n;
+    /* where headers are split off, up to all of the first buffer stays empty */
+    uint32_t waste = o->header && o->header <= size[0] ? size[0] - o->header : 0;
+    uint32_t need = room ? (o->total + waste + room - 1) / room : UINT32_MAX;
+    if (need >= ring_count(s, ring)) {
         e1000_count(s, S_MPC, 1); /* never fits */
         return true;
     }
-    if (need > ring_free(s)) {
+    if (need > ring_free(s, ring)) {
         return false;
     }
     for (uint32_t at = 0; at < o->total; at += n) {
@@ -230,8 +312,29 @@ static bool into_ring(struct e1000 *s, const struct rx_out *o)
             return true;
         }
     }
-    report(s);
+    report(s, o->queue);
     return true;
+}
+
+/* 317694, 7.1.10: bytes up to the payload of TCP or UDP over IP without extensions, else 0. */
+static uint32_t header_bytes(const uint8_t *p, uint32_t len)
+{
+    uint32_t ip = load_be16(p + 12) == 0x8100 ? 18 : 14, l4, end;
+    if (len < ip + 40) {
+        return 0;
+    }
+    uint16_t type = load_be16(p + ip - 2);
+    bool v4 = type == 0x0800 && p[ip] >> 4 == 4 && (p[ip] & 15) >= 5;
+    if (!v4 && (type != 0x86dd || p[ip] >> 4 != 6)) {
+        return 0;
+    }
+    uint8_t proto = p[ip + (v4 ? 9 : 6)];
+    l4 = ip + (v4 ? (p[ip] & 15) * 4u : 40u);
+    if (l4 + 20 > len || (v4 && load_be16(p + ip + 6) & 0x3fff)) {
+        return 0;
+    }
+    end = proto == 6 ? l4 + (p[l4 + 12] >> 4) * 4u : proto == 17 ? l4 + 8 : 0;
+    return end <= len ? end : 0;
 }
 
 /* Takes f's tag out if that is wanted, and pads it, into buf. */
@@ -279,6 +382,10 @@ static bool take_frame(struct e1000 *s, const struct nic_frame *f)
     o.status = pif ? STA_PIF : 0;
     prepare(s, f, buf, &o);
     report_sums(s, f, &o.status, &o.errors);
+    if (s->is_82574) {
+        o.queue = e1000_rss(s, f, &o.hash_type, &o.hash);
+        o.header = packet_split(s) ? header_bytes(o.data, o.len) : 0;
+    }
     if (!into_ring(s, &o)) {
         return false;
     }
@@ -293,7 +400,7 @@ bool e1000_receive(void *opaque, const struct nic_frame *f)
         return false;
     }
     if (!(s->reg[R_RCTL] & RCTL_EN) || s->reg[R_RCTL] & RCTL_LBM || !e1000_link_up(s) ||
-        !pci_bus_master(&s->pci)) {
+        !pci_bus_master(&s->pci) || !pci_powered(&s->pci)) {
         return true;
     }
     return take_frame(s, f);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hw/net/e1000-tx.c - the 82540EM sends: descriptors, checksums, TCP segmentation, VLAN tags.
+/* hw/net/e1000-tx.c - 82540EM and 82574L send: descriptors, checksums, TCP segmentation, VLAN tags.
  *
  *   TDT written -> e1000_transmit -> descriptors one by one -> bytes gathered in s->frame
  *   end of packet -> checksums or segments -> tag -> nic_send, or our own receiver in loopback
@@ -65,6 +65,17 @@ static uint8_t command(const struct tx_desc *d)
     return (uint8_t)(d->lower >> 24);
 }
 
+/* Each queue has contexts of its own. */
+static struct e1000_context *context_of(struct e1000 *s)
+{
+    return s->tx_queue ? &s->context1 : &s->context;
+}
+
+static struct e1000_context *tso_of(struct e1000 *s)
+{
+    return s->tx_queue ? &s->tso1 : &s->tso;
+}
+
 static void take_context(struct e1000 *s, const struct tx_desc *d)
 {
     struct e1000_context c = {
@@ -79,7 +90,8 @@ static void take_context(struct e1000 *s, const struct tx_desc *d)
         .hdrlen = (uint8_t)(d->upper >> 8),
         .mss = (uint16_t)(d->upper >> 16),
     };
-    *(c.tucmd & TUCMD_TSE ? &s->tso : &s->context) = c;
+    bool tse = c.tucmd & TUCMD_TSE;
+    *(tse ? tso_of(s) : context_of(s)) = c;
 }
 
 /* ---- out of the chip ---- */
@@ -153,9 +165,9 @@ static void put_tag(const struct e1000 *s, uint8_t *data, uint32_t *len, uint16_
 
 /* ---- segmentation, as 3.5 describes it, for what is not plain TCP over IP ---- */
 
-static void fix_segment(const struct e1000 *s, uint8_t *data, uint32_t len, uint32_t n, bool last)
+static void fix_segment(struct e1000 *s, uint8_t *data, uint32_t len, uint32_t n, bool last)
 {
-    const struct e1000_context *c = &s->tso;
+    const struct e1000_context *c = tso_of(s);
     uint32_t l4_len = c->tucss < len ? len - c->tucss : 0;
     if (c->ipcss + 6u <= len && c->tucmd & TUCMD_IP) {
         store_be16(data + c->ipcss + 2, (uint16_t)(len - c->ipcss));
@@ -179,9 +191,10 @@ static void send_segments(struct e1000 *s, bool tagged, uint16_t tag)
 {
     static const struct nic_offload none = { 0 };
     uint8_t out[256 + 65536 + 4];
-    uint32_t head = s->tso.hdrlen, total = s->frame_len - head, n, count = 0;
+    const struct e1000_context *c = tso_of(s);
+    uint32_t head = c->hdrlen, total = s->frame_len - head, n, count = 0;
     for (uint32_t at = 0; at < total; at += n, count++) {
-        n = total - at < s->tso.mss ? total - at : s->tso.mss;
+        n = total - at < c->mss ? total - at : c->mss;
         uint32_t len = head + n;
         memcpy(out, s->frame, head);
         memcpy(out + head, s->frame + head + at, n);
@@ -198,15 +211,16 @@ static void send_segments(struct e1000 *s, bool tagged, uint16_t tag)
 /* The whole at once, for whoever can cut it: the back end, or the cable. */
 static bool send_uncut(struct e1000 *s, bool tagged, uint16_t tag)
 {
+    const struct e1000_context *c = tso_of(s);
     struct nic_offload off;
     uint8_t copy[E1000_FRAME_MAX + 4];
     uint32_t len = s->frame_len;
-    if (loops_back(s) || !(s->tso.tucmd & TUCMD_TCP) || (s->popts & POPTS_TXSM) == 0 ||
+    if (loops_back(s) || !(c->tucmd & TUCMD_TCP) || (s->popts & POPTS_TXSM) == 0 ||
         (tagged && s->reg[R_VET] != 0x8100)) {
         return false;
     }
     if (!tagged) {
-        if (!nic_prepare_tso(s->frame, len, s->tso.mss, &off)) {
+        if (!nic_prepare_tso(s->frame, len, c->mss, &off)) {
             return false;
         }
         put_frame(s, s->frame, len, &off);
@@ -214,7 +228,7 @@ static bool send_uncut(struct e1000 *s, bool tagged, uint16_t tag)
     }
     memcpy(copy, s->frame, len);
     put_tag(s, copy, &len, tag);
-    if (!nic_prepare_tso(copy, len, s->tso.mss, &off)) {
+    if (!nic_prepare_tso(copy, len, c->mss, &off)) {
         return false;
     }
     put_frame(s, copy, len, &off);
@@ -223,9 +237,10 @@ static bool send_uncut(struct e1000 *s, bool tagged, uint16_t tag)
 
 static void send_segmented(struct e1000 *s, bool tagged, uint16_t tag)
 {
-    if (s->tso.mss == 0 || s->tso.hdrlen == 0 || s->tso.hdrlen >= s->frame_len) {
-        guest_odd(&s->pci.dev, "segmentation with MSS %u, header %u of %u bytes", s->tso.mss,
-                  s->tso.hdrlen, s->frame_len);
+    const struct e1000_context *c = tso_of(s);
+    if (c->mss == 0 || c->hdrlen == 0 || c->hdrlen >= s->frame_len) {
+        guest_odd(&s->pci.dev, "segmentation with MSS %u, header %u of %u bytes", c->mss, c->hdrlen,
+                  s->frame_len);
         return;
     }
     e1000_count(s, S_TSCTC, 1);
@@ -244,7 +259,7 @@ static void send_plain(struct e1000 *s, const struct tx_desc *last, bool tagged,
         return;
     }
     if (cmd & CMD_DEXT) {
-        put_sums(&s->context, s->popts, s->frame, s->frame_len);
+        put_sums(context_of(s), s->popts, s->frame, s->frame_len);
     } else if (cmd & CMD_IC) {
         put_sum(s->frame, s->frame_len, last->lower >> 16 & 0xff, last->upper >> 8 & 0xff, 0);
     }
@@ -317,16 +332,11 @@ static uint32_t take_desc(struct e1000 *s, const struct tx_desc *d)
 
 /* ---- the ring ---- */
 
-static uint64_t ring_slot(const struct e1000 *s)
-{
-    uint64_t base = s->reg[R_TDBAL] | (uint64_t)s->reg[R_TDBAH] << 32;
-    return base + s->reg[R_TDH] * 16ull;
-}
-
 /* 3.4.3.1: a delay of TIDV after the last, TADV after the first at the latest. */
 static void delay_interrupt(struct e1000 *s)
 {
     int64_t now = vclock_now(s->pci.dev.m);
+    s->tx_waits |= ICR_TXQ0 << s->tx_queue;
     s->tx_last = now;
     if (!vtimer_armed(&s->tx_delay)) {
         s->tx_first = now;
@@ -346,8 +356,10 @@ void e1000_tx_delay_done(void *opaque)
         vtimer_arm_at(&s->tx_delay, due);
         return;
     }
+    uint32_t causes = ICR_TXDW | s->tx_waits;
     vtimer_disarm(&s->tx_delay);
-    e1000_cause(s, ICR_TXDW);
+    s->tx_waits = 0;
+    e1000_cause(s, causes);
 }
 
 /* Status back, if it is asked for. The causes to report. */
@@ -362,7 +374,7 @@ static uint32_t finish_desc(struct e1000 *s, const struct tx_desc *d, uint64_t a
         delay_interrupt(s);
         return 0;
     }
-    return ICR_TXDW;
+    return ICR_TXDW | ICR_TXQ0 << s->tx_queue;
 }
 
 static bool read_desc(struct e1000 *s, uint64_t at, struct tx_desc *d)
@@ -376,34 +388,59 @@ static bool read_desc(struct e1000 *s, uint64_t at, struct tx_desc *d)
     return true;
 }
 
-void e1000_transmit(struct e1000 *s)
+/* What one call may still do. */
+struct budget {
+    unsigned descriptors;
+    uint32_t bytes;
+};
+
+static bool open_packet(const struct e1000 *s)
 {
-    uint32_t count = s->reg[R_TDLEN] / 16, causes = 0, bytes = 0;
+    return s->frame_len || s->too_long;
+}
+
+/* Works ring q off; returns causes. A packet that is under way keeps the other ring waiting. */
+static uint32_t run_ring(struct e1000 *s, unsigned q, struct budget *b)
+{
+    uint32_t *ring = e1000_tx_ring(s, q), count = ring[RING_LEN] / 16, causes = 0;
     struct tx_desc d;
-    if (!(s->reg[R_TCTL] & TCTL_EN) || s->reg[R_TDH] == s->reg[R_TDT] || s->tx_full ||
-        vtimer_armed(&s->tx_more)) {
-        return;
+    if (ring[RING_HEAD] == ring[RING_TAIL] || (open_packet(s) && s->tx_queue != q)) {
+        return 0;
     }
-    if (s->reg[R_TDH] >= count || s->reg[R_TDT] >= count) {
-        guest_odd(&s->pci.dev, "TDH %u or TDT %u outside a ring of %u", s->reg[R_TDH],
-                  s->reg[R_TDT], count);
-        return;
+    if (ring[RING_HEAD] >= count || ring[RING_TAIL] >= count) {
+        guest_odd(&s->pci.dev, "TDH %u or TDT %u outside a ring of %u", ring[RING_HEAD],
+                  ring[RING_TAIL], count);
+        return 0;
     }
-    for (unsigned n = 0; s->reg[R_TDH] != s->reg[R_TDT] && !s->tx_full; n++) {
-        uint64_t at = ring_slot(s);
-        if (n == BUDGET || bytes > BUDGET_BYTES) {
+    s->tx_queue = (uint8_t)q;
+    while (ring[RING_HEAD] != ring[RING_TAIL] && !s->tx_full) {
+        uint64_t base = ring[RING_BAL] | (uint64_t)ring[RING_BAH] << 32;
+        uint64_t at = base + ring[RING_HEAD] * 16ull;
+        if (b->descriptors == BUDGET || b->bytes > BUDGET_BYTES) {
             vtimer_arm(&s->tx_more, 0);
             break;
         }
         if (!read_desc(s, at, &d)) {
             break;
         }
-        bytes += take_desc(s, &d);
+        b->descriptors++;
+        b->bytes += take_desc(s, &d);
         causes |= finish_desc(s, &d, at);
-        s->reg[R_TDH] = s->reg[R_TDH] + 1 == count ? 0 : s->reg[R_TDH] + 1;
+        ring[RING_HEAD] = ring[RING_HEAD] + 1 == count ? 0 : ring[RING_HEAD] + 1;
     }
-    if (s->reg[R_TDH] == s->reg[R_TDT]) {
-        causes |= ICR_TXQE;
+    return ring[RING_HEAD] == ring[RING_TAIL] ? causes | ICR_TXQE : causes;
+}
+
+void e1000_transmit(struct e1000 *s)
+{
+    struct budget b = { 0, 0 };
+    uint32_t causes = 0;
+    if (!(s->reg[R_TCTL] & TCTL_EN) || s->tx_full || vtimer_armed(&s->tx_more) ||
+        !pci_powered(&s->pci)) {
+        return;
+    }
+    for (unsigned q = 0; q < (s->is_82574 ? 2 : 1); q++) {
+        causes |= run_ring(s, q, &b);
     }
     if (causes) {
         e1000_cause(s, causes);

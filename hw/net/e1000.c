@@ -68,9 +68,14 @@ static void raise(struct e1000 *s, bool on)
 }
 
 /* 13.4.18: between two assertions at least ITR * 256 ns pass. */
-static void update_irq(struct e1000 *s)
+void e1000_update_irq(struct e1000 *s)
 {
     int64_t now;
+    if (s->is_82574 && msix_enabled(&s->msix)) {
+        raise(s, false);
+        e1000e_send_messages(s);
+        return;
+    }
     if (!(s->reg[R_ICR] & s->reg[R_IMS])) {
         vtimer_disarm(&s->itr_timer);
         raise(s, false);
@@ -92,13 +97,13 @@ static void update_irq(struct e1000 *s)
 
 static void itr_done(void *opaque)
 {
-    update_irq(opaque);
+    e1000_update_irq(opaque);
 }
 
 void e1000_cause(struct e1000 *s, uint32_t bits)
 {
-    s->reg[R_ICR] |= bits & ICR_ALL;
-    update_irq(s);
+    s->reg[R_ICR] |= bits & (s->is_82574 ? ICR_82574 : ICR_ALL);
+    e1000_update_irq(s);
 }
 
 /* ---- statistics: they stop at the top, and a read clears them ---- */
@@ -189,15 +194,15 @@ static void phy_reset(struct e1000 *s)
         uint8_t reg;
         uint16_t val;
     } values[] = {
-        { PHY_CTRL, 0x1140 },       { PHY_STATUS, 0x7949 },     { PHY_ID1, 0x0141 },
-        { PHY_ID2, 0x0c20 },        { PHY_AN_ADV, 0x0de1 },     { PHY_AN_EXP, 0x000d },
-        { PHY_1000T_CTRL, 0x0e00 }, { PHY_EXT_STATUS, 0x3000 }, { M88_CTRL, 0x0360 },
-        { M88_EXT_CTRL, 0x0d60 },
+        { PHY_CTRL, 0x1140 },       { PHY_STATUS, 0x7949 }, { PHY_ID1, 0x0141 },
+        { PHY_AN_ADV, 0x0de1 },     { PHY_AN_EXP, 0x000d }, { PHY_1000T_CTRL, 0x0e00 },
+        { PHY_EXT_STATUS, 0x3000 }, { M88_CTRL, 0x0360 },   { M88_EXT_CTRL, 0x0d60 },
     };
     memset(s->phy, 0, sizeof(s->phy));
     for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
         s->phy[values[i].reg] = values[i].val;
     }
+    s->phy[PHY_ID2] = s->is_82574 ? 0x0cb1 : 0x0c20;
     link_down(s);
 }
 
@@ -240,10 +245,25 @@ static void mdic_write(struct e1000 *s, uint32_t val)
 
 /* ---- EEPROM ---- */
 
-/* 5.6.1: address, words the drivers print, identity, and the sum that makes it 0xbaba. */
+void e1000_seal_eeprom(struct e1000 *s, const uint16_t (*words)[2], unsigned n)
+{
+    uint16_t sum = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        s->eeprom.word[i] = load_le16(s->net.mac + 2 * i);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        s->eeprom.word[words[i][0]] = words[i][1];
+    }
+    for (unsigned i = 0; i < 63; i++) {
+        sum = (uint16_t)(sum + s->eeprom.word[i]);
+    }
+    s->eeprom.word[63] = (uint16_t)(0xbaba - sum);
+}
+
+/* 5.6.1: what drivers print, identity. */
 static void fill_eeprom(struct e1000 *s)
 {
-    static const uint16_t fixed[][2] = {
+    static const uint16_t words[][2] = {
         { 0x03, 0x0d30 },                   /* compatibility: client adapter, copper */
         { 0x05, 0x1000 },                   /* image version 1.0.0 */
         { 0x08, 0xffff }, { 0x09, 0xffff }, /* no part number */
@@ -252,17 +272,7 @@ static void fill_eeprom(struct e1000 *s)
         { 0x0d, 0x100e }, { 0x0e, 0x8086 }, { 0x0f, 0xb280 }, /* link, speed, automatic crossover */
         { 0x2f, 0x0602 },
     };
-    uint16_t sum = 0;
-    for (unsigned i = 0; i < 3; i++) {
-        s->eeprom.word[i] = load_le16(s->net.mac + 2 * i);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
-        s->eeprom.word[fixed[i][0]] = fixed[i][1];
-    }
-    for (unsigned i = 0; i < 63; i++) {
-        sum = (uint16_t)(sum + s->eeprom.word[i]);
-    }
-    s->eeprom.word[63] = (uint16_t)(0xbaba - sum);
+    e1000_seal_eeprom(s, words, ARRAY_SIZE(words));
 }
 
 static void eecd_write(struct e1000 *s, uint32_t val)
@@ -324,16 +334,23 @@ static void reset_mac(struct e1000 *s)
     s->reg[R_TXDMAC] = 0;
     s->reg[R_VET] = 0x8100;
     load_address(s);
+    if (s->is_82574) {
+        e1000e_reset_mac(s);
+    }
     raise(s, false);
 }
 
-static void e1000_reset(struct device *d)
+void e1000_reset(struct device *d)
 {
     struct e1000 *s = (struct e1000 *)d;
     pci_reset(&s->pci);
     memset(&s->eeprom, 0, sizeof(s->eeprom));
     eeprom93_idle(&s->eeprom);
-    fill_eeprom(s);
+    if (s->is_82574) {
+        e1000e_fill_eeprom(s);
+    } else {
+        fill_eeprom(s);
+    }
     memset(s->frame, 0, sizeof(s->frame));
     reset_mac(s);
     vtimer_disarm(&s->autoneg);
@@ -488,7 +505,7 @@ static uint32_t icr_read(struct e1000 *s)
 {
     uint32_t v = s->reg[R_ICR];
     s->reg[R_ICR] = 0;
-    update_irq(s);
+    e1000_update_irq(s);
     return v;
 }
 
@@ -496,6 +513,10 @@ static uint32_t read_word(struct e1000 *s, uint32_t off)
 {
     const struct e1000_register *r = find_register(off);
     const struct e1000_array *a;
+    uint32_t own;
+    if (s->is_82574 && e1000e_read(s, off, &own)) {
+        return own;
+    }
     if (!r) {
         uint32_t *word = find_word(s, off, &a);
         return !word ? 0 : a->clears ? stat_read(s, word) : *word;
@@ -542,18 +563,18 @@ static void special_write(struct e1000 *s, const struct e1000_register *r, uint3
         break;
     case 0x00c0: /* a one clears */
         s->reg[R_ICR] &= ~val;
-        update_irq(s);
+        e1000_update_irq(s);
         break;
     case 0x00c8:
         e1000_cause(s, val);
         break;
     case 0x00d0:
-        s->reg[R_IMS] |= val & ICR_ALL;
-        update_irq(s);
+        s->reg[R_IMS] |= val & (s->is_82574 ? ICR_82574 : ICR_ALL);
+        e1000_update_irq(s);
         break;
     case 0x00d8:
         s->reg[R_IMS] &= ~val;
-        update_irq(s);
+        e1000_update_irq(s);
         break;
     case 0x0100:
     case 0x2818:
@@ -577,6 +598,9 @@ static void write_word(struct e1000 *s, uint32_t off, uint32_t val)
 {
     const struct e1000_register *r = find_register(off);
     const struct e1000_array *a;
+    if (s->is_82574 && e1000e_write(s, off, val)) {
+        return;
+    }
     if (!r) {
         uint32_t *word = find_word(s, off, &a);
         if (word && !a->clears) {
@@ -640,8 +664,8 @@ static const struct reg_name mmio_names[] = {
     { 0x5820, "MANC" },       { 0x5838, "IPAV" },   { 0x5840, "WAKE-UP" }, { 0, NULL },
 };
 static const struct reg_name io_names[] = { { 0, "IOADDR" }, { 4, "IODATA" }, { 0, NULL } };
-static const struct region_ops mmio_ops = { mmio_read, mmio_write, 4, mmio_names };
-static const struct region_ops io_ops = { io_bar_read, io_bar_write, 4, io_names };
+const struct region_ops e1000_mmio_ops = { mmio_read, mmio_write, 4, mmio_names };
+const struct region_ops e1000_io_ops = { io_bar_read, io_bar_write, 4, io_names };
 
 /* ---- life ---- */
 
@@ -657,7 +681,18 @@ static void writable(void *opaque)
     e1000_transmit(s);
 }
 
-static const struct nic_user user = { e1000_receive, writable, link_changed, e1000_rx_filter };
+const struct nic_user e1000_user = { e1000_receive, writable, link_changed, e1000_rx_filter };
+
+void e1000_start(struct e1000 *s)
+{
+    struct machine *m = s->pci.dev.m;
+    vtimer_init(&s->itr_timer, m, "e1000 itr", itr_done, s);
+    vtimer_init(&s->rx_delay, m, "e1000 rdtr", e1000_rx_delay_done, s);
+    vtimer_init(&s->tx_delay, m, "e1000 tidv", e1000_tx_delay_done, s);
+    vtimer_init(&s->tx_more, m, "e1000 tx", tx_more, s);
+    vtimer_init(&s->autoneg, m, "e1000 autoneg", negotiated, s);
+    nic_attach(s->net.nic, &e1000_user, s);
+}
 
 static int e1000_init(struct device *d, struct err *e)
 {
@@ -675,22 +710,17 @@ static int e1000_init(struct device *d, struct err *e)
     if (ret < 0) {
         return ret;
     }
-    pci_add_bar(&s->pci, 0, false, 0x20000, &mmio_ops, "E1000 MMIO");
-    pci_add_bar(&s->pci, 1, true, 0x40, &io_ops, "E1000 IO");
+    pci_add_bar(&s->pci, 0, false, 0x20000, &e1000_mmio_ops, "E1000 MMIO");
+    pci_add_bar(&s->pci, 1, true, 0x40, &e1000_io_ops, "E1000 IO");
     ret = net_dev_init(&s->pci, &s->net, e);
     if (ret < 0) {
         return ret;
     }
-    vtimer_init(&s->itr_timer, d->m, "e1000 itr", itr_done, s);
-    vtimer_init(&s->rx_delay, d->m, "e1000 rdtr", e1000_rx_delay_done, s);
-    vtimer_init(&s->tx_delay, d->m, "e1000 tidv", e1000_tx_delay_done, s);
-    vtimer_init(&s->tx_more, d->m, "e1000 tx", tx_more, s);
-    vtimer_init(&s->autoneg, d->m, "e1000 autoneg", negotiated, s);
-    nic_attach(s->net.nic, &user, s);
+    e1000_start(s);
     return 0;
 }
 
-static int e1000_loaded(struct device *d, struct err *e)
+int e1000_loaded(struct device *d, struct err *e)
 {
     struct e1000 *s = (struct e1000 *)d;
     if (s->frame_len > sizeof(s->frame)) {
@@ -708,7 +738,7 @@ static int e1000_loaded(struct device *d, struct err *e)
     return ret;
 }
 
-static void e1000_fini(struct device *d)
+void e1000_fini(struct device *d)
 {
     struct e1000 *s = (struct e1000 *)d;
     struct vtimer *timers[] = { &s->itr_timer, &s->rx_delay, &s->tx_delay, &s->tx_more,
@@ -727,7 +757,7 @@ static const struct dev_prop e1000_props[] = {
     { NULL, PROP_END, 0, 0, NULL },
 };
 
-static const struct state_field e1000_state[] = {
+const struct state_field e1000_state[] = {
     PCI_STATE(struct e1000),
     FIELD_BLOCK(struct e1000, net.rom),
     FIELD_ARRAY(struct e1000, reg),

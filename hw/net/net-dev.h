@@ -8,8 +8,8 @@
 #include "hw/pci/rom.h"
 #include "net/nic.h"
 
-extern const struct dev_class e1000_class, ne2k_isa_class, ne2k_pci_class, pcnet_class,
-    rtl8139_class;
+extern const struct dev_class e1000_class, e1000e_class, ne2k_isa_class, ne2k_pci_class,
+    pcnet_class, rtl8139_class;
 
 #define NET_ROM_BYTES (256u << 10)
 

@@ -62,7 +62,6 @@ struct rtl_tally {
 struct rtl8139 {
     struct pci_dev pci;
     struct net_dev net;
-    uint8_t pm_cap; /* offset of the power management capability */
 
     uint8_t idr[6], mar[8];
     uint32_t tsd[4], tsad[4]; /* C+: TNPDS and THPDS are in tsad */

@@ -26,9 +26,6 @@ enum {
     BMCR_RESET = 0x8000,
     BMCR_RESTART = 0x0200,
     DTCCR_CMD = 8,
-    PM_CAP = 0x01,
-    PM_CAP_LEN = 8,
-    PMCSR = 4,
 };
 #define HWVERID 0x74800000u /* RTL8139C+ */
 #define TCR_WRITABLE 0x030fe7f1u
@@ -54,7 +51,7 @@ uint32_t rtl_buffer_len(const struct rtl8139 *s)
 
 bool rtl_awake(const struct rtl8139 *s)
 {
-    return pci_bus_master(&s->pci) && (s->pci.config[s->pm_cap + PMCSR] & 3) == 0;
+    return pci_bus_master(&s->pci) && pci_powered(&s->pci);
 }
 
 static bool link_is_up(const struct rtl8139 *s)
@@ -765,15 +762,6 @@ static void writable(void *opaque)
 
 static const struct nic_user user = { rtl_receive, writable, link_changed, rtl_rx_filter };
 
-/* D0 to D3, no wake-up; PCI Power Management 1.1, 3.2. */
-static void add_power_management(struct rtl8139 *s)
-{
-    unsigned cap = pci_add_cap(&s->pci, PM_CAP, PM_CAP_LEN);
-    s->pm_cap = (uint8_t)cap;
-    s->pci.config[cap + 2] = 0x02;
-    s->pci.wmask[cap + PMCSR] = 3;
-}
-
 static int rtl_init(struct device *d, struct err *e)
 {
     static const struct pci_info info = {
@@ -792,7 +780,7 @@ static int rtl_init(struct device *d, struct err *e)
     }
     pci_add_bar(&s->pci, 0, true, 0x100, &window_ops, "RTL8139 IO");
     pci_add_bar(&s->pci, 1, false, 0x100, &window_ops, "RTL8139 MEM");
-    add_power_management(s);
+    pci_add_power_management(&s->pci);
     ret = net_dev_init(&s->pci, &s->net, e);
     if (ret < 0) {
         return ret;

@@ -10,8 +10,8 @@
  * Linux does: all ones in the base is nowhere. A guest that puts a BAR over its own RAM hurts only
  * itself: what traps is decided by whoever owns the vCPUs.
  *
- * Left out: bridges and other buses, 64-bit BARs, MSI with several vectors, power
- * management (no class needs them yet).
+ * Left out: bridges and other buses, 64-bit BARs, MSI with several vectors (no class needs them
+ * yet).
  * Reference: PCI Local Bus Specification 3.0, 6.1-6.3, 6.7, 6.8.1.
  */
 #include "hw/pci/pci.h"
@@ -43,6 +43,11 @@ enum {
     BAR_PREFETCH = 8,
     ROM_ENABLE = 1,
 
+    CAP_PM = 0x01,
+    PM_LEN = 8,
+    PM_VERSION = 2, /* in PMC */
+    PMCSR = 4,
+    PMCSR_STATE = 3,
     CAP_MSI = 0x05,
     MSI_CONTROL = 2,
     MSI_ADDR = 4,
@@ -432,6 +437,20 @@ void pci_add_msi(struct pci_dev *p)
     p->wmask[off + MSI_CONTROL] = MSI_ENABLE;
     store_le(&p->wmask[off + MSI_ADDR], 8, ~3ull);
     store_le(&p->wmask[off + MSI_DATA], 2, 0xffff);
+}
+
+void pci_add_power_management(struct pci_dev *p)
+{
+    unsigned off = pci_add_cap(p, CAP_PM, PM_LEN);
+
+    p->pm_cap = (uint8_t)off;
+    p->config[off + 2] = PM_VERSION;
+    p->wmask[off + PMCSR] = PMCSR_STATE;
+}
+
+bool pci_powered(const struct pci_dev *p)
+{
+    return !p->pm_cap || (p->config[p->pm_cap + PMCSR] & PMCSR_STATE) == 0;
 }
 
 void pci_set_intx(struct pci_dev *p, bool level)

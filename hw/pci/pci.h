@@ -53,6 +53,7 @@ struct pci_dev {
     struct pci_bar bar[7];
     struct line intx;
     uint8_t msi_cap;       /* offset of the MSI capability, 0: none */
+    uint8_t pm_cap;        /* of the power management capability, 0: none */
     struct pci_msix *msix; /* hw/pci/msix.h, or NULL */
     uint16_t cap_end;      /* where the next capability goes, 0: at 0x40 */
     /* Called before config bytes [off, off + size) are read, and after they took a guest's write; may
@@ -110,6 +111,10 @@ uint64_t pci_bar_at(const struct pci_dev *p, unsigned n);
 unsigned pci_add_cap(struct pci_dev *p, uint8_t id, unsigned len);
 /* MSI with one vector, 64-bit addresses. */
 void pci_add_msi(struct pci_dev *p);
+
+/* Power management: D0 and D3, no wake-up (PCI Power Management 1.1, 3.2). */
+void pci_add_power_management(struct pci_dev *p);
+bool pci_powered(const struct pci_dev *p); /* in D0 */
 
 void pci_set_intx(struct pci_dev *p, bool level); /* honours INTX_DISABLE; uses MSI when enabled */
 bool pci_bus_master(const struct pci_dev *p);

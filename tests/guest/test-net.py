@@ -16,8 +16,9 @@ from guest import Failure, Guest, expect, expect_in, main
 CARDS = [("e1000", "e1000", "10.0.2"), ("rtl8139", "8139cp", "192.168.76"),
          ("virtio-net-pci,disable-legacy=on", "virtio_net", "192.168.77"),
          ("virtio-net-pci,disable-modern=on", "virtio_net", "192.168.78"),
-         ("pcnet", "pcnet32", "192.168.79"), ("ne2k_pci", "ne2k-pci", "192.168.80")]
-MODULES = ["e1000", "8139cp", "virtio_pci", "virtio_net", "pcnet32", "ne2k-pci"]
+         ("pcnet", "pcnet32", "192.168.79"), ("ne2k_pci", "ne2k-pci", "192.168.80"),
+         ("e1000e", "e1000e", "192.168.81")]
+MODULES = ["e1000", "8139cp", "virtio_pci", "virtio_net", "pcnet32", "ne2k-pci", "e1000e"]
 ONLY = os.environ.get("KEEL_CARDS", "").split()  # models, to look at some of them
 CARDS = [c for c in CARDS if not ONLY or c[0].split(",")[0] in ONLY]
 DATA = os.urandom(3 << 20)

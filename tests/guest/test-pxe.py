@@ -22,6 +22,10 @@ def test_pxe_boots_over_e1000(bed):
     boots(bed, "e1000")
 
 
+def test_pxe_boots_over_e1000e(bed):
+    boots(bed, "e1000e")
+
+
 def test_pxe_boots_over_ne2k_pci(bed):
     boots(bed, "ne2k_pci")
 
