@@ -78,6 +78,17 @@ static void do_nmi(struct hmp_call *c)
     }
 }
 
+static void do_migrate(struct hmp_call *c)
+{
+    struct err e = { 0 };
+    bool detach = strcmp(c->word[1], "-d") == 0; /* it does not take long enough */
+    if (detach && !*c->word[2]) {
+        text_add(c->out, "Error: migrate: URI missing\r\n");
+    } else if (keel_migrate(c->k, c->word[detach ? 2 : 1], &e) < 0) {
+        text_add(c->out, "Error: %s\r\n", e.msg);
+    }
+}
+
 static void do_wakeup(struct hmp_call *c)
 {
     if (c->k->m->run_state == RUN_SUSPENDED) {
@@ -291,6 +302,7 @@ static const struct hmp_command {
     { "hostfwd_remove", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT", do_hostfwd_remove },
     { "i", 1, "/b|w|l PORT", do_in },
     { "info", 1, "WHAT", do_info },
+    { "migrate", 1, "[-d] file:PATH, fd:NUMBER or exec:COMMAND", do_migrate },
     { "netdev_add", 1, "TYPE,id=ID[,...]", do_netdev_add },
     { "netdev_del", 1, "ID", do_netdev_del },
     { "nmi", 0, "press the NMI button", do_nmi },

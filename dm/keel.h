@@ -52,6 +52,9 @@ struct keel {
     struct debug_exit_hook exit_hook;
     struct ev_fd signals;
     int exit_code;
+
+    int migrated; /* the last one: 1 done, -1 failed, 0 never tried */
+    char migrate_error[512];
 };
 
 /* start.c: builds everything. 0, or -errno with e; keel_fini cleans up either way. */
@@ -79,7 +82,10 @@ void keel_watch_power(struct keel *k);
 
 /* save.c: 0, or -errno with e. */
 int keel_save(struct keel *k, const char *filename, struct err *e);
-/* incoming: "fd:N" or "file:PATH"; or a path or /dev/fdset/N. */
+/* Stops the machine and leaves it stopped when its state has gone. uri: "fd:N", "file:PATH" or
+ * "exec:COMMAND", which reads it. */
+int keel_migrate(struct keel *k, const char *uri, struct err *e);
+/* incoming: "fd:N", "file:PATH" or "exec:COMMAND", which writes it; or a path or /dev/fdset/N. */
 int keel_load_incoming(struct keel *k, const char *incoming, struct err *e);
 int keel_load(struct keel *k, const char *filename, struct err *e);
 

@@ -624,7 +624,8 @@ TAKER(take_incoming)
 {
     (void)kv;
     o->incoming = arg;
-    if (strncmp(arg, "fd:", 3) == 0 || strncmp(arg, "file:", 5) == 0) {
+    if (strncmp(arg, "fd:", 3) == 0 || strncmp(arg, "file:", 5) == 0 ||
+        strncmp(arg, "exec:", 5) == 0) {
         return 0;
     }
     return NOT_YET(e, arg);
@@ -704,7 +705,7 @@ const struct opt_def opt_table[] = {
     { "icount", true, true, opt_icount_params, "shift", opt_take_icount,
       "shift=N|auto[,sleep=on|off]  time follows instructions, 2^N ns each" },
     { "incoming", true, true, NULL, NULL, take_incoming,
-      "fd:N|file:PATH  start from saved device state" },
+      "fd:N|file:PATH|exec:COMMAND  start from saved state" },
     { "initrd", true, true, NULL, NULL, take_initrd,
       "FILE  initial file system; for multiboot \"FILE ARGS,FILE ARGS\", the modules" },
     { "iscsi", true, false, NULL, NULL, NULL, NULL },

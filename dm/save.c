@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/save.c - device state to and from files and descriptors.
+/* dm/save.c - device state to and from files, descriptors and commands.
  *
- * Guest RAM, video memory included, travels by the toolstack; the file holds what machine_save
- * writes and nothing else. Disks are drained first, so no request is in the stream. A restore
+ * Under Xen guest RAM, video memory included, travels by the toolstack; with processors of Keel's own
+ * it is part of the state. The file holds what machine_save writes and nothing else. Disks are drained first, so no request is in the stream. A restore
  * reads the whole file before it touches the machine.
  */
 #include "dm/keel.h"
@@ -12,8 +12,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_STATE_BYTES (1ull << 30) /* far more than any machine's state */
@@ -51,36 +53,126 @@ static int write_all(int fd, const uint8_t *p, size_t len)
     return 0;
 }
 
+/* All of the machine's state into b, which is the caller's to free. */
+static int take_state(struct keel *k, struct state_buf *b, struct err *e)
+{
+    keel_stop(k);
+    backends_drain(&k->be);
+    int ret = machine_save(k->m, b, e);
+    /* whoever reads the state to its end may use the disks */
+    return ret < 0 ? ret : backends_quiesce(&k->be, e);
+}
+
+/* Closes fd. */
+static int put_state(int fd, const struct state_buf *b, const char *name, struct err *e)
+{
+    int ret = write_all(fd, b->p, b->len);
+    if (close(fd) < 0 && ret == 0) {
+        ret = -errno;
+    }
+    return ret < 0 ? err_set(e, ret, "%s: cannot write device state: %s", name, strerror(-ret)) : 0;
+}
+
 int keel_save(struct keel *k, const char *filename, struct err *e)
 {
     struct state_buf b = { 0 };
     bool was_running = machine_running(k->m);
-    keel_stop(k);
-    backends_drain(&k->be);
-    int ret = machine_save(k->m, &b, e);
-    if (ret == 0) { /* whoever reads the state to its end may use the disks */
-        ret = backends_quiesce(&k->be, e);
-    }
+    int ret = take_state(k, &b, e);
     int fd = ret == 0 ? open_state(k, filename, O_WRONLY | O_CREAT | O_TRUNC, e) : ret;
-    if (fd >= 0) {
-        ret = write_all(fd, b.p, b.len);
-        if (close(fd) < 0 && ret == 0) {
-            ret = -errno;
-        }
-        if (ret < 0) {
-            err_set(e, ret, "%s: cannot write device state: %s", filename, strerror(-ret));
-        }
-    }
+    ret = fd < 0 ? fd : put_state(fd, &b, filename, e);
     free(b.p);
     if (was_running) {
         keel_cont(k, NULL);
     }
-    return fd < 0 ? fd : ret;
+    return ret;
 }
 
-static int read_all(int fd, struct state_buf *b)
+/* ---- migrate ---- */
+
+/* A shell's standard input or output, and who it is. */
+static int start_command(const char *command, bool to, pid_t *pid, struct err *e)
 {
-    uint8_t chunk[16384];
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return err_set(e, -errno, "exec:%s: %s", command, strerror(errno));
+    }
+    *pid = fork();
+    if (*pid == 0) {
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        signal(SIGPIPE, SIG_DFL);
+        dup2(ends[to ? 0 : 1], to ? STDIN_FILENO : STDOUT_FILENO);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[to ? 0 : 1]);
+    if (*pid < 0) {
+        int code = -errno;
+        close(ends[to ? 1 : 0]);
+        return err_set(e, code, "exec:%s: %s", command, strerror(-code));
+    }
+    return ends[to ? 1 : 0];
+}
+
+static int end_command(pid_t pid, const char *command, struct err *e)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0
+               ? 0
+               : err_set(e, -EIO, "exec:%s: the command failed", command);
+}
+
+static int open_fd(const char *text, struct err *e)
+{
+    uint64_t n;
+    if (parse_u64(text, INT32_MAX, &n) < 0 || fcntl((int)n, F_GETFD) < 0) {
+        return err_set(e, -EBADF, "fd:%s: not an open descriptor", text);
+    }
+    return (int)n;
+}
+
+static int put_to(struct keel *k, const struct state_buf *b, const char *uri, struct err *e)
+{
+    if (strncmp(uri, "exec:", 5) == 0) {
+        pid_t pid;
+        int fd = start_command(uri + 5, true, &pid, e),
+            ret = fd < 0 ? fd : put_state(fd, b, uri, e);
+        return fd >= 0 && end_command(pid, uri + 5, e) < 0 ? -EIO : ret;
+    }
+    int fd = strncmp(uri, "fd:", 3) == 0 ? open_fd(uri + 3, e)
+                                         : open_state(k, uri + 5, O_WRONLY | O_CREAT | O_TRUNC, e);
+    return fd < 0 ? fd : put_state(fd, b, uri, e);
+}
+
+int keel_migrate(struct keel *k, const char *uri, struct err *e)
+{
+    struct state_buf b = { 0 };
+    bool was_running = machine_running(k->m);
+    if (strncmp(uri, "file:", 5) != 0 && strncmp(uri, "exec:", 5) != 0 &&
+        strncmp(uri, "fd:", 3) != 0) {
+        return err_set(e, -EINVAL, "%s: Keel migrates to file:PATH, fd:NUMBER and exec:COMMAND",
+                       uri);
+    }
+    if (k->m->run_state == RUN_INMIGRATE) {
+        return err_set(e, -EBUSY, "the machine waits for its state to arrive");
+    }
+    int ret = take_state(k, &b, e);
+    ret = ret < 0 ? ret : put_to(k, &b, uri, e);
+    free(b.p);
+    if (ret < 0 && was_running) {
+        keel_cont(k, NULL);
+    }
+    return ret;
+}
+
+/* ---- back again ---- */
+
+static int read_all(int fd, struct state_buf *b, uint64_t most)
+{
+    uint8_t chunk[65536];
     for (;;) {
         ssize_t n = read(fd, chunk, sizeof(chunk));
         if (n < 0 && errno != EINTR) {
@@ -92,7 +184,7 @@ static int read_all(int fd, struct state_buf *b)
         if (n > 0) {
             state_put(b, chunk, (size_t)n);
         }
-        if (b->len > MAX_STATE_BYTES) {
+        if (b->len > most) {
             return -EFBIG;
         }
     }
@@ -102,7 +194,7 @@ static int read_all(int fd, struct state_buf *b)
 static int load_fd(struct keel *k, int fd, const char *name, struct err *e)
 {
     struct state_buf b = { 0 };
-    int ret = read_all(fd, &b);
+    int ret = read_all(fd, &b, MAX_STATE_BYTES + (k->soft ? 2 * k->o.ram_bytes : 0));
     close(fd);
     if (ret < 0) {
         err_set(e, ret, "%s: cannot read device state: %s", name, strerror(-ret));
@@ -127,12 +219,15 @@ int keel_load(struct keel *k, const char *filename, struct err *e)
 
 int keel_load_incoming(struct keel *k, const char *incoming, struct err *e)
 {
-    uint64_t n;
     if (strncmp(incoming, "file:", 5) == 0) {
         return keel_load(k, incoming + 5, e);
     }
-    if (parse_u64(incoming + 3, INT32_MAX, &n) < 0 || fcntl((int)n, F_GETFD) < 0) {
-        return err_set(e, -EBADF, "not an open descriptor");
+    if (strncmp(incoming, "exec:", 5) == 0) {
+        pid_t pid;
+        int fd = start_command(incoming + 5, false, &pid, e);
+        int ret = fd < 0 ? fd : load_fd(k, fd, incoming, e);
+        return fd >= 0 && ret == 0 ? end_command(pid, incoming + 5, e) : ret;
     }
-    return load_fd(k, (int)n, incoming, e);
+    int fd = open_fd(incoming + 3, e);
+    return fd < 0 ? fd : load_fd(k, fd, incoming, e);
 }

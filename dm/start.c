@@ -213,7 +213,11 @@ static int open_processors(struct keel *k, struct err *e)
     };
     k->settle = (struct ev_post){ .cb = disks_done, .opaque = k };
     k->vcpus = vcpus_new(k->m, k->soft, &o, e);
-    return k->vcpus ? 0 : e->code;
+    if (!k->vcpus) {
+        return e->code;
+    }
+    int ret = vcpus_add_state(k->vcpus, e);
+    return ret < 0 ? ret : soft_add_state(k->soft, k->m, e);
 }
 
 static int open_machine(struct keel *k, struct err *e)

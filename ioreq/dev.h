@@ -56,6 +56,8 @@ struct dev_class {
     bool user_creatable;                          /* `-device` may make one */
     int (*init)(struct device *d, struct err *e); /* once; no guest memory yet */
     void (*reset)(struct device *d);              /* to power-on; idempotent; may be NULL */
+    /* State is about to be saved: brings what lies elsewhere into the struct. May be NULL. */
+    void (*saving)(struct device *d);
     /* State has arrived: check what ranges cannot say, rebuild what is derived (regions, lines). */
     int (*loaded)(struct device *d, struct err *e); /* may be NULL */
     void (*fini)(struct device *d);                 /* may be NULL */

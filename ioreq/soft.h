@@ -69,6 +69,8 @@ void soft_set_sink(struct soft_host *s, const struct soft_sink *sink, void *o);
 /* How often irq rose since the machine was made. */
 uint64_t soft_irq_count(const struct soft_host *s, unsigned irq);
 
+/* Guest RAM as part of the machine's saved state. */
+int soft_add_state(struct soft_host *s, struct machine *m, struct err *e);
 /* Read-only memory for good (a BIOS): len bytes, copied, a multiple of 4096. */
 int soft_add_rom(struct soft_host *s, uint64_t gpa, const void *data, uint64_t len, struct err *e);
 /* icount: moves virtual time to ns (never backwards). From the thread that counts. */

@@ -131,29 +131,41 @@ static int take_timer(struct in *in, struct vtimer *t)
     return 0;
 }
 
-static int take_contents(struct in *in, struct gmem_block *b)
+static int take_contents(struct in *in, uint8_t *host, uint64_t len)
 {
     uint64_t n, page, last = 0;
     if (take_le(in, 4, &n) < 0) {
         return -EINVAL;
     }
     if (in->apply) {
-        memset(b->host, 0, b->len);
-        gmem_block_wrote(in->m, b, 0, b->len);
+        memset(host, 0, len);
     }
     for (uint64_t i = 0; i < n; i++, last = page) {
         const uint8_t *bytes = take_le(in, 4, &page) < 0 ? NULL : take(in, STATE_PAGE);
         if (!bytes) {
             return -EINVAL;
         }
-        if (page >= b->len / STATE_PAGE || (i && page <= last)) {
+        if (page >= len / STATE_PAGE || (i && page <= last)) {
             return refuse(in, "page %llu is out of place", (unsigned long long)page);
         }
         if (in->apply) {
-            memcpy(b->host + page * STATE_PAGE, bytes, STATE_PAGE);
+            memcpy(host + page * STATE_PAGE, bytes, STATE_PAGE);
         }
     }
     return 0;
+}
+
+static int take_pages(struct in *in, struct state_pages *p)
+{
+    uint64_t len;
+    if (take_le(in, 8, &len) < 0) {
+        return -EINVAL;
+    }
+    if (len != p->len) {
+        return refuse(in, "%llu bytes of memory, this machine has %llu", (unsigned long long)len,
+                      (unsigned long long)p->len);
+    }
+    return take_contents(in, p->host, len);
 }
 
 static int take_block(struct in *in, struct gmem_block *b)
@@ -178,7 +190,10 @@ static int take_block(struct in *in, struct gmem_block *b)
     if (in->apply && have) {
         (void)gmem_block_lend(in->m, b, gpa);
     }
-    return contents ? take_contents(in, b) : 0;
+    if (in->apply && contents) {
+        gmem_block_wrote(in->m, b, 0, b->len);
+    }
+    return contents ? take_contents(in, b->host, b->len) : 0;
 }
 
 /* ---- fields ---- */
@@ -194,6 +209,8 @@ static int take_element(struct in *in, const struct state_field *f, uint8_t *at,
         return take_timer(in, &((struct vtimer *)at)[i]);
     case STATE_BLOCK:
         return take_block(in, &((struct gmem_block *)at)[i]);
+    case STATE_PAGES:
+        return take_pages(in, &((struct state_pages *)at)[i]);
     default:
         return take_scalar(in, f, at + (size_t)i * state_scalar_size(f->kind));
     }

@@ -10,6 +10,7 @@
  *   body     name of the instance, name of the class, u16 state version, fields
  *   fields   u16 how many, then each: its name, u8 kind, u32 elements, the elements
  *   elements scalars as they are; timers as i64; a sub-table's as fields each;
+ *            pages as u64 bytes, then contents as those of a block;
  *            a block as u64 gpa, u64 bytes, u8 whether contents follow: u32 how many pages are not
  *            zero, then each as u32 page number and its 4096 bytes
  *
@@ -86,13 +87,13 @@ static bool page_is_zero(const uint8_t *p)
     return !p[0] && !memcmp(p, p + 1, STATE_PAGE - 1);
 }
 
-static void put_contents(struct state_buf *b, const struct gmem_block *block)
+static void put_contents(struct state_buf *b, const uint8_t *host, uint64_t len)
 {
-    uint32_t pages = (uint32_t)(block->len / STATE_PAGE), n = 0;
+    uint32_t pages = (uint32_t)(len / STATE_PAGE), n = 0;
     size_t at = b->len;
     put_le(b, 4, 0);
     for (uint32_t i = 0; i < pages; i++) {
-        const uint8_t *page = block->host + (size_t)i * STATE_PAGE;
+        const uint8_t *page = host + (size_t)i * STATE_PAGE;
         if (!page_is_zero(page)) {
             put_le(b, 4, i);
             state_put(b, page, STATE_PAGE);
@@ -109,8 +110,14 @@ static void put_block(struct out *o, const struct gmem_block *block)
     put_le(o->b, 8, there ? block->len : 0);
     put_le(o->b, 1, there && o->contents);
     if (there && o->contents) {
-        put_contents(o->b, block);
+        put_contents(o->b, block->host, block->len);
     }
+}
+
+static void put_pages(struct out *o, const struct state_pages *p)
+{
+    put_le(o->b, 8, p->len);
+    put_contents(o->b, p->host, p->len);
 }
 
 static void put_fields(struct out *o, const struct state_field *table, const uint8_t *base);
@@ -125,6 +132,8 @@ static void put_elements(struct out *o, const struct state_field *f, const uint8
             put_le(o->b, 8, (uint64_t)((const struct vtimer *)at)[i].when);
         } else if (f->kind == STATE_BLOCK) {
             put_block(o, &((const struct gmem_block *)at)[i]);
+        } else if (f->kind == STATE_PAGES) {
+            put_pages(o, &((const struct state_pages *)at)[i]);
         } else {
             state_put(o->b, at + (size_t)i * size, size);
         }
@@ -176,8 +185,11 @@ int machine_save(struct machine *m, struct state_buf *b, struct err *e)
     put_name(b, m->type);
     put_le(b, 8, (uint64_t)vclock_now(m));
     put_crc(b, start);
-    for (const struct device *d = m->devices; d; d = d->next) {
+    for (struct device *d = m->devices; d; d = d->next) {
         if (d->inited) {
+            if (d->class->saving) {
+                d->class->saving(d);
+            }
             dev_save(d, b);
             n++;
         }
@@ -230,6 +242,9 @@ static uint64_t value_of(const struct state_field *f, const uint8_t *at, uint32_
     }
     if (f->kind == STATE_BLOCK) {
         return ((const struct gmem_block *)at)[i].gpa;
+    }
+    if (f->kind == STATE_PAGES) {
+        return ((const struct state_pages *)at)[i].len;
     }
     unsigned size = state_scalar_size(f->kind);
     uint64_t v = load_le(at + (size_t)i * size, size);

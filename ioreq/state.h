@@ -30,6 +30,13 @@ enum state_kind {
     STATE_TIMER, /* struct vtimer: its `when` */
     STATE_BLOCK, /* struct gmem_block: its gpa, and its bytes unless the host carries them */
     STATE_SUB,   /* an array of structs with a table of their own */
+    STATE_PAGES, /* struct state_pages: its bytes */
+};
+
+/* Memory that travels with a device and moves nowhere. len: a multiple of 4096, below 4 GiB. */
+struct state_pages {
+    uint8_t *host;
+    uint64_t len;
 };
 
 struct state_field {
@@ -90,6 +97,10 @@ struct state_field {
 #define FIELD_BLOCK(type, member)                                                                  \
     {                                                                                              \
 #member, STATE_BLOCK, 1, offsetof(type, member), 1, 0, 0, NULL, 0                          \
+    }
+#define FIELD_PAGES(type, member)                                                                  \
+    {                                                                                              \
+#member, STATE_PAGES, 1, offsetof(type, member), 1, 0, 0, NULL, 0                          \
     }
 /* n structs of one type in an array (or a single one, n == 1), each described by table. */
 #define FIELD_SUB(type, member, table, n)                                                          \

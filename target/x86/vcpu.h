@@ -58,6 +58,10 @@ void vcpus_settled(struct vcpus *v);
 /* All to power-on; while paused or under the machine lock from any thread. */
 void vcpus_reset(struct vcpus *v);
 
+/* The processors as devices "cpu0", ... of the machine's saved state, until it is freed. They stand while
+ * it is saved or loaded. */
+int vcpus_add_state(struct vcpus *v, struct err *e);
+
 /* For the gdb server, while paused: what each vCPU does at the next resume. A step executes one
  * instruction (delivering what it raises, taking no interrupt), reports X86_STOP_STEP through
  * x86_debug_stopped and pauses the machine; breakpoints and watchpoints report the same way. Reset to

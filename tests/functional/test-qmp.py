@@ -442,6 +442,29 @@ def test_qmp_when_saved_then_incoming_brings_the_same_state_back(bed):
     expect("runs on", q.cmd("query-status")["status"], "running")
 
 
+def test_qmp_when_migrated_through_a_command_then_incoming_reads_another(bed):
+    p = bed.machine()
+    t, q = p.qtest(), p.qmp()
+    t.out("b", 0x92, 2)
+    expect("never", q.cmd("query-migrate"), {})
+    expect_in("scheme", "exec:COMMAND", q.error("migrate", uri="tcp:localhost:1")[1])
+    expect_in("failing", "the command failed", q.error("migrate", uri="exec:cat > /dev/null; exit 3")[1])
+    expect("failed", q.cmd("query-migrate")["status"], "failed")
+    expect("goes on", q.cmd("query-status")["running"], True)
+    q.cmd("migrate", uri="exec:gzip -c > %s" % bed.path("state.gz"))
+    expect("done", q.cmd("query-migrate")["status"], "completed")
+    expect("stays", q.cmd("query-status")["running"], False)
+    q.cmd("quit")
+    p.wait()
+    for name in ("qmp", "qtest"):
+        if os.path.exists(bed.path(name)):
+            os.unlink(bed.path(name))
+    p = bed.machine("-S", "-incoming", "exec:gzip -dc " + bed.path("state.gz"))
+    p.qmp().cmd("cont")
+    expect("port 92", p.qtest().inp("b", 0x92), 2)
+    expect_in("command", "exec:exit 7", bed.refused("-M", "pc", "-accel", "qtest", "-incoming", "exec:exit 7"))
+
+
 def test_qmp_when_state_is_loaded_into_a_running_machine_then_refused(bed):
     p = bed.machine()
     q = p.qmp()

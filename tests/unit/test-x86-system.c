@@ -535,6 +535,74 @@ static void test_cpu_models_and_their_flags(void **state)
     assert_null(x86_model_new("max,avx=maybe", false, &e));
 }
 
+/* ---- saved state ---- */
+
+static struct rig saved_rig(void)
+{
+    struct rig r = rig_new("max");
+    struct err e = { 0 };
+    assert_int_equal(vcpus_add_state(r.v, &e), 0);
+    assert_int_equal(soft_add_state(r.soft, r.m, &e), 0);
+    return r;
+}
+
+static void test_state_goes_out_and_comes_back(void **s)
+{
+    (void)s;
+    struct rig a = saved_rig(), b = saved_rig();
+    struct state_buf first = { 0 }, second = { 0 };
+    struct err e = { 0 };
+    for (unsigned i = 0; i < 16; i++) {
+        a.c->tcg.gpr[i] = i * 0x0123456789abcdefull;
+        a.c->tcg.vec[i].q[3] = ~(uint64_t)i;
+    }
+    a.c->pending = PEND_NMI | PEND_STOP;
+    a.c->halted = true;
+    rig_put(&a, 0x1234, 8, 0x5566778899aabbcc);
+    assert_int_equal(machine_save(a.m, &first, &e), 0);
+    assert_int_equal(machine_load(b.m, first.p, first.len, &e), 0);
+    assert_int_equal(b.c->tcg.gpr[15], 15 * 0x0123456789abcdefull);
+    assert_int_equal(b.c->tcg.vec[7].q[3], ~7ull);
+    assert_int_equal(b.c->pending, PEND_NMI);
+    assert_true(b.c->halted);
+    assert_int_equal(rig_get(&b, 0x1234, 8), 0x5566778899aabbcc);
+    assert_int_equal(machine_save(b.m, &second, &e), 0);
+    assert_int_equal(first.len, second.len);
+    assert_memory_equal(first.p, second.p, first.len);
+    free(first.p);
+    free(second.p);
+    rig_free(&a);
+    rig_free(&b);
+}
+
+static void test_a_state_no_processor_can_have_is_refused(void **s)
+{
+    (void)s;
+    struct rig good = saved_rig();
+    for (unsigned i = 0; i < 9; i++) {
+        struct rig bad = saved_rig();
+        struct state_buf b = { 0 };
+        struct err e = { 0 };
+        struct x86_cpu *c = bad.c;
+        uint64_t *const wide[] = { &c->cr0,  &c->cr4,        &c->efer,     &c->xcr0,
+                                   &c->xcr0, &c->db_pending, &c->a20_mask, &c->tcg.flags };
+        static const uint64_t value[] = { CR0_PG, 1ull << 40, 8, 0, 5, DB_WATCHED, 0, 2 };
+        static const char *const name[] = { "cr0",  "cr4",        "efer", "xcr0",
+                                            "xcr0", "db_pending", "pins", "eflags" };
+        if (i < 8) {
+            *wide[i] = value[i];
+        } else {
+            c->tcg.mxcsr = 0x10000;
+        }
+        assert_int_equal(machine_save(bad.m, &b, &e), 0);
+        assert_true(machine_load(good.m, b.p, b.len, &e) < 0);
+        assert_non_null(strstr(e.msg, i < 8 ? name[i] : "mxcsr"));
+        free(b.p);
+        rig_free(&bad);
+    }
+    rig_free(&good);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -556,6 +624,8 @@ int main(void)
         cmocka_unit_test(test_fxsave_and_back),
         cmocka_unit_test(test_xrstor_refuses_a_bad_header),
         cmocka_unit_test(test_cpu_models_and_their_flags),
+        cmocka_unit_test(test_state_goes_out_and_comes_back),
+        cmocka_unit_test(test_a_state_no_processor_can_have_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
