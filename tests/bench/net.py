@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""tests/bench/net.py [--keel PROGRAM] [--qemu PROGRAM] [--runs N] [--only user,tap] [--cards a,b]
+
+Networks of a guest under `keel -accel tcg` and under `qemu-system-x86_64 -accel tcg`, in turns: TCP in
+bulk both ways by iperf3, request and response, frames of 64 bytes, and a card that nothing passes. The
+same kernel (/boot/vmlinuz-*-amd64) and initramfs, the same back ends. Prints tables of medians and ratios
+(ours over QEMU's speed) for docs/performance.md. Times are processor time of the emulator, all threads,
+so that a busy host counts little; wall time stands beside it. Needs root for tap.
+"""
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [TOP + '/tests/guest', TOP + '/tests/functional']
+import initramfs  # noqa: E402
+from netns import Namespace, can_have_namespaces, sh  # noqa: E402
+
+CARDS = {'rtl8139': '8139cp', 'e1000': 'e1000', 'virtio-net-pci': 'virtio_net'}
+MB, PINGS, FRAMES, IDLE = 48, 300, 40000, 5
+STEPS = ['out', 'in', 'ping', 'frames', 'idle']
+LIMIT = 900
+
+SCRIPT = """
+mount -t tmpfs t /tmp
+n=0
+for mac in %(macs)s; do
+  for i in /sys/class/net/eth*; do [ $(cat $i/address) = $mac ] && e=${i##*/}; done
+  port=$((%(port)d + n)); n=$((n + 1))
+  ip link set $e up; ip addr add 10.0.2.15/24 dev $e
+  for try in 1 2 3 4 5; do ping -c 1 -W 2 10.0.2.2 > /dev/null && break; done
+  iperf3 -c 10.0.2.2 -p $port -n 1M > /dev/null
+  echo "STEP $mac begin"
+  iperf3 -c 10.0.2.2 -p $port -n %(mb)dM > /tmp/l || cat /tmp/l; echo "STEP $mac out"
+  iperf3 -c 10.0.2.2 -p $port -n %(mb)dM -R > /tmp/l || cat /tmp/l; echo "STEP $mac in"
+  ping -A -q -c %(pings)d 10.0.2.2 > /tmp/l || cat /tmp/l; echo "STEP $mac ping"
+  iperf3 -u -l 18 -b 0 -c 10.0.2.2 -p $port -n %(bytes)d > /tmp/l || cat /tmp/l; echo "STEP $mac frames"
+  sleep %(idle)d; echo "STEP $mac idle"
+  ip addr flush dev $e; ip link set $e down
+done
+echo ALL DONE
+poweroff -f
+"""
+
+
+def libraries(program):
+    """The program and what it is linked with, for an initramfs."""
+    out = [(program, 0o755)]
+    for line in subprocess.run(['ldd', program], capture_output=True, text=True).stdout.splitlines():
+        path = next((w for w in line.split() if w.startswith('/')), None)
+        if path:
+            out.append((path, 0o755))
+    return [(path, open(path, 'rb').read(), mode) for path, mode in out]
+
+
+def spent(pid):
+    """Processor time of a process in ns, all threads."""
+    try:
+        return time.clock_gettime_ns((~pid << 3) | 2)
+    except OSError:
+        return 0
+
+
+def wakeups(pid):
+    """How often its threads gave up the processor by themselves."""
+    n = 0
+    for t in os.listdir('/proc/%d/task' % pid):
+        with open('/proc/%d/task/%s/status' % (pid, t)) as f:
+            n += sum(int(line.split()[1]) for line in f if line.startswith('voluntary'))
+    return n
+
+
+def mac_of(i):
+    return '52:54:00:00:01:%02x' % (i + 1)
+
+
+class Servers:
+    """iperf3 for each card, in ns or on the host's loopback."""
+
+    def __init__(self, port, n, ns=None):
+        enter = ['nsenter', '--net=/run/netns/' + ns.name] if ns else []
+        self.all = [subprocess.Popen(enter + ['iperf3', '-s', '-p', str(port + i)],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    for i in range(n)]
+
+    def close(self):
+        for p in self.all:
+            p.kill()
+            p.wait()
+
+
+def follow(p, cards):
+    """{(card, step): (wall, processor, wakes)}: what each step took."""
+    out, at, end = {}, None, time.time() + LIMIT
+    for raw in p.stdout:
+        line = raw.decode(errors='replace').strip()
+        words = line.split()
+        if line.startswith('STEP ') and len(words) == 3:
+            now = time.time(), spent(p.pid) / 1e9, wakeups(p.pid)
+            if words[2] != 'begin':
+                card = cards[int(words[1][-2:], 16) - 1]
+                out[card, words[2]] = tuple(b - a for a, b in zip(at, now))
+            at = now
+        elif line and not line.startswith('['):
+            print('# ' + line, file=sys.stderr)
+        if line == 'ALL DONE' or time.time() > end:
+            break
+    return out
+
+
+def measure(program, kind, cards, work, port):
+    kernel, _ = initramfs.kernels()
+    argv = [program, '-M', 'pc', '-accel', 'tcg', '-m', '256', '-nodefaults', '-display', 'none',
+            '-no-reboot', '-serial', 'stdio', '-kernel', kernel, '-initrd', work + '/initrd', '-append',
+            'console=ttyS0 quiet panic=-1 tsc=reliable net.ifnames=0 mitigations=off']
+    taps = ['kb%d-%d' % (os.getpid(), i) for i in range(len(cards))]
+    for i, card in enumerate(cards):
+        back = 'user,id=n%d' % i if kind == 'user' else \
+            'tap,id=n%d,ifname=%s,script=no,downscript=no' % (i, taps[i])
+        argv += ['-netdev', back, '-device', '%s,netdev=n%d,mac=%s,romfile=' % (card, i, mac_of(i))]
+    ns = Namespace('bench').__enter__() if kind == 'tap' else None
+    p = servers = None
+    try:
+        servers = Servers(port, len(cards), ns)
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if ns:
+            bridge(ns, taps)
+        return follow(p, cards)
+    finally:
+        for x in [p] if p else []:
+            x.kill()
+            x.wait()
+        if servers:
+            servers.close()
+        if ns:
+            ns.__exit__()
+
+
+def bridge(ns, taps):
+    """All taps on one bridge of the namespace's, which has the address."""
+    ns('ip', 'link', 'add', 'br0', 'type', 'bridge')
+    ns('ip', 'addr', 'add', '10.0.2.2/24', 'dev', 'br0')
+    ns('ip', 'link', 'set', 'br0', 'up')
+    for tap in taps:
+        end = time.time() + 20
+        while not os.path.exists('/sys/class/net/' + tap) and time.time() < end:
+            time.sleep(0.01)
+        sh('ip', 'link', 'set', tap, 'netns', ns.name)
+        ns('ip', 'link', 'set', tap, 'master', 'br0', 'up')
+
+
+def row(what, unit, ours, theirs):
+    """ours, theirs: medians of speeds."""
+    return '| %s | %s | %.4g | %.4g | %.2f |' % (what, unit, ours, theirs, ours / theirs if theirs else 0)
+
+
+def speed(step, seconds):
+    amount = {'out': MB, 'in': MB, 'ping': PINGS, 'frames': FRAMES}[step]
+    return amount / seconds if seconds > 0 else 0
+
+
+def table(kind, cards, got):
+    unit = {'out': 'MiB/s', 'in': 'MiB/s', 'ping': 'round trips/s', 'frames': 'frames/s'}
+    name = {'out': 'TCP out', 'in': 'TCP in', 'ping': 'request, response', 'frames': '64-byte frames out'}
+    ratios = []
+    print('\n%s, a second of processor time:\n' % kind)
+    print('| card, what | unit | Keel | QEMU | ratio | by the wall clock |\n|---|---|---|---|---|---|')
+    for card in cards:
+        for step in STEPS[:-1]:
+            a, b = ([r[card, step] for r in got[who] if (card, step) in r] for who in ('keel', 'qemu'))
+            if not a or not b:
+                continue
+            cpu = [statistics.median(speed(step, x[1]) for x in l) for l in (a, b)]
+            wall = [statistics.median(speed(step, x[0]) for x in l) for l in (a, b)]
+            ratios.append(cpu[0] / cpu[1])
+            print(row('%s, %s' % (card, name[step]), unit[step], *cpu) + ' %.2f |' % (wall[0] / wall[1]))
+        idle = [statistics.median(r[card, 'idle'][2] / IDLE for r in got[who] if (card, 'idle') in r)
+                for who in ('keel', 'qemu')]
+        print('| %s, idle guest | wakes/s | %.0f | %.0f | | |' % (card, *idle))
+    if ratios:
+        print('| geometric mean | | | | %.2f | |' % statistics.geometric_mean(ratios))
+
+
+def main():
+    ap = argparse.ArgumentParser(usage=__doc__)
+    ap.add_argument('--keel', default=TOP + '/build-release/dm/keel')
+    ap.add_argument('--qemu', default='qemu-system-x86_64')
+    ap.add_argument('--runs', type=int, default=3)
+    ap.add_argument('--only', default='user,tap')
+    ap.add_argument('--cards', default=','.join(CARDS))
+    a = ap.parse_args()
+    cards = a.cards.split(',')
+    port = 20000 + os.getpid() % 20000
+    with tempfile.TemporaryDirectory() as work:
+        script = SCRIPT % {'macs': ' '.join(mac_of(i) for i in range(len(cards))), 'port': port, 'mb': MB,
+                           'pings': PINGS, 'bytes': 18 * FRAMES, 'idle': IDLE}
+        files = libraries('/usr/bin/iperf3')
+        files.append(('/bin/iperf3', files.pop(0)[1], 0o755))
+        initramfs.build(work + '/initrd', script, ['virtio_pci'] + [CARDS[c] for c in cards], files=files)
+        for kind in a.only.split(','):
+            if kind == 'tap' and not can_have_namespaces():
+                print('tap: skipped, needs root')
+                continue
+            got = {'keel': [], 'qemu': []}
+            for _ in range(a.runs):
+                for who, program in (('keel', a.keel), ('qemu', a.qemu)):
+                    got[who].append(measure(program, kind, cards, work, port))
+            table(kind, cards, got)
+
+
+main()
