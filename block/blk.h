@@ -18,7 +18,7 @@ struct ev_loop;
 struct err;
 struct node;
 struct node_ctx;
-struct throttle_limits;
+struct throttle_group;
 struct blk;
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_OPS };
@@ -80,8 +80,10 @@ struct blk_open {
     bool inactive;     /* another process still writes to it, until blk_image_activate */
     uint64_t l2_cache; /* qcow2: bytes; 0: automatic */
     bool guessed;      /* format was guessed: it may not name other files */
-    const struct throttle_limits *limits; /* NULL: none */
-    struct node_ctx *ctx;                 /* the graph it becomes part of; NULL: one of its own */
+    struct throttle_group *throttle; /* NULL: no limits */
+    bool copy_on_read;
+    unsigned detect_zeroes; /* enum node_zeroes */
+    struct node_ctx *ctx;   /* the graph it becomes part of; NULL: one of its own */
 };
 /* Opens an image and its backing chain. NULL with e naming file and cause. */
 struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o, struct err *e);
@@ -92,6 +94,8 @@ int blk_image_quiesce(struct blk_image *i);
 int blk_image_activate(struct blk_image *i, struct err *e);
 /* The node behind an image that blk_open_image opened; NULL for any other. */
 struct node *blk_image_node(struct blk_image *i);
+/* The node has another length or name now. */
+void blk_image_resized(struct blk_image *i);
 /* An image of n, one share of which it takes. flush_writes: a write counts once it is on disk. */
 struct blk_image *blk_image_of_node(struct node *n, bool discard, bool flush_writes);
 

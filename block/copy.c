@@ -152,7 +152,7 @@ static void piece_looked(struct chain_status *s, int ret)
     } else if ((s->depth < 0 && (c->base || c->skip_top)) || (s->depth == 0 && c->skip_top)) {
         piece_next(p, 0);
     } else if (s->status.flags & NODE_IS_ZERO) {
-        piece_send(p, NODE_ZERO, NODE_UNMAP);
+        piece_send(p, NODE_ZERO, c->keep_storage ? 0 : NODE_UNMAP);
     } else if (!p->buf && posix_memalign(&p->buf, 4096, p->end - p->range.from)) {
         p->buf = NULL;
         piece_next(p, -ENOMEM);

@@ -21,6 +21,7 @@ struct copier {
                                 copied; NULL: everything counts */
     bool skip_top;           /* what `from` itself holds is not copied: it is there already */
     bool unchanged;          /* `to` reads the same before and after */
+    bool keep_storage;       /* no holes where zeros are */
     struct bitmap *todo;
     struct ranges *locks; /* pieces hold theirs exclusively: also against each other */
     /* Each piece, when it has ended, with the bytes it brought forward. ret 0, or -errno of reading

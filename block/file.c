@@ -49,7 +49,8 @@ struct file {
     const struct file_calls *calls;
     int fd;
     bool block_device, direct, sync_writes, ignore_flush;
-    bool lock, share_rw;          /* as asked for when it was opened */
+    enum blk_cache cache; /* as asked for when it was opened, like the next */
+    bool lock, share_rw;
     bool no_punch, no_zero_range; /* the file system said so */
     int lost;                     /* the first failed flush's -errno */
     io_context_t aio;             /* NULL: not used */
@@ -674,6 +675,7 @@ struct node *file_open(struct node_ctx *c, const struct file_open *o, struct err
     }
     f->lock = o->lock;
     f->share_rw = o->share_rw;
+    f->cache = o->cache;
     f->base.growable = o->growable && !f->block_device;
     if (file_take_locks(f, e) < 0) {
         goto fail;
@@ -707,14 +709,18 @@ void file_refresh(struct node *n)
     }
 }
 
+enum blk_cache file_cache(const struct node *n)
+{
+    return n->ops == &file_ops ? ((const struct file *)n)->cache : BLK_WRITEBACK;
+}
+
 uint64_t file_allocated(const struct node *n)
 {
     struct stat st;
 
-    if (n->ops != &file_ops) {
-        return 0;
-    }
-    return fstat(((const struct file *)n)->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+    return n->ops != &file_ops || fstat(((const struct file *)n)->fd, &st) < 0
+               ? 0
+               : (uint64_t)st.st_blocks * 512;
 }
 
 int file_create(const char *filename, uint64_t len, struct err *e)

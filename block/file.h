@@ -33,6 +33,8 @@ struct file_open {
 struct node *file_open(struct node_ctx *c, const struct file_open *o, struct err *e);
 /* n's length as it is now: somebody else may have made the file longer. */
 void file_refresh(struct node *n);
+/* The mode n was opened in; writeback for what is no file. */
+enum blk_cache file_cache(const struct node *n);
 /* Bytes the host has set aside for it; 0 for what is no file of the host's. */
 uint64_t file_allocated(const struct node *n);
 /* Makes a new, empty file of len bytes (sparse), or empties an old one. A file somebody holds the

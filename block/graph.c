@@ -123,7 +123,27 @@ const char *node_name(struct node *n)
     return n->name;
 }
 
-int node_set_name(struct node *n, const char *name, struct err *e)
+static void find_unnamed(void *opaque, struct node *n)
+{
+    struct search *s = opaque;
+
+    s->found = n->name[0] ? s->found : n;
+}
+
+void graph_name_all(struct node_ctx *c)
+{
+    struct search s = { 0 };
+
+    do { /* a walk inside a walk would lose its marks */
+        s.found = NULL;
+        graph_each(c, find_unnamed, &s);
+        if (s.found) {
+            node_name(s.found);
+        }
+    } while (s.found);
+}
+
+int graph_check_name(struct node_ctx *c, const char *name, struct err *e)
 {
     if (strlen(name) > NODE_NAME_MAX) {
         return err_set(e, -EINVAL, "Node name too long");
@@ -132,8 +152,16 @@ int node_set_name(struct node *n, const char *name, struct err *e)
         name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")]) {
         return err_set(e, -EINVAL, "Invalid node-name: '%s'", name);
     }
-    if (graph_find(n->ctx, name)) {
-        return err_set(e, -EEXIST, "Duplicate nodes with node-name='%s'", name);
+    return graph_find(c, name) ? err_set(e, -EEXIST, "Duplicate nodes with node-name='%s'", name)
+                               : 0;
+}
+
+int node_set_name(struct node *n, const char *name, struct err *e)
+{
+    int ret = graph_check_name(n->ctx, name, e);
+
+    if (ret < 0) {
+        return ret;
     }
     snprintf(n->name, sizeof(n->name), "%s", name);
     return 0;

@@ -30,7 +30,10 @@ void graph_each(struct node_ctx *c, void (*fn)(void *opaque, struct node *n), vo
 struct node *graph_find(struct node_ctx *c, const char *name);
 /* n's name; one is made up when it has none. */
 const char *node_name(struct node *n);
-/* 0, or -EEXIST, -EINVAL with e. */
+/* Makes up all that are missing. */
+void graph_name_all(struct node_ctx *c);
+/* No node has that name, and one may: 0, or -EEXIST, -EINVAL with e. */
+int graph_check_name(struct node_ctx *c, const char *name, struct err *e);
 int node_set_name(struct node *n, const char *name, struct err *e);
 /* n is top or something top stands on. */
 bool node_stands_on(const struct node *top, const struct node *n);

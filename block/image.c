@@ -7,6 +7,7 @@
  */
 #include "block/blk.h"
 
+#include "block/copy-on-read.h"
 #include "block/graph.h"
 #include "block/open.h"
 #include "block/qcow2.h"
@@ -142,6 +143,18 @@ static void image_moved(struct node_root *r)
     im->base.filename = xstrdup(n->filename);
 }
 
+void blk_image_resized(struct blk_image *i)
+{
+    struct node *n = blk_image_node(i);
+
+    if (n) {
+        for (struct node *f = n; f->ops->filter; f = f->file) { /* they have their child's length */
+            f->len = node_skip_filters(f)->len;
+        }
+        image_moved(&((struct image *)i)->root);
+    }
+}
+
 struct blk_image *blk_image_of_node(struct node *n, bool discard, bool flush_writes)
 {
     struct image *im = xcalloc(1, sizeof(*im));
@@ -190,9 +203,9 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
         node_ctx_free(o->ctx ? NULL : c);
         return NULL;
     }
-    if (o->limits) {
-        n = throttle_new(n, o->limits);
-    }
+    n->detect_zeroes = (enum node_zeroes)o->detect_zeroes;
+    n = o->copy_on_read ? copy_on_read_new(n) : n;
+    n = o->throttle ? throttle_new(n, o->throttle) : n;
     struct blk_image *i = blk_image_of_node(n, o->discard, through);
     ((struct image *)i)->own_ctx = o->ctx ? NULL : c;
     i->read_only = o->inactive ? o->read_only : n->read_only;

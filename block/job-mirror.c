@@ -252,6 +252,7 @@ static struct job *mirror_begin(struct jobs *s, struct mirror *m, struct node *s
     m->job.copy.from = source;
     m->job.copy.to = target;
     m->job.copy.base = base;
+    m->job.copy.keep_storage = o->keep_storage;
     m->job.copy.todo = b;
     m->top.pinned = m->source.pinned = m->target.pinned = true;
     node_root_add(&m->top, top);

@@ -46,15 +46,17 @@ static void set_status(struct job *j, enum job_status s)
 
 /* ---- the list ---- */
 
-struct jobs *jobs_new(struct node_ctx *c, const struct jobs_watch *watch)
+struct jobs *jobs_new(struct node_ctx *c)
 {
     struct jobs *s = xcalloc(1, sizeof(*s));
 
     s->ctx = c;
-    if (watch) {
-        s->watch = *watch;
-    }
     return s;
+}
+
+void jobs_set_watch(struct jobs *s, const struct jobs_watch *watch)
+{
+    s->watch = *watch;
 }
 
 struct job *jobs_first(struct jobs *s)

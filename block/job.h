@@ -103,8 +103,9 @@ struct job {
     struct ev_post step;
 };
 
-/* The jobs of a graph. watch may be NULL. */
-struct jobs *jobs_new(struct node_ctx *c, const struct jobs_watch *watch);
+/* The jobs of a graph. */
+struct jobs *jobs_new(struct node_ctx *c);
+void jobs_set_watch(struct jobs *s, const struct jobs_watch *watch);
 /* Cancels what is left. NULL is fine. */
 void jobs_free(struct jobs *s);
 struct job *jobs_first(struct jobs *s);

@@ -19,6 +19,7 @@ struct job_mirror {
     struct job_options common;
     enum job_sync sync;      /* full, top, none */
     uint32_t granularity;    /* bytes, 0: 64 KiB or the target's clusters */
+    bool keep_storage;       /* zeros are written as such, not as holes */
     bool write_blocking;     /* the guest's writes reach the target before they are reported */
     const char *filter_name; /* of the filter node; NULL: made up */
 };

@@ -327,6 +327,24 @@ fail:
     return NULL;
 }
 
+struct node *image_open_on(struct node *file, const struct image_open *o, struct err *e)
+{
+    struct image_open p = *o;
+    struct chain here = { 0 };
+    struct node *n;
+
+    p.filename = file->filename;
+    if (!nbd_is_address(p.filename)) {
+        check_loop(&p, &here, e);
+    }
+    n = format_find(p.format)->open(file, &p, e);
+    if (n && open_backing(n, &p, &here, e) < 0) {
+        node_close(n);
+        n = NULL;
+    }
+    return n;
+}
+
 /* Writes to `base` go to a file without a name. */
 static struct node *open_overlay(struct node_ctx *c, const struct image_open *o, struct node *base,
                                  struct err *e)

@@ -30,6 +30,9 @@ struct image_open {
 
 /* NULL with e naming image and cause. Takes o->fd also when it fails. */
 struct node *image_open(struct node_ctx *c, const struct image_open *o, struct err *e);
+/* The format o->format, not raw, on file, which is taken also when it fails; o->filename and fd do
+ * not count. Opens the backing chain that the image names, unless o->no_backing. */
+struct node *image_open_on(struct node *file, const struct image_open *o, struct err *e);
 /* The name of n's format: "raw" when a protocol node is used as it is. */
 const char *image_format(const struct node *n);
 /* The protocol node under n. */

@@ -3,35 +3,147 @@
  *
  * Each limit is a leaky bucket: a request pours its bytes (or one) into it, it drains at `avg` a
  * second, and while it is over its brim nothing else may go. So a single request is never larger
- * than the limit allows, only later. Reads and writes queue apart, in order. Flushes and status
- * are not held back. Whoever waits for everything (a drain, a cancel) gets it at once.
+ * than the limit allows, only later. A burst that lasts has a second bucket, which drains at `max`.
+ * Nodes of a group pour into the same buckets and take turns. Reads and writes queue apart, in
+ * order. Flushes and status are not held back. Whoever waits for the node (a drain, a cancel) gets
+ * it at once.
  */
 #include "block/throttle.h"
 
+#include "block/filter.h"
+#include "dm/base/err.h"
 #include "dm/base/ev.h"
 #include "dm/base/util.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct queue {
     struct node_req *first, **tail; /* linked through next: they are not completed yet */
 };
 
-struct pass {
-    struct node_req r; /* to the child */
-    struct node_req *from;
-};
-
 struct throttle {
     struct node base; /* first */
-    struct throttle_limits limits;
-    double level[THROTTLE_LIMITS]; /* what is in the bucket */
-    int64_t last_ns;
+    struct throttle_group *group;
+    struct throttle *next; /* of the same group */
     struct queue queue[2]; /* reads, writes */
-    struct ev_timer timer;
     struct node_poller poller;
 };
+
+struct throttle_group {
+    char *name;
+    unsigned shares;
+    struct throttle_limits limits;
+    double level[THROTTLE_LIMITS], burst[THROTTLE_LIMITS]; /* what is in the buckets */
+    int64_t last_ns;
+    struct throttle *members; /* whose turn it is, first */
+    struct ev_timer timer;
+    struct throttle_group *next;
+};
+
+/* ---- groups ---- */
+
+int throttle_check(const struct throttle_limits *l, struct err *e)
+{
+    static const char *const names[THROTTLE_LIMITS] = { "bps",  "bps_rd",  "bps_wr",
+                                                        "iops", "iops_rd", "iops_wr" };
+
+    for (size_t i = 0; i < THROTTLE_LIMITS; i++) {
+        const char *n = names[i];
+        size_t total = i / 3 * 3;
+        if (l->max[i] && !l->avg[i]) {
+            return err_set(e, -EINVAL, "%s_max: without %s it limits nothing", n, n);
+        }
+        if (l->max[i] && l->max[i] < l->avg[i]) {
+            return err_set(e, -EINVAL, "%s_max: less than %s", n, n);
+        }
+        if (l->length[i] > 1 && !l->max[i]) {
+            return err_set(e, -EINVAL, "%s_max_length: without %s_max there are no bursts", n, n);
+        }
+        if (i != total && l->avg[total] && l->avg[i]) {
+            return err_set(e, -EINVAL, "%s and %s cannot be used at the same time", names[total],
+                           n);
+        }
+    }
+    return l->iops_size && !l->avg[THROTTLE_IOPS] && !l->avg[THROTTLE_IOPS_RD] &&
+                   !l->avg[THROTTLE_IOPS_WR]
+               ? err_set(e, -EINVAL, "iops_size: without iops it does nothing")
+               : 0;
+}
+
+static void group_time(void *opaque);
+
+struct throttle_group *throttle_group_new(struct throttle_group **list, const char *name)
+{
+    struct throttle_group *g = xcalloc(1, sizeof(*g));
+
+    g->name = xstrdup(name);
+    g->last_ns = ev_now_ns();
+    g->timer = (struct ev_timer){ .cb = group_time, .opaque = g };
+    if (list) {
+        g->next = *list;
+        *list = g;
+    }
+    return g;
+}
+
+struct throttle_group *throttle_group_find(struct throttle_group *first, const char *name)
+{
+    while (first && strcmp(first->name, name) != 0) {
+        first = first->next;
+    }
+    return first;
+}
+
+void throttle_group_share(struct throttle_group *g)
+{
+    g->shares++;
+}
+
+void throttle_group_drop(struct throttle_group **list, struct throttle_group *g)
+{
+    if (!g || g->shares) {
+        if (g) {
+            g->shares--;
+        }
+        return;
+    }
+    for (struct throttle_group **at = list; list && *at; at = &(*at)->next) {
+        if (*at == g) {
+            *at = g->next;
+            break;
+        }
+    }
+    ev_timer_disarm(&g->timer);
+    free(g->name);
+    free(g);
+}
+
+void throttle_group_set(struct throttle_group *g, const struct throttle_limits *l)
+{
+    g->limits = *l;
+    memset(g->level, 0, sizeof(g->level));
+    memset(g->burst, 0, sizeof(g->burst));
+    group_time(g);
+}
+
+const struct throttle_limits *throttle_group_limits(const struct throttle_group *g)
+{
+    return &g->limits;
+}
+
+const char *throttle_group_name(const struct throttle_group *g)
+{
+    return g->name;
+}
+
+bool throttle_group_used(const struct throttle_group *g)
+{
+    return g->members;
+}
+
+/* ---- buckets ---- */
 
 static bool counts(unsigned limit, bool write)
 {
@@ -40,117 +152,147 @@ static bool counts(unsigned limit, bool write)
     return kind == 0 || kind == 1 + (unsigned)write;
 }
 
-static void drain_buckets(struct throttle *t)
+static double less(double level, double by)
+{
+    return level > by ? level - by : 0;
+}
+
+static void drain_buckets(struct throttle_group *g)
 {
     int64_t now = ev_now_ns();
-    double seconds = (double)(now - t->last_ns) / 1e9;
+    double seconds = (double)(now - g->last_ns) / 1e9;
 
-    t->last_ns = now;
+    g->last_ns = now;
     for (unsigned i = 0; i < THROTTLE_LIMITS; i++) {
-        t->level[i] -= seconds * (double)t->limits.avg[i];
-        t->level[i] = t->level[i] < 0 ? 0 : t->level[i];
+        g->level[i] = less(g->level[i], seconds * (double)g->limits.avg[i]);
+        g->burst[i] = less(g->burst[i], seconds * (double)g->limits.max[i]);
     }
 }
 
 /* Seconds until the next request of this kind may go; 0: now. */
-static double wait_s(const struct throttle *t, bool write)
+static double wait_s(const struct throttle_group *g, bool write)
 {
     double longest = 0;
 
     for (unsigned i = 0; i < THROTTLE_LIMITS; i++) {
-        double avg = (double)t->limits.avg[i], brim = (double)t->limits.max[i];
-        double wait;
+        double avg = (double)g->limits.avg[i], max = (double)g->limits.max[i], wait;
+        double length = (double)max_u64(g->limits.length[i], 1);
 
         if (avg == 0 || !counts(i, write)) {
             continue;
         }
-        wait = (t->level[i] - (brim > 0 ? brim : avg / 10)) / avg;
+        wait = (g->level[i] - (max > 0 ? max * length : avg / 10)) / avg;
         longest = wait > longest ? wait : longest;
+        if (length > 1) {
+            wait = (g->burst[i] - max / 10) / max;
+            longest = wait > longest ? wait : longest;
+        }
     }
     return longest;
 }
 
-static void passed(struct node_req *r, int ret)
+static void pour(struct throttle_group *g, const struct node_req *r)
 {
-    struct pass *p = container_of(r, struct pass, r);
-    struct node_req *from = p->from;
-
-    from->status = r->status;
-    free(p);
-    node_complete(from, ret);
-}
-
-static void pass_on(struct throttle *t, struct node_req *from)
-{
-    struct pass *p = calloc(1, sizeof(*p));
-
-    if (!p) {
-        node_complete(from, -ENOMEM);
-        return;
-    }
-    p->from = from;
-    p->r = (struct node_req){ .op = from->op,
-                              .flags = from->flags,
-                              .offset = from->offset,
-                              .len = from->len,
-                              .iov = from->iov,
-                              .iovcnt = from->iovcnt,
-                              .done = passed };
-    node_submit(t->base.file, &p->r);
-}
-
-static void pour(struct throttle *t, const struct node_req *r)
-{
-    bool write = r->op != NODE_READ;
+    uint64_t size = g->limits.iops_size;
+    double requests = size && r->len > size ? (double)r->len / (double)size : 1;
 
     for (unsigned i = 0; i < THROTTLE_LIMITS; i++) {
-        if (counts(i, write)) {
-            t->level[i] += i < THROTTLE_IOPS ? (double)r->len : 1;
+        if (counts(i, r->op != NODE_READ)) {
+            double units = i < THROTTLE_IOPS ? (double)r->len : requests;
+            g->level[i] += units;
+            g->burst[i] += units;
         }
     }
 }
 
-/* Lets go what may go, all of it with `all`. Returns whether anything went. */
-static bool release(struct throttle *t, bool all)
+/* ---- queues ---- */
+
+static void let_go(struct throttle *t, bool write)
+{
+    struct queue *q = &t->queue[write];
+    struct node_req *r = q->first;
+
+    q->first = r->next;
+    if (!q->first) {
+        q->tail = &q->first;
+    }
+    r->next = NULL;
+    pour(t->group, r);
+    filter_pass(&t->base, r);
+}
+
+/* The member whose turn it is, moved to the end of the list; NULL: none has such a request. */
+static struct throttle *next_member(struct throttle_group *g, bool write)
+{
+    for (struct throttle **at = &g->members, *t; (t = *at); at = &t->next) {
+        if (t->queue[write].first) {
+            struct throttle **end = &t->next;
+            *at = t->next;
+            while (*end) {
+                end = &(*end)->next;
+            }
+            if (end != &t->next) {
+                *end = t;
+                t->next = NULL;
+            } else {
+                *at = t;
+            }
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static bool waiting(const struct throttle_group *g, bool write)
+{
+    for (const struct throttle *t = g->members; t; t = t->next) {
+        if (t->queue[write].first) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Lets go what may go. */
+static void release(struct throttle_group *g)
 {
     double next = -1;
-    bool any = false;
 
-    drain_buckets(t);
+    drain_buckets(g);
     for (unsigned w = 0; w < 2; w++) {
-        struct queue *q = &t->queue[w];
         double wait = 0;
+        struct throttle *t;
 
-        while (q->first && (all || (wait = wait_s(t, w)) <= 0)) {
-            struct node_req *r = q->first;
-            q->first = r->next;
-            r->next = NULL;
-            pour(t, r);
-            pass_on(t, r);
-            any = true;
+        while ((wait = wait_s(g, w)) <= 0 && (t = next_member(g, w))) {
+            let_go(t, w);
         }
-        if (!q->first) {
-            q->tail = &q->first;
-        } else if (next < 0 || wait < next) {
+        if (waiting(g, w) && (next < 0 || wait < next)) {
             next = wait;
         }
     }
     if (next >= 0) {
-        ev_timer_arm(node_ctx_loop(t->base.ctx), &t->timer, t->last_ns + (int64_t)(next * 1e9) + 1);
+        ev_timer_arm(node_ctx_loop(g->members->base.ctx), &g->timer,
+                     g->last_ns + (int64_t)(next * 1e9) + 1);
     }
-    return any;
 }
 
-static void throttle_time(void *opaque)
+static void group_time(void *opaque)
 {
-    release(opaque, false);
+    release(opaque);
 }
 
 static bool throttle_poll(void *opaque, bool block)
 {
     struct throttle *t = opaque;
+    bool any = false;
 
-    return block && node_awaited(&t->base) && release(t, true);
+    for (unsigned w = 0; block && w < 2 && node_awaited(&t->base); w++) {
+        while (t->queue[w].first) {
+            let_go(t, w);
+            any = true;
+        }
+    }
+    return any;
 }
 
 static void throttle_submit(struct node *n, struct node_req *r)
@@ -159,32 +301,31 @@ static void throttle_submit(struct node *n, struct node_req *r)
     struct queue *q = &t->queue[r->op != NODE_READ];
 
     if (r->op == NODE_FLUSH || r->op == NODE_STATUS) {
-        pass_on(t, r);
+        filter_pass(n, r);
         return;
     }
     r->next = NULL;
     *q->tail = r;
     q->tail = &r->next;
-    release(t, false);
+    release(t->group);
 }
 
 static int throttle_close(struct node *n)
 {
-    struct throttle *t = (struct throttle *)n;
+    struct throttle *t = (struct throttle *)n, **at = &t->group->members;
     int ret;
 
-    ev_timer_disarm(&t->timer);
+    while (*at != t) {
+        at = &(*at)->next;
+    }
+    *at = t->next;
     node_ctx_del_poller(n->ctx, &t->poller);
+    if (!t->group->members) {
+        ev_timer_disarm(&t->group->timer);
+    }
+    throttle_group_drop(NULL, t->group);
     ret = node_close(n->file);
     free(t);
-    return ret;
-}
-
-static int throttle_resize(struct node *n, uint64_t len, struct err *e)
-{
-    int ret = node_resize(n->file, len, e);
-
-    n->len = n->file->len;
     return ret;
 }
 
@@ -193,26 +334,27 @@ static const struct node_ops throttle_ops = {
     .filter = true,
     .submit = throttle_submit,
     .close = throttle_close,
-    .resize = throttle_resize,
+    .resize = filter_resize,
+    .reopen = filter_reopen,
 };
 
-struct node *throttle_new(struct node *child, const struct throttle_limits *l)
+struct node *throttle_new(struct node *child, struct throttle_group *g)
 {
     struct throttle *t = xcalloc(1, sizeof(*t));
 
-    t->base.ops = &throttle_ops;
-    t->base.ctx = child->ctx;
-    t->base.len = child->len;
-    t->base.read_only = child->read_only;
-    t->base.is_file = child->is_file;
-    t->base.filename = xstrdup(child->filename);
-    t->base.file = child;
-    t->limits = *l;
-    t->last_ns = ev_now_ns();
+    filter_init(&t->base, &throttle_ops, child);
+    t->group = g;
+    throttle_group_share(g);
+    t->next = g->members;
+    g->members = t;
     t->queue[0].tail = &t->queue[0].first;
     t->queue[1].tail = &t->queue[1].first;
-    t->timer = (struct ev_timer){ .cb = throttle_time, .opaque = t };
     t->poller = (struct node_poller){ .poll = throttle_poll, .opaque = t };
     node_ctx_add_poller(child->ctx, &t->poller);
     return &t->base;
+}
+
+struct throttle_group *throttle_group_of(const struct node *n)
+{
+    return n->ops == &throttle_ops ? ((const struct throttle *)n)->group : NULL;
 }

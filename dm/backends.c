@@ -2,10 +2,11 @@
 /* dm/backends.c - drives and character streams from the command line. */
 #include "dm/backends.h"
 
-#include "block/node.h"
+#include "block/job.h"
 #include "dm/base/chr.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/blockdev.h"
 #include "dm/chardev/chardev.h"
 #include "dm/chardev/chr-mux.h"
 #include "dm/fdset.h"
@@ -170,6 +171,7 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
 {
     *b = (struct backends){ .loop = loop, .pretend = pretend, .con = con_new() };
     b->graph = node_ctx_new(loop);
+    b->jobs = jobs_new(b->graph);
     int ret = each(b, &o->add_fds, "add-fd", add_fd, e);
     if (ret == 0) {
         ret = each(b, &o->chardevs, "chardev", add_chardev, e);
@@ -177,7 +179,10 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
     b->snapshot = o->snapshot;
     b->incoming = o->incoming != NULL;
     if (ret == 0) {
-        ret = each(b, &o->blockdevs, "blockdev", drive_add_blockdev, e);
+        ret = each(b, &o->throttles, "object", throttle_object_add, e);
+    }
+    if (ret == 0) {
+        ret = each(b, &o->blockdevs, "blockdev", blockdev_add, e);
     }
     if (ret == 0) {
         ret = each(b, &o->drives, "drive", drive_add, e);
@@ -211,11 +216,16 @@ void backends_drain(struct backends *b)
 
 void backends_close(struct backends *b)
 {
+    jobs_free(b->jobs);
     while (b->drives) {
         struct drive *d = b->drives;
         b->drives = d->next;
         ev_post_cancel(b->loop, &d->stopped);
         drive_free(d);
+    }
+    blockdev_close_all(b);
+    while (b->throttles) {
+        throttle_group_drop(&b->throttles, b->throttles);
     }
     node_ctx_free(b->graph);
     networks_close(b); /* filters hold streams */

@@ -30,6 +30,8 @@ struct fdset;
 struct keyval;
 struct opt_list;
 struct options;
+struct jobs;
+struct named_node;
 struct node_ctx;
 
 enum drive_if { DRIVE_NONE, DRIVE_IDE, DRIVE_FLOPPY, DRIVE_SCSI };
@@ -43,10 +45,10 @@ struct drive {
     bool cdrom;
     struct blk_open open; /* how its medium was opened; filename owned */
     bool has_medium;      /* file= was given */
-    bool protocol;        /* a -blockdev that only names a file for others to stand on */
+    bool anonymous;       /* made for a device whose drive= names a node: its id is the node's */
     enum blk_on_error rerror, werror;
-    struct throttle_limits limits;
-    struct ev_post stopped; /* an error stops the machine: dm/run.c's */
+    struct throttle_group *own_throttle; /* that no name is known of */
+    struct ev_post stopped;              /* an error stops the machine: dm/run.c's */
     struct drive *next;
 };
 
@@ -60,10 +62,13 @@ struct backends {
     struct node_ctx *graph; /* every drive's nodes */
     bool pretend;
     struct con *con;
-    struct drive *drives; /* in the order given */
-    bool snapshot;        /* -snapshot: all disks are temporary */
-    bool incoming;        /* the machine's state is still to arrive */
-    struct chr **chrs;    /* every stream made, in order */
+    struct drive *drives;             /* in the order given */
+    struct named_node *nodes;         /* dm/blockdev.h */
+    struct throttle_group *throttles; /* those with a name */
+    struct jobs *jobs;
+    bool snapshot;     /* -snapshot: all disks are temporary */
+    bool incoming;     /* the machine's state is still to arrive */
+    struct chr **chrs; /* every stream made, in order */
     size_t nchrs;
     struct networks net;
     struct muxed_monitor muxed[4]; /* "mon:" streams; the process puts monitors on them */
@@ -89,9 +94,12 @@ int backends_activate(struct backends *b, struct err *e);
 /* Frees everything; no device may use it any more. */
 void backends_close(struct backends *b);
 
-/* What follows -drive or -blockdev. 0, or -errno with e. */
+/* What follows -drive. 0, or -errno with e. */
 int drive_add(struct backends *b, struct keyval *kv, struct err *e);
-int drive_add_blockdev(struct backends *b, struct keyval *kv, struct err *e);
+/* What follows -object throttle-group. 0, or -errno with e. */
+int throttle_object_add(struct backends *b, struct keyval *kv, struct err *e);
+/* An empty drive behind the others. */
+struct drive *drive_new(struct backends *b, const char *id);
 /* The address (block/nbd.h) that server.type and so on, each with this prefix, name; malloc'd. */
 char *drive_nbd_address(struct keyval *kv, const char *prefix, struct err *e);
 void drive_free(struct drive *d);

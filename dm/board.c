@@ -19,6 +19,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/board-cmos.h"
+#include "dm/blockdev.h"
 #include "dm/boot-list.h"
 #include "dm/firmware.h"
 #include "dm/keyval.h"
@@ -353,8 +354,8 @@ static int graphics(struct build *s)
 static int find_drive(struct build *s, struct device *d, const char *prop, const char *id)
 {
     struct drive *dr = drive_find(s->b, id);
-    if (!dr) {
-        return err_set(s->e, -ENOENT, "%s=%s: no -drive has that id", prop, id);
+    if (!dr && !(dr = blockdev_drive(s->b, id, s->e))) {
+        return err_prefix(s->e, "%s=%s", prop, id);
     }
     if (dr->dev_id[0] || dr->interface != DRIVE_NONE) {
         return err_set(s->e, -EBUSY, "%s=%s: the drive is in use", prop, id);

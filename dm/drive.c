@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/drive.c - drives from the command line: -drive, -blockdev. docs/block.md. */
+#include "block/node.h"
 #include "block/open.h"
 #include "dm/backends.h"
 #include "dm/base/err.h"
@@ -113,11 +114,23 @@ static int parse_cache(struct drive *d, struct keyval *kv, struct err *e)
 static int parse_discard(struct drive *d, struct keyval *kv, struct err *e)
 {
     static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
-    static const char *const zeroes[] = { "off", NULL };
-    const char *want = keyval_get(kv, "discard");
+    static const char *const zeroes[] = { "off", "on", "unmap" };
+    const char *want = keyval_get(kv, "discard"), *detect = keyval_get(kv, "detect-zeroes");
     int ret = keyval_only(kv, "discard", discard, e);
     d->open.discard = want && (strcmp(want, "unmap") == 0 || strcmp(want, "on") == 0);
-    return ret ? ret : keyval_only(kv, "detect-zeroes", zeroes, e);
+    for (unsigned i = 0; detect && i < ARRAY_SIZE(zeroes); i++) {
+        if (strcmp(detect, zeroes[i]) == 0) {
+            d->open.detect_zeroes = i;
+            detect = NULL;
+        }
+    }
+    if (ret == 0 && detect) {
+        return err_set(e, -EINVAL, "detect-zeroes=%s: expected off, on or unmap", detect);
+    }
+    if (ret == 0 && d->open.detect_zeroes == NODE_ZEROES_UNMAP && !d->open.discard) {
+        return err_set(e, -EINVAL, "detect-zeroes=unmap: only with discard=unmap");
+    }
+    return ret;
 }
 
 static int set_format(struct drive *d, const char *format, struct err *e)
@@ -187,32 +200,51 @@ static int parse_action(struct keyval *kv, const char *key, enum blk_on_error *o
              : 0;
 }
 
-/* QEMU's two spellings of each limit, and of its burst. */
-static int parse_limits(struct drive *d, struct keyval *kv, struct err *e)
+/* QEMU's two spellings of each limit, of its burst, and of how long that may last. */
+static int parse_limits(struct keyval *kv, struct throttle_limits *l, struct err *e)
 {
     static const char *const names[THROTTLE_LIMITS][2] = {
         { "bps", "throttling.bps-total" },     { "bps_rd", "throttling.bps-read" },
         { "bps_wr", "throttling.bps-write" },  { "iops", "throttling.iops-total" },
         { "iops_rd", "throttling.iops-read" }, { "iops_wr", "throttling.iops-write" },
     };
+    if (keyval_size(kv, "iops_size", 1, &l->iops_size, e) < 0 ||
+        keyval_size(kv, "throttling.iops-size", 1, &l->iops_size, e) < 0) {
+        return -EINVAL;
+    }
     for (size_t i = 0; i < THROTTLE_LIMITS; i++) {
         for (size_t k = 0; k < 2; k++) {
-            char max[48];
+            char max[48], length[48];
             snprintf(max, sizeof(max), k ? "%s-max" : "%s_max", names[i][k]);
-            if (keyval_size(kv, names[i][k], 1, &d->limits.avg[i], e) < 0 ||
-                keyval_size(kv, max, 1, &d->limits.max[i], e) < 0) {
+            snprintf(length, sizeof(length), k ? "%s-max-length" : "%s_max_length", names[i][k]);
+            if (keyval_size(kv, names[i][k], 1, &l->avg[i], e) < 0 ||
+                keyval_size(kv, max, 1, &l->max[i], e) < 0 ||
+                keyval_size(kv, length, 1, &l->length[i], e) < 0) {
                 return -EINVAL;
             }
         }
-        if (d->limits.max[i] && d->limits.max[i] < d->limits.avg[i]) {
-            return err_set(e, -EINVAL, "%s_max: less than %s", names[i][0], names[i][0]);
-        }
-        if (d->limits.avg[i]) {
-            d->open.limits = &d->limits;
-        } else if (d->limits.max[i]) {
-            return err_set(e, -EINVAL, "%s_max: without %s it limits nothing", names[i][0],
-                           names[i][0]);
-        }
+    }
+    return throttle_check(l, e);
+}
+
+/* The group that is named, or one for this drive alone if there are limits. */
+static int parse_throttle(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    struct throttle_limits l = { 0 }, none = { 0 };
+    const char *name = keyval_get(kv, "throttling.group"), *old = keyval_get(kv, "group");
+    if (parse_limits(kv, &l, e) < 0) {
+        return -EINVAL;
+    }
+    bool limited = memcmp(&l, &none, sizeof(l)) != 0;
+    name = name ? name : old;
+    if (name) {
+        struct throttle_group *g = throttle_group_find(b->throttles, name);
+        d->open.throttle = g ? g : throttle_group_new(&b->throttles, name);
+    } else if (limited) {
+        d->open.throttle = d->own_throttle = throttle_group_new(NULL, "");
+    }
+    if (limited) {
+        throttle_group_set(d->open.throttle, &l);
     }
     return 0;
 }
@@ -224,7 +256,8 @@ static int parse_behaviour(struct backends *b, struct drive *d, struct keyval *k
     d->werror = BLK_ENOSPC;
     d->open.temporary = b->snapshot && !d->cdrom;
     if (keyval_only(kv, "file.locking", locking, e) < 0 ||
-        keyval_bool(kv, "snapshot", &d->open.temporary, e) < 0 || parse_limits(d, kv, e) < 0 ||
+        keyval_bool(kv, "snapshot", &d->open.temporary, e) < 0 || parse_throttle(b, d, kv, e) < 0 ||
+        keyval_bool(kv, "copy-on-read", &d->open.copy_on_read, e) < 0 ||
         parse_action(kv, "rerror", &d->rerror, e) < 0 ||
         parse_action(kv, "werror", &d->werror, e) < 0) {
         return -EINVAL;
@@ -292,18 +325,41 @@ struct blk_image *drive_open_image(struct backends *b, const struct drive *d, co
 void drive_free(struct drive *d)
 {
     blk_free(d->blk);
+    throttle_group_drop(NULL, d->own_throttle);
     free((char *)d->open.filename);
     free(d);
 }
 
-/* Opens d's medium and puts d behind the others. Takes d. */
-static int take_drive(struct backends *b, struct drive *d, struct err *e)
+/* Puts d behind the others. */
+static void list_drive(struct backends *b, struct drive *d)
 {
     struct drive **end = &b->drives;
-    struct blk_image *image;
 
     d->blk = blk_new(b->loop, d->id);
     blk_set_on_error(d->blk, d->rerror, d->werror);
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = d;
+}
+
+struct drive *drive_new(struct backends *b, const char *id)
+{
+    struct drive *d = xcalloc(1, sizeof(*d));
+
+    snprintf(d->id, sizeof(d->id), "%s", id);
+    d->werror = BLK_ENOSPC;
+    d->open.fd = -1;
+    d->open.filename = xstrdup("");
+    list_drive(b, d);
+    return d;
+}
+
+/* Opens d's medium and lists d. Takes d. */
+static int take_drive(struct backends *b, struct drive *d, struct err *e)
+{
+    struct blk_image *image = NULL;
+
     if (d->has_medium && !b->pretend) {
         int ret = d->open.format ? 0 : guess_format(b, d, e);
         image = ret < 0 ? NULL : drive_open_image(b, d, d->open.filename, d->open.read_only, e);
@@ -311,12 +367,11 @@ static int take_drive(struct backends *b, struct drive *d, struct err *e)
             drive_free(d);
             return e->code;
         }
+    }
+    list_drive(b, d);
+    if (image) {
         blk_set_image(d->blk, image);
     }
-    while (*end) {
-        end = &(*end)->next;
-    }
-    *end = d;
     return 0;
 }
 
@@ -326,133 +381,6 @@ int drive_add(struct backends *b, struct keyval *kv, struct err *e)
     int ret = parse_drive(b, d, kv, e);
     if (ret < 0) {
         drive_free(d);
-        return ret;
-    }
-    return take_drive(b, d, e);
-}
-
-/* ---- -blockdev ---- */
-
-/* The keys of a node's own, or with prefix "file." those of the file under it. */
-static int parse_node(struct drive *d, struct keyval *kv, const char *prefix, struct err *e)
-{
-    static const char *const zeroes[] = { "off", NULL };
-    bool direct = d->open.cache == BLK_NONE, no_flush = d->open.cache == BLK_UNSAFE;
-    char key[9][40];
-    static const char *const names[9] = { "cache.direct",  "cache.no-flush", "read-only", "discard",
-                                          "detect-zeroes", "auto-read-only", "locking",   "aio",
-                                          "filename" };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        snprintf(key[i], sizeof(key[i]), "%s%s", prefix, names[i]);
-    }
-    bool unused = false;
-    const char *discard = keyval_get(kv, key[3]), *lock = keyval_get(kv, key[6]);
-    const char *aio = keyval_get(kv, key[7]), *filename = keyval_get(kv, key[8]);
-    if (keyval_bool(kv, key[0], &direct, e) < 0 || keyval_bool(kv, key[1], &no_flush, e) < 0 ||
-        keyval_bool(kv, key[2], &d->open.read_only, e) < 0 ||
-        keyval_only(kv, key[4], zeroes, e) < 0 || keyval_bool(kv, key[5], &unused, e) < 0) {
-        return -EINVAL;
-    }
-    if (aio && strcmp(aio, "threads") != 0 && strcmp(aio, "native") != 0) {
-        return err_set(e, -EINVAL, "%s=%s: expected native or threads", key[7], aio);
-    }
-    d->open.cache = direct ? BLK_NONE : no_flush ? BLK_UNSAFE : BLK_WRITEBACK;
-    d->open.aio_threads |= aio && strcmp(aio, "threads") == 0;
-    d->open.lock &= !lock || strcmp(lock, "off") != 0;
-    d->open.discard |= discard && (strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0);
-    if (filename) {
-        free((char *)d->open.filename);
-        d->open.filename = xstrdup(filename);
-        d->has_medium = true;
-    }
-    return 0;
-}
-
-static bool is_protocol(const char *driver)
-{
-    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0 ||
-           strcmp(driver, "nbd") == 0;
-}
-
-static int parse_driver(struct drive *d, struct keyval *kv, struct err *e)
-{
-    const char *driver = keyval_get(kv, "driver"), *file = keyval_get(kv, "file.driver");
-    if (!driver) {
-        return err_set(e, -EINVAL, "driver: missing");
-    }
-    d->protocol = is_protocol(driver);
-    if (file && !is_protocol(file)) {
-        return err_set(e, -EINVAL, "file.driver=%s: Keel has file, host_device and nbd", file);
-    }
-    bool nbd = strcmp(driver, "nbd") == 0;
-    if (nbd || (file && strcmp(file, "nbd") == 0)) {
-        free((char *)d->open.filename);
-        d->open.filename = drive_nbd_address(kv, nbd ? "" : "file.", e);
-        d->has_medium = true;
-        if (!d->open.filename) {
-            return -EINVAL;
-        }
-    }
-    return set_format(d, d->protocol ? "raw" : driver, e);
-}
-
-/* "file=NODE": what was said of that node holds here too. */
-static int take_file_node(const struct backends *b, struct drive *d, struct keyval *kv,
-                          struct err *e)
-{
-    const char *name = keyval_get(kv, "file");
-    const struct drive *f = name ? drive_find(b, name) : NULL;
-    if (!name) {
-        return 0;
-    }
-    if (!f || !f->protocol) {
-        return err_set(e, -EINVAL, "file=%s: no such -blockdev with driver=file", name);
-    }
-    const char *format = d->open.format;
-    free((char *)d->open.filename);
-    d->open = f->open;
-    d->open.format = format;
-    d->open.filename = xstrdup(f->open.filename);
-    d->has_medium = true;
-    return 0;
-}
-
-static int parse_blockdev(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
-{
-    const char *name = keyval_get(kv, "node-name");
-    if (!name || !*name || strlen(name) >= sizeof(d->id)) {
-        return err_set(e, -EINVAL, "node-name: missing or too long");
-    }
-    snprintf(d->id, sizeof(d->id), "%s", name);
-    if (drive_find(b, d->id)) {
-        return err_set(e, -EEXIST, "node-name=%s: used twice", d->id);
-    }
-    d->open.fd = -1;
-    d->open.inactive = b->incoming;
-    d->open.lock = !b->incoming;
-    d->werror = BLK_ENOSPC;
-    if (parse_driver(d, kv, e) < 0 || take_file_node(b, d, kv, e) < 0 ||
-        parse_node(d, kv, "file.", e) < 0 || parse_node(d, kv, "", e) < 0) {
-        return -EINVAL;
-    }
-    return d->has_medium ? 0
-                         : err_set(e, -EINVAL, "%s: missing", d->protocol ? "filename" : "file");
-}
-
-int drive_add_blockdev(struct backends *b, struct keyval *kv, struct err *e)
-{
-    struct drive *d = xcalloc(1, sizeof(*d));
-    d->open.filename = xstrdup("");
-    int ret = parse_blockdev(b, d, kv, e);
-    if (ret < 0) {
-        drive_free(d);
-        return ret;
-    }
-    if (d->protocol) { /* opened by whatever stands on it */
-        bool was = b->pretend;
-        b->pretend = true;
-        ret = take_drive(b, d, e);
-        b->pretend = was;
         return ret;
     }
     return take_drive(b, d, e);

@@ -2,11 +2,11 @@
 /* dm/qmp-block.c - QMP commands about drives: what is in them, and changing that. docs/qmp.md 5. */
 #include "dm/qmp-block.h"
 
-#include "block/node.h"
+#include "block/open.h"
 #include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
-#include "dm/qmp.h"
+#include "dm/qmp-node.h"
 #include "ui/vnc.h"
 
 #include <errno.h>
@@ -50,6 +50,7 @@ static void io_error(void *opaque, struct blk *b, enum blk_op op, int ret, enum 
 
 void drives_watch(struct keel *k)
 {
+    jobs_watch_by_monitors(k);
     for (struct drive *d = k->be.drives; d; d = d->next) {
         blk_on_tray(d->blk, tray_moved, k);
         blk_on_io_error(d->blk, io_error, k);
@@ -157,13 +158,13 @@ static json_t *do_eject(struct qmp_call *c)
 static bool take_format(struct qmp_call *c, struct drive *d)
 {
     const char *format = qmp_str(c, "format"), *mode = qmp_str(c, "read-only-mode");
-    if (format && strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0) {
-        return qmp_fail(c, NULL, "format '%.60s': Keel does not have it yet", format);
+    if (format && !image_format_had(format)) {
+        return qmp_fail(c, NULL, "Unknown driver '%.60s'", format);
     }
     if (mode && strcmp(mode, "retain") != 0 && strcmp(mode, "read-only") != 0) {
         return qmp_fail(c, NULL, "Parameter 'read-only-mode' does not accept value '%.60s'", mode);
     }
-    d->open.format = format && format[0] == 'q' ? "qcow2" : "raw";
+    d->open.format = format ? image_format_name(format) : "raw";
     d->open.guessed = false;
     return true;
 }
@@ -200,32 +201,19 @@ static json_t *do_change(struct qmp_call *c)
 static json_t *medium_info(const struct drive *d)
 {
     const struct blk_image *image = blk_image(d->blk);
+    struct node *n = drive_node(d);
     const char *file = image->filename ? image->filename : "";
-    bool direct = d->open.cache == BLK_NONE || d->open.cache == BLK_DIRECTSYNC;
-    bool through = d->open.cache == BLK_WRITETHROUGH || d->open.cache == BLK_DIRECTSYNC;
-    json_t *info = json_pack("{s:o, s:b, s:s, s:i, s:b, s:s}", "file", qmp_text(file), "ro",
-                             (int)image->read_only, "drv", image->ops->format, "backing_file_depth",
-                             0, "encrypted", 0, "detect_zeroes", "off");
-    int depth = 0;
-    const struct node *n = blk_image_node((struct blk_image *)image);
-    while (n && n->ops->filter) {
-        n = n->file;
+
+    if (!n) { /* a recording's */
+        return json_pack("{s:o, s:b, s:s}", "file", qmp_text(file), "ro", (int)image->read_only,
+                         "drv", image->ops->format);
     }
-    for (; n && n->backing; n = n->backing) {
-        depth++;
+    json_t *info = node_info_json(n);
+    if (d->open.throttle) {
+        node_limits_json(info, d->open.throttle);
     }
-    json_object_set_new(info, "backing_file_depth", json_integer(depth));
-    static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
-    for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-        json_object_set_new(info, limits[i], json_integer((json_int_t)d->limits.avg[i]));
-    }
-    json_object_set_new(info, "image",
-                        json_pack("{s:I, s:o, s:s, s:b}", "virtual-size", (json_int_t)image->len,
-                                  "filename", qmp_text(file), "format", image->ops->format,
-                                  "dirty-flag", 0));
-    json_object_set_new(info, "cache",
-                        json_pack("{s:b, s:b, s:b}", "no-flush", d->open.cache == BLK_UNSAFE,
-                                  "direct", (int)direct, "writeback", (int)!through));
+    json_object_set_new(info, "ro", json_boolean(image->read_only));
+    json_object_set_new(info, "drv", json_string(image->ops->format));
     return info;
 }
 
@@ -234,8 +222,8 @@ static json_t *drive_info(const struct drive *d)
     int held = blk_held_error(d->blk);
     const char *status = held == 0 ? "ok" : held == -ENOSPC ? "nospace" : "failed";
     json_t *info = json_pack("{s:s, s:o, s:b, s:b, s:s}", "io-status", status, "device",
-                             qmp_text(d->id), "locked", (int)blk_locked(d->blk), "removable",
-                             (int)drive_removable(d), "type", "unknown");
+                             qmp_text(d->anonymous ? "" : d->id), "locked", (int)blk_locked(d->blk),
+                             "removable", (int)drive_removable(d), "type", "unknown");
     if (blk_present(d->blk)) {
         json_object_set_new(info, "inserted", medium_info(d));
     }
@@ -252,9 +240,7 @@ static json_t *query_block(struct qmp_call *c)
 {
     json_t *list = json_array();
     for (const struct drive *d = c->k->be.drives; d; d = d->next) {
-        if (!d->protocol) {
-            json_array_append_new(list, drive_info(d));
-        }
+        json_array_append_new(list, drive_info(d));
     }
     return list;
 }

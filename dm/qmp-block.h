@@ -11,6 +11,8 @@ struct keel;
 
 /* DEVICE_TRAY_MOVED from here on, whoever moves a tray. */
 void drives_watch(struct keel *k);
+/* What jobs do becomes events. */
+void jobs_watch_by_monitors(struct keel *k);
 /* The machine runs on: requests that an error held are tried again. */
 void drives_retry(struct keel *k);
 

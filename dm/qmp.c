@@ -18,13 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct qmp_command *const qmp_tables[] = { qmp_commands_core,
-                                                 qmp_commands_query,
-                                                 qmp_commands_block,
-                                                 qmp_commands_input,
-                                                 qmp_commands_net,
-                                                 qmp_commands_memory,
-                                                 NULL };
+const struct qmp_command *const qmp_tables[] = {
+    qmp_commands_core, qmp_commands_query,  qmp_commands_block,    qmp_commands_input,
+    qmp_commands_net,  qmp_commands_memory, qmp_commands_bitmap,   qmp_commands_job,
+    qmp_commands_node, qmp_commands_object, qmp_commands_snapshot, NULL
+};
 
 /* ---- for handlers ---- */
 
@@ -151,7 +149,7 @@ static bool schema_names(const char *schema, const char *key)
     return false;
 }
 
-static bool check_schema(struct qmp_call *c, const char *schema)
+bool qmp_check_args(struct qmp_call *c, const char *schema)
 {
     const char *key;
     json_t *v;
@@ -194,7 +192,7 @@ static json_t *capabilities(struct qmp_call *c)
         return qmp_fail(c, "CommandNotFound",
                         "Capabilities negotiation is already complete, command ignored");
     }
-    if (!check_schema(c, "enable:a?")) {
+    if (!qmp_check_args(c, "enable:a?")) {
         return NULL;
     }
     json_array_foreach(enable, i, v)
@@ -222,7 +220,18 @@ static json_t *run(struct qmp_call *c, const char *name)
     if (!cmd) {
         return qmp_fail(c, "CommandNotFound", "The command %.200s has not been found", name);
     }
-    return check_schema(c, cmd->schema) ? cmd->run(c) : NULL;
+    return qmp_check_args(c, cmd->schema) ? cmd->run(c) : NULL;
+}
+
+json_t *qmp_run(struct keel *k, const char *name, json_t *args, struct err *e)
+{
+    struct qmp_call c = { .k = k, .args = args ? args : json_object() };
+    const struct qmp_command *cmd = find(name);
+    json_t *ret = qmp_check_args(&c, cmd->schema) ? cmd->run(&c) : NULL;
+
+    *e = c.err;
+    json_decref(c.args);
+    return ret;
 }
 
 /* The command's name, or NULL with the error set. */

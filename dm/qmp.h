@@ -32,7 +32,8 @@ struct qmp_command {
 /* Sorted by name; each array ends with a NULL name. */
 extern const struct qmp_command *const qmp_tables[];
 extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_commands_block[],
-    qmp_commands_input[], qmp_commands_net[], qmp_commands_memory[];
+    qmp_commands_input[], qmp_commands_net[], qmp_commands_memory[], qmp_commands_bitmap[],
+    qmp_commands_job[], qmp_commands_object[], qmp_commands_node[], qmp_commands_snapshot[];
 
 /* Sets the error and returns NULL. */
 json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
@@ -45,6 +46,11 @@ json_t *qmp_text(const char *s);
 const char *qmp_str(const struct qmp_call *c, const char *name);
 bool qmp_bool(const struct qmp_call *c, const char *name, bool absent);
 int64_t qmp_int(const struct qmp_call *c, const char *name, int64_t absent);
+
+/* c->args fit a schema, else the error is set. */
+bool qmp_check_args(struct qmp_call *c, const char *schema);
+/* Runs a command from inside. Takes args (NULL: none). NULL with e. */
+json_t *qmp_run(struct keel *k, const char *name, json_t *args, struct err *e);
 
 /* All names, for query-commands. */
 json_t *qmp_command_names(void);

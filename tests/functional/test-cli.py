@@ -107,7 +107,7 @@ def test_cli_when_device_is_wrong_then_it_is_named(bed):
     expect_in("property", "frob", bed.refused(*QTEST, "-device", "VGA,frob=1"))
     expect_in("value", "vgamem_mb", bed.refused(*QTEST, "-device", "VGA,vgamem_mb=x"))
     expect_in("board part", "part of the board", bed.refused(*QTEST, "-device", "PIIX3"))
-    expect_in("drive", "no -drive has that id",
+    expect_in("drive", "no -drive or -blockdev has that id",
               bed.refused(*QTEST, "-device", "ide-hd,drive=none,bus=ide.0"))
     expect_in("chardev", "no -chardev has that id",
               bed.refused(*QTEST, "-device", "isa-serial,chardev=none"))

@@ -76,7 +76,8 @@ static void rig_make(struct rig *g)
     struct jobs_watch w = { see, see_error, g };
 
     g->ctx = node_ctx_new(g->loop);
-    g->jobs = jobs_new(g->ctx, &w);
+    g->jobs = jobs_new(g->ctx);
+    jobs_set_watch(g->jobs, &w);
     g->model = xcalloc(1, DISK);
 }
 

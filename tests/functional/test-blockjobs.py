@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Live operations on disks, over QMP: nodes, snapshots, jobs, bitmaps, transactions."""
+import os
+import subprocess
+import time
+
+from keel import Failure, expect, expect_in, main
+
+TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
+MB = 1 << 20
+
+
+def img(*args, rc=0):
+    p = subprocess.run([os.path.join(TOOLS, "keel-img"), *args], capture_output=True, text=True)
+    expect("keel-img %r: %s" % (args, p.stdout + p.stderr), p.returncode, rc)
+    return p.stdout + p.stderr
+
+
+def holds(path, *reads, fmt="qcow2"):
+    args = [a for r in reads for a in ("-c", "read " + r)]
+    p = subprocess.run([os.path.join(TOOLS, "keel-io"), "-r", "-f", fmt, *args, path],
+                       capture_output=True, text=True)
+    if p.returncode or "verification failed" in p.stdout:
+        raise Failure("%s: %s" % (path, p.stdout + p.stderr))
+
+
+class Disk:
+    """A machine with one IDE disk, written by the ATA commands of a guest."""
+
+    def __init__(self, bed, *args):
+        self.p = bed.machine(*args)
+        self.q, self.t = self.p.qmp(), self.p.qtest()
+
+    def ata(self, command, lba, count=1):
+        t = self.t
+        t.out("b", 0x1f6, 0xe0 | lba >> 24)
+        t.out("b", 0x1f2, count)
+        for i in range(3):
+            t.out("b", 0x1f3 + i, lba >> 8 * i & 255)
+        t.out("b", 0x1f7, command)
+        self.ready()
+
+    def ready(self):
+        end = time.time() + 30
+        while time.time() < end:
+            if self.t.inp("b", 0x1f7) & 0x88 in (0, 8):
+                return
+        raise Failure("the disk stays busy")
+
+    def put(self, lba, byte):
+        self.ata(0x30, lba)
+        for _ in range(256):
+            self.t.out("w", 0x1f0, byte * 0x101)
+        self.ready()
+        self.ata(0xe7, 0)
+        expect("status", self.t.inp("b", 0x1f7) & 0x21, 0)
+
+    def get(self, lba):
+        self.ata(0x20, lba)
+        return [self.t.inp("w", 0x1f0) for _ in range(256)][255] & 255
+
+    def finish(self, job):
+        """Waits until the job is gone; its event."""
+        seen = None
+        while True:
+            e = self.q.events.pop(0) if self.q.events else self.q.message()
+            data = e.get("data", {})
+            if e["event"] in ("BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED") and \
+                    data["device"] == job:
+                seen = e
+            if e["event"] == "JOB_STATUS_CHANGE" and data == {"id": job, "status": "null"}:
+                return seen
+
+    def ready_event(self, job):
+        while True:
+            e = self.q.event("BLOCK_JOB_READY")
+            if e["data"]["device"] == job:
+                return
+
+    def quit(self):
+        self.q.cmd("quit")
+        self.p.wait()
+
+
+def qcow2(bed, name="d.qcow2", size="8M", *args):
+    path = bed.path(name)
+    img("create", "-q", "-f", "qcow2", *args, path, size)
+    return path
+
+
+def disk(bed, path, extra=""):
+    return Disk(bed, "-drive", "id=d,if=ide,index=0,format=qcow2,file=%s%s" % (path, extra))
+
+
+def chain_of(q):
+    """File names of the disk's chain, top first."""
+    names, image = [], q.cmd("query-block")[0]["inserted"]["image"]
+    while image:
+        names.append(os.path.basename(image["filename"]))
+        image = image.get("backing-image")
+    return names
+
+
+def test_jobs_snapshot_commit_and_stream(bed):
+    d = disk(bed, qcow2(bed))
+    q = d.q
+    d.put(1, 0x11)
+    for i, lba in enumerate((2, 3, 4)):
+        q.cmd("blockdev-snapshot-sync", device="d", snapshot_file=bed.path("s%d" % i),
+              snapshot_node_name="n%d" % i)
+        d.put(lba, 0x20 + i)
+    expect("chain", chain_of(q), ["s2", "s1", "s0", "d.qcow2"])
+    # The middle goes down.
+    q.cmd("block-commit", job_id="c", device="d", top_node="n1", base=bed.path("d.qcow2"))
+    expect("commit", d.finish("c")["data"]["type"], "commit")
+    expect("chain", chain_of(q), ["s2", "d.qcow2"])
+    # What the guest writes to goes down, while it writes.
+    q.cmd("block-commit", job_id="c", device="d")
+    d.ready_event("c")
+    job = q.cmd("query-block-jobs")[0]
+    expect("job", (job["ready"], job["status"], job["type"]), (True, "ready", "commit"))
+    d.put(5, 0x55)
+    q.cmd("block-job-complete", device="c")
+    expect("commit", d.finish("c")["data"].get("error"), None)
+    expect("chain", chain_of(q), ["d.qcow2"])
+    q.cmd("blockdev-snapshot-sync", device="d", snapshot_file=bed.path("t"))
+    d.put(6, 0x66)
+    q.cmd("block-stream", device="d")
+    expect("stream", d.finish("d")["data"]["type"], "stream")
+    expect("chain", chain_of(q), ["t"])
+    want = [(1, 0x11), (2, 0x20), (3, 0x21), (4, 0x22), (5, 0x55), (6, 0x66)]
+    expect("guest", [(lba, d.get(lba)) for lba, _ in want], want)
+    d.quit()
+    img("check", "-q", bed.path("t"))
+    img("check", "-q", bed.path("d.qcow2"))
+    holds(bed.path("t"), *("-P %d %d 512" % (v, lba * 512) for lba, v in want))
+    expect("no backing file", "backing file" in img("info", bed.path("t")), False)
+    holds(bed.path("d.qcow2"), *("-P %d %d 512" % (v, lba * 512) for lba, v in want[:5]))
+
+
+def test_jobs_mirror_and_pivot(bed):
+    d = disk(bed, qcow2(bed))
+    q = d.q
+    d.put(1, 0x11)
+    for mode, name in (("background", "m1"), ("write-blocking", "m2")):
+        q.cmd("drive-mirror", device="d", target=bed.path(name), sync="full", copy_mode=mode)
+        d.ready_event("d")
+        expect_in("busy", "busy", q.error("block-stream", device="d", job_id="x")[1])
+        d.put(2, 0x22)
+        q.cmd("block-job-complete", device="d")
+        expect("mirror", d.finish("d")["event"], "BLOCK_JOB_COMPLETED")
+        expect("chain", chain_of(q), [name])
+        d.put(3, 0x33)
+    # Into a raw file, cancelled once it has caught up: a copy.
+    q.cmd("drive-mirror", device="d", target=bed.path("raw"), sync="full", format="raw")
+    d.ready_event("d")
+    q.cmd("block-job-cancel", device="d")
+    expect("mirror", d.finish("d")["event"], "BLOCK_JOB_COMPLETED")
+    d.put(4, 0x44)
+    d.quit()
+    holds(bed.path("raw"), "-P 0x11 512 512", "-P 0x22 1024 512", "-P 0x33 1536 512",
+          "-P 0 2048 512", fmt="raw")
+    holds(bed.path("m2"), "-P 0x44 2048 512")
+
+
+def test_jobs_backup_full_and_incremental(bed):
+    d = disk(bed, qcow2(bed))
+    q = d.q
+    d.put(1, 0x11)
+    q.cmd("transaction", actions=[
+        {"type": "block-dirty-bitmap-add", "data": {"node": "d", "name": "b"}},
+        {"type": "drive-backup", "data": {"device": "d", "sync": "full", "job-id": "full",
+                                          "target": bed.path("full")}}])
+    expect("full", d.finish("full")["data"], {"device": "full", "len": 8 * MB, "offset": 8 * MB,
+                                              "speed": 0, "type": "backup"})
+    d.put(2, 0x22)
+    d.put(5000, 0x55)
+    bm = q.cmd("query-block")[0]["inserted"]["dirty-bitmaps"][0]
+    expect("bitmap", (bm["name"], bm["count"], bm["granularity"]), ("b", 131072, 65536))
+    img("create", "-q", "-f", "qcow2", "-b", "full", "-F", "qcow2", bed.path("inc"))
+    q.cmd("drive-backup", device="d", sync="incremental", bitmap="b", mode="existing",
+          target=bed.path("inc"), job_id="inc")
+    expect("inc", d.finish("inc")["data"]["len"], 131072)
+    bm = q.cmd("query-block")[0]["inserted"]["dirty-bitmaps"][0]
+    expect("bitmap", (bm["count"], bm["busy"]), (0, False))
+    # A transaction that fails half way changes nothing.
+    d.put(3, 0x33)
+    q.error("transaction", actions=[
+        {"type": "block-dirty-bitmap-clear", "data": {"node": "d", "name": "b"}},
+        {"type": "blockdev-snapshot-sync", "data": {"device": "d", "snapshot-file":
+                                                    bed.path("gone")}},
+        {"type": "abort", "data": {}}])
+    expect("rolled back", (chain_of(q), os.path.exists(bed.path("gone"))), (["d.qcow2"], False))
+    expect("bitmap", q.cmd("query-block")[0]["inserted"]["dirty-bitmaps"][0]["count"], 65536)
+    d.quit()
+    holds(bed.path("full"), "-P 0x11 512 512", "-P 0 1024 512", "-P 0 2560000 512")
+    # What was not copied of the incremental comes from the full one.
+    img("rebase", "-u", "-f", "qcow2", "-b", bed.path("full"), "-F", "qcow2", bed.path("inc"))
+    holds(bed.path("inc"), "-P 0x11 512 512", "-P 0x22 1024 512", "-P 0x55 2560000 512",
+          "-P 0 1536 512")
+
+
+def test_jobs_point_in_time_view(bed):
+    """sync=none: the target reads as the disk did."""
+    d = disk(bed, qcow2(bed))
+    d.put(1, 0x11)
+    d.q.cmd("drive-backup", device="d", sync="none", target=bed.path("view"), job_id="v")
+    d.put(1, 0x99)
+    expect("guest", d.get(1), 0x99)
+    d.q.cmd("block-job-cancel", device="v")
+    expect("end", d.finish("v")["event"], "BLOCK_JOB_CANCELLED")
+    d.quit()
+    holds(bed.path("view"), "-P 0x11 512 512")
+
+
+def test_jobs_stages_and_events(bed):
+    d = disk(bed, qcow2(bed))
+    q = d.q
+    d.put(1, 0x11)
+    q.events.clear()
+    q.cmd("drive-backup", device="d", sync="full", target=bed.path("b"), job_id="j",
+          auto_finalize=False, auto_dismiss=False, speed=64 << 10)
+    q.cmd("block-job-pause", device="j")
+    while q.cmd("query-jobs")[0]["status"] != "paused":
+        pass
+    expect_in("paused", "currently paused", q.error("block-job-cancel", device="j")[1])
+    expect("class", q.error("block-job-pause", device="nobody")[0], "DeviceNotActive")
+    q.cmd("block-job-resume", device="j")
+    q.cmd("block-job-set-speed", device="j", speed=0)
+    q.event("BLOCK_JOB_PENDING")
+    job = q.cmd("query-jobs")
+    expect("pending", (len(job), job[0]["status"]), (1, "pending"))
+    q.cmd("block-job-finalize", id="j")
+    q.cmd("job-dismiss", id="j")
+    expect("gone", q.cmd("query-jobs"), [])
+    states = [e["data"]["status"] for e in q.events if e["event"] == "JOB_STATUS_CHANGE"]
+    expect("states", [s for s in states if s not in ("paused",)][:2], ["created", "running"])
+    expect("end", states[-2:], ["concluded", "null"])
+    expect_in("id", "Invalid job ID", q.error("drive-backup", device="d", sync="full",
+                                              target=bed.path("c"), job_id="0x")[1])
+    d.quit()
+
+
+def test_jobs_nodes_come_and_go(bed):
+    d = disk(bed, qcow2(bed))
+    q = d.q
+    d.put(1, 0x11)
+    other = qcow2(bed, "o.qcow2")
+    raw = bed.file("r.raw", bytes(MB))
+    q.cmd("blockdev-add", driver="qcow2", node_name="o",
+          file={"driver": "file", "filename": other, "node-name": "of"})
+    q.cmd("blockdev-add", driver="raw", node_name="part", offset=65536, size=131072,
+          file={"driver": "file", "filename": raw})
+    q.cmd("object-add", **{"qom-type": "throttle-group", "id": "tg",
+                           "limits": {"iops-total": 100}})
+    q.cmd("blockdev-add", driver="throttle", node_name="th", throttle_group="tg",
+          file={"driver": "file", "filename": bed.file("t.raw", bytes(MB))})
+    q.cmd("blockdev-add", driver="copy-on-read", node_name="cor",
+          file={"driver": "file", "filename": bed.file("u.raw", bytes(MB))})
+    nodes = {n["node-name"]: n for n in q.cmd("query-named-block-nodes")}
+    expect("part", (nodes["part"]["drv"], nodes["part"]["image"]["virtual-size"]),
+           ("raw", 131072))
+    expect("throttle", (nodes["th"]["iops"], nodes["th"]["group"]), (100, "tg"))
+    expect_in("twice", "Duplicate", q.error("blockdev-add", driver="file", node_name="o",
+                                            filename=raw)[1])
+    expect_in("in use", "in use", q.error("blockdev-add", driver="raw", node_name="x",
+                                          file="of")[1])
+    expect_in("unknown", "nonsense", q.error("blockdev-add", driver="file", node_name="x",
+                                             filename=bed.file("v"), nonsense=1)[1])
+    expect_in("in use", "in use", q.error("object-del", id="tg")[1])
+    q.cmd("blockdev-mirror", job_id="m", device="d", target="o", sync="full")
+    d.ready_event("m")
+    expect_in("busy", "in use", q.error("blockdev-del", node_name="o")[1])
+    q.cmd("job-complete", id="m")
+    d.finish("m")
+    expect("chain", chain_of(q), ["o.qcow2"])
+    expect_in("in use", "in use", q.error("blockdev-del", node_name="o")[1])
+    for name in ("part", "th", "cor"):
+        q.cmd("blockdev-del", node_name=name)
+    q.cmd("object-del", id="tg")
+    expect_in("gone", "Failed to find", q.error("blockdev-del", node_name="part")[1])
+    # An overlay that is there already.
+    top = bed.path("top")
+    img("create", "-q", "-f", "qcow2", top, "8M")
+    q.cmd("blockdev-add", driver="qcow2", node_name="top", backing=None,
+          file={"driver": "file", "filename": top})
+    q.cmd("blockdev-snapshot", node="o", overlay="top")
+    expect("chain", chain_of(q), ["top", "o.qcow2"])
+    expect("guest", d.get(1), 0x11)
+    q.cmd("block_resize", node_name="top", size=16 * MB)
+    expect("size", q.cmd("query-block")[0]["inserted"]["image"]["virtual-size"], 16 * MB)
+    d.quit()
+
+
+def test_jobs_blockdev_json_and_filters(bed):
+    path = qcow2(bed)
+    zeros = qcow2(bed, "z.qcow2")
+    d = Disk(bed, "-object", "throttle-group,id=g,x-iops-total=1000", "-blockdev",
+             '{"driver": "file", "node-name": "f", "filename": "%s"}' % path, "-blockdev",
+             '{"driver": "qcow2", "node-name": "q", "file": "f"}', "-blockdev",
+             '{"driver": "throttle", "node-name": "t", "throttle-group": "g", "file": "q"}',
+             "-device", "ide-hd,drive=t,bus=ide.0,unit=0", "-drive",
+             "file=%s,format=qcow2,index=1,detect-zeroes=unmap,discard=unmap,"
+             "throttling.group=h,bps_max_length=2,bps=1000000,bps_max=2000000" % zeros)
+    d.put(3, 0x42)
+    info = {b["device"]: b["inserted"] for b in d.q.cmd("query-block")}
+    expect("zeroes", info["ide0-hd1"]["detect_zeroes"], "unmap")
+    expect("limits", [info["ide0-hd1"][k] for k in ("bps", "bps_max", "bps_max_length", "group")],
+           [1000000, 2000000, 2, "h"])
+    expect("node", info[""]["node-name"], "t")
+    d.quit()
+    holds(path, "-P 0x42 1536 512")
+    for spec, what in (('{"driver": "file"', "JSON"), ('{"driver": "file", "filename": "x"}',
+                                                      "node-name")):
+        expect_in(spec, what, bed.refused("-accel", "qtest", "-machine", "pc", "-nodefaults",
+                                          "-display", "none", "-blockdev", spec))
+
+
+def test_jobs_internal_snapshots(bed):
+    path = qcow2(bed)
+    d = disk(bed, path)
+    d.put(1, 0x11)
+    d.q.cmd("blockdev-snapshot-internal-sync", device="d", name="s1")
+    expect_in("twice", "already exists", d.q.error("blockdev-snapshot-internal-sync", device="d",
+                                                   name="s1")[1])
+    d.put(1, 0x22)
+    d.q.cmd("blockdev-snapshot-internal-sync", device="d", name="s2")
+    snaps = d.q.cmd("query-block")[0]["inserted"]["image"]["snapshots"]
+    expect("names", [s["name"] for s in snaps], ["s1", "s2"])
+    expect("gone", d.q.cmd("blockdev-snapshot-delete-internal-sync", device="d",
+                           name="s2")["name"], "s2")
+    d.quit()
+    img("snapshot", "-a", "s1", path)
+    holds(path, "-P 0x11 512 512")
+
+
+if __name__ == "__main__":
+    main(globals())
