@@ -16,36 +16,32 @@
 
 /* ---- one item ---- */
 
-static inline unsigned max_size(const struct region *r)
+static inline uint64_t call_read(const struct region_span *s, uint64_t addr, unsigned size)
 {
-    return r->ops->max_size ? r->ops->max_size : 4;
+    return s->read ? s->read(s->d, addr - s->base, size) : UINT64_MAX;
 }
 
-static inline uint64_t call_read(const struct region *r, uint64_t addr, unsigned size)
+static inline void call_write(const struct region_span *s, uint64_t addr, unsigned size,
+                              uint64_t val)
 {
-    return r->ops->read ? r->ops->read(r->d, addr - r->base, size) : UINT64_MAX;
-}
-
-static inline void call_write(const struct region *r, uint64_t addr, unsigned size, uint64_t val)
-{
-    if (r->ops->write) {
-        r->ops->write(r->d, addr - r->base, size, val);
+    if (s->write) {
+        s->write(s->d, addr - s->base, size, val);
     }
 }
 
-/* The region that takes [addr, addr + size) in one piece, or NULL. */
-static inline const struct region *take_fast(struct region_table *t, enum io_space space,
-                                             uint64_t addr, unsigned size)
+/* The span that takes [addr, addr + size) in one piece, or NULL. */
+static inline const struct region_span *take_fast(struct region_table *t, enum io_space space,
+                                                  uint64_t addr, unsigned size)
 {
     const struct region_span *s = t->n ? &t->spans[t->last] : NULL;
     if (!s || addr < s->first || addr > s->last) {
         s = region_find(t, addr);
     }
-    if (!s || size - 1 > s->last - addr || size > max_size(s->r)) {
+    if (!s || size - 1 > s->last - addr || size > s->widest) {
         return NULL;
     }
     /* Configuration cycles carry one dword: a device never sees an access that crosses two. */
-    return space == IO_PCI && (addr & 3) + size > 4 ? NULL : s->r;
+    return space == IO_PCI && (addr & 3) + size > 4 ? NULL : s;
 }
 
 /* How many bytes of the next n from addr go out as one naturally aligned piece within room. */
@@ -73,14 +69,13 @@ static uint64_t item_in_pieces(struct machine *m, enum io_space space, uint64_t 
             n = (unsigned)min_u64(size - at, here >= addr ? region_gap(t, here) : UINT64_MAX);
             m->stats.unclaimed[space]++;
         } else {
-            const struct region *r = s->r;
-            unsigned widest = space == IO_PCI && max_size(r) > 4 ? 4 : max_size(r);
+            unsigned widest = space == IO_PCI && s->widest > 4 ? 4 : s->widest;
             uint64_t room = s->last - here;
             n = piece_of(here, size - at, room < 8 ? room + 1 : 8, widest);
             if (write) {
-                call_write(r, here, n, val >> (8 * at) & ones(n));
+                call_write(s, here, n, val >> (8 * at) & ones(n));
             } else {
-                part = call_read(r, here, n);
+                part = call_read(s, here, n);
             }
         }
         got |= (part & ones(n)) << (8 * at);
@@ -89,21 +84,22 @@ static uint64_t item_in_pieces(struct machine *m, enum io_space space, uint64_t 
 }
 
 /* One item; the value is masked to size both ways. */
-static uint64_t door_read(struct machine *m, enum io_space space, uint64_t addr, unsigned size)
+static inline uint64_t door_read(struct machine *m, enum io_space space, uint64_t addr,
+                                 unsigned size)
 {
-    const struct region *r = take_fast(&m->regions[space], space, addr, size);
-    if (r) {
-        return call_read(r, addr, size) & ones(size);
+    const struct region_span *s = take_fast(&m->regions[space], space, addr, size);
+    if (s) {
+        return call_read(s, addr, size) & ones(size);
     }
     return item_in_pieces(m, space, addr, size, false, 0);
 }
 
-static void door_write(struct machine *m, enum io_space space, uint64_t addr, unsigned size,
-                       uint64_t val)
+static inline void door_write(struct machine *m, enum io_space space, uint64_t addr, unsigned size,
+                              uint64_t val)
 {
-    const struct region *r = take_fast(&m->regions[space], space, addr, size);
-    if (r) {
-        call_write(r, addr, size, val & ones(size));
+    const struct region_span *s = take_fast(&m->regions[space], space, addr, size);
+    if (s) {
+        call_write(s, addr, size, val & ones(size));
     } else {
         (void)item_in_pieces(m, space, addr, size, true, val);
     }
@@ -220,12 +216,12 @@ static void run_string(struct machine *m, const struct io_req *req)
     }
 }
 
-static void run(struct machine *m, struct io_req *req)
+static inline void run(struct machine *m, struct io_req *req)
 {
-    if (req->data_is_ptr) {
-        run_string(m, req);
-    } else if (req->count == 1 && req->write) {
+    if (req->count == 1 && req->write && !req->data_is_ptr) {
         door_write(m, req->space, req->addr, req->size, req->data);
+    } else if (req->data_is_ptr) {
+        run_string(m, req);
     } else if (req->count == 1) {
         req->data = door_read(m, req->space, req->addr, req->size);
     } else {
@@ -244,13 +240,9 @@ static bool valid(const struct io_req *req)
                                 : req->space == IO_MMIO || (req->addr & 0xffffffff) < 4096;
 }
 
-int ioreq_run(struct machine *m, struct io_req *req)
+/* Holding the lock, which it gives back. */
+static inline int run_locked(struct machine *m, struct io_req *req)
 {
-    if (machine_is_mine(m)) {
-        req->data = UINT64_MAX;
-        return -EDEADLK;
-    }
-    machine_begin_event(m);
     m->cpu = req->cpu;
     if (!valid(req)) {
         m->stats.refused++;
@@ -269,6 +261,26 @@ int ioreq_run(struct machine *m, struct io_req *req)
     }
     machine_end_event(m);
     return 0;
+}
+
+int ioreq_run(struct machine *m, struct io_req *req)
+{
+    if (machine_is_mine(m)) {
+        req->data = UINT64_MAX;
+        return -EDEADLK;
+    }
+    machine_begin_event(m);
+    return run_locked(m, req);
+}
+
+bool ioreq_try(struct machine *m, struct io_req *req)
+{
+    if (!lock_try(&m->lock)) {
+        return false;
+    }
+    machine_locked(m);
+    (void)run_locked(m, req);
+    return true;
 }
 
 uint64_t io_read(struct machine *m, enum io_space space, uint64_t addr, unsigned size)

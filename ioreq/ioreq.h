@@ -44,6 +44,8 @@ struct io_req {
  * or space; nothing was touched, req->data is all ones), or -EDEADLK when called from inside a
  * device callback. */
 int ioreq_run(struct machine *m, struct io_req *req);
+/* The same when the machine lock is free right now; false: it is not, and nothing happened. */
+bool ioreq_try(struct machine *m, struct io_req *req);
 
 /* Shorthands for one item, used by tests and by the string-free owners. */
 uint64_t io_read(struct machine *m, enum io_space space, uint64_t addr, unsigned size);
@@ -91,6 +93,12 @@ void region_unmap(struct region *r);
 struct region_span {
     uint64_t first, last;
     struct region *r;
+    /* r's, side by side: a request follows one pointer */
+    uint64_t base;
+    struct device *d;
+    uint64_t (*read)(struct device *d, uint64_t off, unsigned size);
+    void (*write)(struct device *d, uint64_t off, unsigned size, uint64_t val);
+    unsigned widest; /* bytes an item may have */
 };
 const struct region_span *region_spans(const struct machine *m, enum io_space space, size_t *n);
 

@@ -18,11 +18,16 @@ static inline bool machine_is_mine(const struct machine *m)
     return __atomic_load_n(&m->owner, __ATOMIC_RELAXED) == pthread_self();
 }
 
-static inline void machine_begin_event(struct machine *m)
+static inline void machine_locked(struct machine *m)
 {
-    pthread_mutex_lock(&m->lock);
     __atomic_store_n(&m->owner, pthread_self(), __ATOMIC_RELAXED);
     m->busy = true;
+}
+
+static inline void machine_begin_event(struct machine *m)
+{
+    lock_take(&m->lock);
+    machine_locked(m);
 }
 
 static inline void machine_end_event(struct machine *m)
@@ -30,7 +35,7 @@ static inline void machine_end_event(struct machine *m)
     m->now = -1;
     m->busy = false;
     __atomic_store_n(&m->owner, 0, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&m->lock);
+    lock_give(&m->lock);
 }
 
 /* The span that answers addr, or NULL. */

@@ -16,7 +16,6 @@ struct machine *machine_new(const char *type, const struct machine_host *host, v
     m->h = h;
     m->now = -1;
     m->next_expiry = -1;
-    pthread_mutex_init(&m->lock, NULL);
     return m;
 }
 
@@ -39,7 +38,6 @@ void machine_free(struct machine *m)
     }
     assert(!m->blocks);
     region_tables_free(m);
-    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 

@@ -7,6 +7,7 @@
 #ifndef IOREQ_MACHINE_H
 #define IOREQ_MACHINE_H
 
+#include "dm/base/lock.h"
 #include "ioreq/dev.h"
 
 #include <pthread.h>
@@ -88,7 +89,7 @@ struct machine {
     const struct machine_host *host;
     void *h;          /* passed to every host call */
     const char *type; /* "xenfv", "pc" */
-    pthread_mutex_t lock;
+    struct lock lock;
     pthread_t owner; /* while busy */
     bool busy;       /* a callback is running */
 

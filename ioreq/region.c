@@ -123,17 +123,29 @@ static void insert_span(struct region_span *s, size_t *n, size_t at, struct regi
     ++*n;
 }
 
+static struct region_span span_of(struct region *r, uint64_t first, uint64_t last)
+{
+    return (struct region_span){ .first = first,
+                                 .last = last,
+                                 .r = r,
+                                 .base = r->base,
+                                 .d = r->d,
+                                 .read = r->ops->read,
+                                 .write = r->ops->write,
+                                 .widest = r->ops->max_size ? r->ops->max_size : 4 };
+}
+
 /* Gives r every address of its window that no span has yet. */
 static size_t fill_gaps(struct region_span *s, size_t n, struct region *r)
 {
     uint64_t first = r->base, last = region_last(r);
     for (size_t i = lower_bound(s, n, first);; i++) {
         if (i == n || s[i].first > last) {
-            insert_span(s, &n, i, (struct region_span){ first, last, r });
+            insert_span(s, &n, i, span_of(r, first, last));
             return n;
         }
         if (s[i].first > first) {
-            insert_span(s, &n, i, (struct region_span){ first, s[i].first - 1, r });
+            insert_span(s, &n, i, span_of(r, first, s[i].first - 1));
             i++;
         }
         if (s[i].last >= last) {

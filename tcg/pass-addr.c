@@ -77,7 +77,8 @@ static struct sum sum_of(const struct sums *s, const struct ir_op *o)
 void pass_addr(struct ir_block *b)
 {
     struct sums s;
-    memset(&s, 0, sizeof(s));
+    memset(s.gpr, 0, sizeof(s.gpr));
+    memset(s.of, 0, b->temps * sizeof(s.of[0])); /* blocks are short: not all of it */
     for (unsigned i = 0; i < b->n; i++) {
         struct ir_op *o = &b->op[i];
         if (ir_has_mem(o)) {

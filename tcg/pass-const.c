@@ -138,7 +138,8 @@ static void learn(struct known *k, const struct ir_op *o)
 void pass_const(struct ir_block *b)
 {
     struct known k;
-    memset(&k, 0, sizeof(k));
+    memset(k.gpr, 0, sizeof(k.gpr));
+    memset(k.temp, 0, b->temps * sizeof(k.temp[0]));
     for (unsigned i = 0; i < b->n; i++) {
         struct ir_op *o = &b->op[i];
         if (o->op != IR_NATIVE) {

@@ -32,8 +32,9 @@ static bool may_replace(const struct ir_op *o)
 
 static void forward(struct ir_block *b)
 {
-    static const struct copies none;
-    struct copies c = none;
+    struct copies c;
+    memset(c.gpr, 0, sizeof(c.gpr));
+    memset(c.of, 0, b->temps * sizeof(c.of[0]));
     for (unsigned i = 0; i < b->n; i++) {
         struct ir_op *o = &b->op[i];
         struct ir_arg *use[5];
@@ -61,11 +62,14 @@ static struct ir_op *next_op(struct ir_block *b, unsigned i)
 /* t = OP ...; reg = MOV t, and t is used nowhere else: reg = OP ... */
 static void coalesce(struct ir_block *b)
 {
-    unsigned uses[IR_MAX_TEMPS] = { 0 };
+    unsigned uses[IR_MAX_TEMPS];
+    memset(uses, 0, b->temps * sizeof(uses[0]));
     for (unsigned i = 0; i < b->n; i++) {
         struct ir_arg *use[5];
         for (unsigned k = 0, n = ir_uses(&b->op[i], use); k < n; k++) {
-            uses[use[k]->num] += use[k]->kind == IR_TEMP;
+            if (use[k]->kind == IR_TEMP) {
+                uses[use[k]->num]++;
+            }
         }
     }
     for (unsigned i = 0; i < b->n; i++) {

@@ -2,6 +2,8 @@
 /* tcg/pass-dead.c - drops operations whose results nobody uses. Loads stay: they may fault. */
 #include "tcg/pass.h"
 
+#include <string.h>
+
 static bool has_effect(const struct ir_op *o)
 {
     switch (o->op) {
@@ -24,7 +26,8 @@ static bool is_live(const struct ir_arg *dst, const bool *live)
 
 void pass_dead(struct ir_block *b)
 {
-    bool live[IR_MAX_TEMPS] = { false };
+    bool live[IR_MAX_TEMPS];
+    memset(live, 0, b->temps * sizeof(live[0]));
     for (unsigned i = b->n; i-- > 0;) {
         struct ir_op *o = &b->op[i];
         struct ir_arg *use[5];

@@ -10,7 +10,7 @@
 #include "target/x86/vcpu-int.h"
 #include "target/x86/x86-int.h"
 
-static uint32_t segment_bits(const struct x86_cpu *c, bool cs64, unsigned cpl)
+static uint32_t segment_bits(const struct x86_cpu *c, bool cs64)
 {
     uint32_t m = 0;
     if (cs64) {
@@ -32,7 +32,6 @@ static uint32_t segment_bits(const struct x86_cpu *c, bool cs64, unsigned cpl)
             }
         }
     }
-    (void)cpl;
     return m;
 }
 
@@ -59,18 +58,12 @@ static bool code_breakpoints(const struct x86_cpu *c)
     return false;
 }
 
-static uint32_t compute_mode(const struct x86_cpu *c)
+/* What control and debug registers say. */
+static uint32_t system_bits(const struct x86_cpu *c)
 {
-    bool pe = c->cr0 & CR0_PE, vm = pe && c->eflags & EF_VM, lma = c->efer & EFER_LMA;
-    bool cs64 = lma && c->seg[CS].flags & SEG_L;
-    unsigned cpl = vm ? 3 : pe ? c->seg[SS].flags >> 5 & 3 : 0;
-    uint32_t m = segment_bits(c, cs64, cpl) | unit_bits(c);
-    m |= pe ? MODE_PE : 0;
-    m |= vm ? MODE_VM86 : 0;
-    m |= lma ? MODE_LMA : 0;
-    m |= cpl << MODE_CPL_SHIFT;
-    m |= (c->eflags >> 12 & 3) << MODE_IOPL_SHIFT;
-    m |= c->eflags & EF_TF ? MODE_TF : 0;
+    uint32_t m = unit_bits(c);
+    m |= c->cr0 & CR0_PE ? MODE_PE : 0;
+    m |= c->efer & EFER_LMA ? MODE_LMA : 0;
     m |= c->smm ? MODE_SMM : 0;
     m |= c->cr4 & CR4_UMIP ? MODE_UMIP : 0;
     m |= c->cr4 & CR4_FSGSBASE ? MODE_FSGSBASE : 0;
@@ -78,8 +71,22 @@ static uint32_t compute_mode(const struct x86_cpu *c)
     m |= c->cr0 & CR0_PG ? MODE_PG : 0;
     m |= c->cr4 & CR4_VME ? MODE_VME : 0;
     m |= c->cr4 & CR4_PVI ? MODE_PVI : 0;
-    m |= c->cr0 & CR0_AM && c->eflags & EF_AC && cpl == 3 ? MODE_AC : 0;
     m |= c->cr4 & CR4_TSD ? MODE_TSD : 0;
+    return m;
+}
+
+/* What segments and EFLAGS say. */
+static uint32_t code_bits(const struct x86_cpu *c)
+{
+    bool pe = c->cr0 & CR0_PE, vm = pe && c->eflags & EF_VM, lma = c->efer & EFER_LMA;
+    bool cs64 = lma && c->seg[CS].flags & SEG_L;
+    unsigned cpl = vm ? 3 : pe ? c->seg[SS].flags >> 5 & 3 : 0;
+    uint32_t m = segment_bits(c, cs64);
+    m |= vm ? MODE_VM86 : 0;
+    m |= cpl << MODE_CPL_SHIFT;
+    m |= (c->eflags >> 12 & 3) << MODE_IOPL_SHIFT;
+    m |= c->eflags & EF_TF ? MODE_TF : 0;
+    m |= c->cr0 & CR0_AM && c->eflags & EF_AC && cpl == 3 ? MODE_AC : 0;
     return m;
 }
 
@@ -96,10 +103,16 @@ void x86_rights_changed(struct x86_cpu *c)
     }
 }
 
+void x86_code_changed(struct x86_cpu *c)
+{
+    c->mode = c->mode_system | code_bits(c);
+    x86_rights_changed(c);
+}
+
 void x86_mode_changed(struct x86_cpu *c)
 {
-    c->mode = compute_mode(c);
-    x86_rights_changed(c);
+    c->mode_system = system_bits(c);
+    x86_code_changed(c);
 }
 
 uint64_t x86_get_eflags(const struct x86_cpu *c)
@@ -115,7 +128,7 @@ void x86_set_eflags(struct x86_cpu *c, uint64_t val, uint64_t mask)
     uint32_t old = c->eflags, m = (uint32_t)mask & ~EFLAGS_ARITH;
     c->eflags = (old & ~m) | ((uint32_t)val & m) | EF_FIXED;
     if ((old ^ c->eflags) & LOOKED_AT) {
-        x86_mode_changed(c);
+        x86_code_changed(c);
     }
 }
 

@@ -175,8 +175,9 @@ struct x86_slots {
 struct x86_cpu {
     struct tcg_cpu tcg; /* first: general registers, RIP, flags, vectors, MXCSR, TLBs */
 
-    uint32_t eflags; /* all but the six arithmetic flags; EF_FIXED is set */
-    uint32_t mode;   /* enum x86_mode */
+    uint32_t eflags;      /* all but the six arithmetic flags; EF_FIXED is set */
+    uint32_t mode;        /* enum x86_mode */
+    uint32_t mode_system; /* of these, the bits that control and debug registers make */
     struct x86_segment seg[6];
     struct x86_system_segment ldt, tr;
     struct x86_table gdt, idt;
@@ -292,6 +293,8 @@ bool x86_deliver_nmi(struct x86_cpu *c);
 /* Something that MODE_* depends on changed: recomputes c->mode, switches tcg.tlb/jc, empties the jump
  * cache when it must be. */
 void x86_mode_changed(struct x86_cpu *c);
+/* The same when only segments, privilege and EFLAGS did. */
+void x86_code_changed(struct x86_cpu *c);
 uint64_t x86_get_eflags(const struct x86_cpu *c);
 /* mask: bits that may change. */
 void x86_set_eflags(struct x86_cpu *c, uint64_t val, uint64_t mask);

@@ -81,18 +81,6 @@ X86_HELPER(raise_code, IR_H_READS | IR_H_FAULTS)
     x86_raise_code(x86_of(t), (enum x86_vector)a, (uint32_t)b);
 }
 
-X86_HELPER(int, IR_H_READS | IR_H_FAULTS)
-{
-    (void)cc;
-    raise_soft(x86_of(t), a & 0xff, SOFT_INT_N, b);
-}
-
-X86_HELPER(int3, IR_H_READS | IR_H_FAULTS)
-{
-    (void)b, (void)cc;
-    raise_soft(x86_of(t), EX_BP, SOFT_INT3, a);
-}
-
 X86_HELPER(into, IR_H_READS | IR_H_FAULTS)
 {
     (void)b, (void)cc;
@@ -146,7 +134,7 @@ static void deliver_real(struct x86_cpu *c, const struct event *e)
     c->seg[CS].sel = (uint16_t)(v >> 16);
     c->tcg.seg_base[CS] = (v >> 16 & 0xffff) << 4;
     c->tcg.pc = v & 0xffff;
-    x86_mode_changed(c);
+    x86_code_changed(c);
 }
 
 /* ---- VM86: INT n that stays there (SDM vol. 3 table 20-2) ---- */
@@ -180,7 +168,7 @@ static void deliver_in_vm86(struct x86_cpu *c, const struct event *e)
     c->eflags &= ~(uint32_t)(EF_TF | EF_RF | EF_NT | (iopl3 ? EF_IF : EF_VIF));
     x86_load_seg_vm86(c, CS, (uint16_t)(v >> 16));
     c->tcg.pc = v & 0xffff;
-    x86_mode_changed(c);
+    x86_code_changed(c);
 }
 
 /* ---- protected mode ---- */
@@ -334,7 +322,7 @@ static void deliver_protected(struct x86_cpu *c, const struct event *e)
     }
     clear_flags(c, !(g.type & 1));
     c->tcg.pc = g.off;
-    x86_mode_changed(c);
+    x86_code_changed(c);
 }
 
 /* ---- long mode ---- */
@@ -354,6 +342,23 @@ static uint64_t long_stack(struct x86_cpu *c, const struct event *e, const struc
         x86_raise_code(c, EX_SS, e->ext);
     }
     return sp;
+}
+
+/* The frame, at once when its place is plain memory. */
+static void push_long(struct x86_cpu *c, const struct event *e, struct x86_stack *s)
+{
+    const uint64_t v[] = { e->code,         e->rip,        c->seg[CS].sel, pushed_eflags(c, e),
+                           c->tcg.gpr[RSP], c->seg[SS].sel };
+    unsigned first = e->has_code ? 0 : 1, bytes = (6 - first) * 8;
+    uint8_t *h = x86_plain_write(c, s->mode, s->sp - bytes, bytes);
+    if (h) {
+        memcpy(h, v + first, bytes);
+        s->sp -= bytes;
+        return;
+    }
+    for (unsigned i = 6; i-- > first;) {
+        stack_push(s, v[i]);
+    }
 }
 
 static void deliver_long(struct x86_cpu *c, const struct event *e)
@@ -387,9 +392,7 @@ static void deliver_long(struct x86_cpu *c, const struct event *e)
         s.mode = TLB_USER;
     }
     s.sp = long_stack(c, e, &g, dpl, inner) & ~0xfull;
-    stack_push(&s, c->seg[SS].sel);
-    stack_push(&s, c->tcg.gpr[RSP]);
-    push_return(c, e, &s);
+    push_long(c, e, &s);
     if (!x86_canonical(g.off)) {
         x86_raise_code(c, EX_GP, e->ext);
     }
@@ -401,7 +404,7 @@ static void deliver_long(struct x86_cpu *c, const struct event *e)
     c->tcg.gpr[RSP] = s.sp;
     clear_flags(c, !(g.type & 1));
     c->tcg.pc = g.off;
-    x86_mode_changed(c);
+    x86_code_changed(c);
 }
 
 /* ---- which way ---- */
@@ -474,27 +477,28 @@ static bool combine(struct x86_cpu *c, const struct event *first, struct event *
     return true;
 }
 
+static bool delivered(struct x86_cpu *c, bool ok)
+{
+    c->outside = NULL;
+    c->raised = RAISED_NONE;
+    return ok;
+}
+
 static bool deliver_all(struct x86_cpu *c, const struct event *first)
 {
     struct event e = *first, *volatile now = &e;
     sigjmp_buf back;
-    bool ok = true;
     c->outside = &back;
     while (sigsetjmp(back, 0)) {
         struct event next;
         if (!combine(c, now, &next)) {
-            ok = false;
-            break;
+            return delivered(c, false);
         }
         *now = next;
         now->has_code = now->has_code && c->mode & MODE_PE;
     }
-    if (ok) {
-        deliver(c, now);
-    }
-    c->outside = NULL;
-    c->raised = RAISED_NONE;
-    return ok;
+    deliver(c, now);
+    return delivered(c, true);
 }
 
 bool x86_deliver_raised(struct x86_cpu *c)
@@ -519,6 +523,36 @@ bool x86_deliver_nmi(struct x86_cpu *c)
     struct event e = { .vector = EX_NMI, .external = true, .rip = c->tcg.pc, .ext = 1 };
     c->nmi_blocked = true;
     return deliver_all(c, &e);
+}
+
+/* ---- INT n, INT3 ---- */
+
+enum { SOFT_FLAGS = IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN };
+
+/* Delivered on the spot where that cannot end in a task switch. What faults on the way is a fault of
+ * the instruction itself, as if the loop had delivered it. */
+static uint64_t soft(struct x86_cpu *c, unsigned vector, enum x86_soft how, uint64_t next)
+{
+    struct event e = { .vector = vector, .soft = how, .rip = next };
+    if (c->eflags & EF_TF || (c->mode & (MODE_PE | MODE_LMA)) == MODE_PE) {
+        raise_soft(c, vector, how, next);
+    }
+    c->ends_block = true;
+    deliver(c, &e);
+    c->ends_block = false;
+    return x86_go(c, c->tcg.pc);
+}
+
+X86_HELPER(int, SOFT_FLAGS)
+{
+    (void)cc;
+    return soft(x86_of(t), a & 0xff, SOFT_INT_N, b);
+}
+
+X86_HELPER(int3, SOFT_FLAGS)
+{
+    (void)b, (void)cc;
+    return soft(x86_of(t), EX_BP, SOFT_INT3, a);
 }
 
 /* ---- debug exceptions ---- */

@@ -181,7 +181,7 @@ static uint64_t call_inner(struct x86_cpu *c, const struct gate *g, struct x86_d
     }
     set_cs(c, g->sel, cs, dpl);
     stack_commit(&s);
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, g->off);
 }
 
@@ -196,7 +196,7 @@ static uint64_t call_same(struct x86_cpu *c, uint16_t sel, struct x86_desc *cs, 
     unsigned cpl = x86_cpl(c);
     stack_commit(&s);
     set_cs(c, sel, cs, cpl);
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, rip);
 }
 
@@ -257,7 +257,7 @@ static uint64_t to_system(struct x86_cpu *c, uint16_t sel, struct x86_desc *d, b
         check_target(c, &cs, g.off);
         x86_touch_desc(c, &cs);
         set_cs(c, g.sel, &cs, x86_cpl(c));
-        x86_mode_changed(c);
+        x86_code_changed(c);
         return x86_go(c, g.off);
     }
     if (!lma && (type == 1 || type == 9 || type == 5)) {
@@ -275,7 +275,7 @@ X86_HELPER(jmp_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_
     if (real_or_vm86(c)) {
         check_limit(c, c->mode & MODE_VM86 ? 0xffff : c->seg[CS].limit, rip);
         set_cs_real(c, sel);
-        x86_mode_changed(c);
+        x86_code_changed(c);
         return x86_go(c, rip);
     }
     struct x86_desc d;
@@ -291,7 +291,7 @@ X86_HELPER(jmp_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_
     check_target(c, &d, rip);
     x86_touch_desc(c, &d);
     set_cs(c, sel, &d, x86_cpl(c));
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, rip);
 }
 
@@ -309,7 +309,7 @@ X86_HELPER(call_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F
         check_limit(c, c->mode & MODE_VM86 ? 0xffff : c->seg[CS].limit, rip);
         stack_commit(&s);
         set_cs_real(c, sel);
-        x86_mode_changed(c);
+        x86_code_changed(c);
         return x86_go(c, rip);
     }
     struct x86_desc d;
@@ -422,7 +422,7 @@ X86_HELPER(ret_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS)
         s.sp += add;
         stack_commit(&s);
         set_cs_real(c, r.cs);
-        x86_mode_changed(c);
+        x86_code_changed(c);
         return x86_go(c, r.rip);
     }
     tell(c, "lret", r.cs, r.rip);
@@ -442,7 +442,7 @@ X86_HELPER(ret_far, IR_H_READS | IR_H_WRITES | IR_H_FAULTS)
         x86_touch_desc(c, &r.d_cs);
         commit_outer(c, &r, add);
     }
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, r.rip);
 }
 
@@ -482,7 +482,7 @@ static uint64_t iret_to_vm86(struct x86_cpu *c, struct x86_stack *s, uint64_t ri
         x86_load_seg_vm86(c, order[i], sel[i]);
     }
     c->tcg.gpr[RSP] = (uint32_t)sp;
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, rip & 0xffff);
 }
 
@@ -510,7 +510,7 @@ static uint64_t iret_real(struct x86_cpu *c, unsigned size)
     stack_commit(&s);
     set_cs_real(c, cs);
     x86_set_eflags(c, flags, mask);
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, rip);
 }
 
@@ -535,9 +535,20 @@ static uint64_t iret_protected(struct x86_cpu *c, unsigned size)
 {
     bool was64 = c->mode & MODE_CS64;
     struct x86_stack s = x86_stack_here(c, size);
-    struct ret r = { .rip = stack_pop(&s) };
-    r.cs = (uint16_t)stack_pop(&s);
-    uint32_t flags = (uint32_t)stack_pop(&s);
+    struct ret r = { 0 };
+    uint32_t flags;
+    const uint8_t *frame = was64 && size == 8 ? x86_plain_read(c, s.mode, s.sp, 40) : NULL;
+    if (frame) {
+        r = (struct ret){ .rip = load_le64(frame),
+                          .cs = load_le16(frame + 8),
+                          .sp = load_le64(frame + 24),
+                          .ss = load_le16(frame + 32) };
+        flags = load_le32(frame + 16);
+    } else {
+        r.rip = stack_pop(&s);
+        r.cs = (uint16_t)stack_pop(&s);
+        flags = (uint32_t)stack_pop(&s);
+    }
     if (flags & EF_VM && size == 4 && x86_cpl(c) == 0 && !(c->efer & EFER_LMA)) {
         return iret_to_vm86(c, &s, r.rip, r.cs, flags);
     }
@@ -545,8 +556,10 @@ static uint64_t iret_protected(struct x86_cpu *c, unsigned size)
     check_ret_cs(c, &r);
     bool outer = (r.cs & 3u) != x86_cpl(c);
     if (outer || was64) {
-        r.sp = stack_pop(&s);
-        r.ss = (uint16_t)stack_pop(&s);
+        if (!frame) {
+            r.sp = stack_pop(&s);
+            r.ss = (uint16_t)stack_pop(&s);
+        }
         check_ret_ss(c, &r);
     }
     check_target(c, &r.d_cs, r.rip);
@@ -561,7 +574,7 @@ static uint64_t iret_protected(struct x86_cpu *c, unsigned size)
         stack_commit(&s);
         set_cs(c, r.cs, &r.d_cs, r.cs & 3);
     }
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, r.rip);
 }
 
@@ -718,7 +731,7 @@ X86_HELPER(syscall, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_
     flat(c, SS, sel + 8, FLAT_DATA, 0);
     c->eflags = (c->eflags & ~(uint32_t)(clear | EF_RF)) | EF_FIXED;
     t->flags &= ~clear;
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, rip);
 }
 
@@ -754,7 +767,7 @@ X86_HELPER(sysret, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_F_O
         flat(c, CS, sel | 3, FLAT_CODE32, 3);
     }
     flat(c, SS, (sel + 8) | 3, FLAT_DATA, 3);
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, rip);
 }
 
@@ -771,7 +784,7 @@ X86_HELPER(sysenter, IR_H_READS | IR_H_WRITES | IR_H_FAULTS)
     flat(c, CS, sel, lma ? FLAT_CODE64 : FLAT_CODE32, 0);
     flat(c, SS, sel + 8, FLAT_DATA, 0);
     t->gpr[RSP] = lma ? c->sysenter_esp : (uint32_t)c->sysenter_esp;
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, lma ? c->sysenter_eip : (uint32_t)c->sysenter_eip);
 }
 
@@ -797,6 +810,6 @@ X86_HELPER(sysexit, IR_H_READS | IR_H_WRITES | IR_H_FAULTS)
         flat(c, SS, (sel + 24) | 3, FLAT_DATA, 3);
     }
     t->gpr[RSP] = sp;
-    x86_mode_changed(c);
+    x86_code_changed(c);
     return x86_go(c, rip);
 }

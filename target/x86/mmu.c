@@ -403,6 +403,16 @@ void x86_st_as(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size,
     store_here(c, mode, second, size - n, val >> 8 * n);
 }
 
+const uint8_t *x86_plain_read(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
+{
+    return first_part(linear, size) == size ? plain_read(c, mode, linear) : NULL;
+}
+
+uint8_t *x86_plain_write(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
+{
+    return first_part(linear, size) == size ? plain_write(c, mode, linear) : NULL;
+}
+
 void x86_probe_as(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
 {
     unsigned n = first_part(linear, size);

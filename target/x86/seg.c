@@ -110,7 +110,7 @@ void x86_load_segment(struct x86_cpu *c, enum x86_seg s, uint16_t sel)
         x86_touch_desc(c, &d);
         x86_load_desc(c, s, sel, &d);
     }
-    x86_mode_changed(c);
+    x86_code_changed(c);
 }
 
 X86_HELPER(load_seg, IR_H_READS | IR_H_WRITES | IR_H_FAULTS)

@@ -14,8 +14,8 @@
 struct io_req;
 struct x86_debug;
 
-/* ioreq_run for this vCPU: it counts as outside guest code while it waits for the machine lock, and
- * what others changed meanwhile is seen before it returns. */
+/* ioreq_run for this vCPU: it counts as outside guest code if it must wait for the machine lock, and
+ * what others or the device itself changed meanwhile is seen before it returns. */
 void x86_io(struct x86_cpu *c, struct io_req *r);
 /* The machine lock around questions to the interrupt chips. */
 void x86_lock_machine(struct x86_cpu *c);
@@ -28,6 +28,7 @@ struct vcpu {
     struct x86_cpu *c;
     struct vcpus *all;
     bool inside;       /* atomic: in guest code or between; soft TLB entries may be in use */
+    pthread_t thread;  /* atomic: that ran it last */
     enum vcpu_how how; /* set while paused */
 };
 

@@ -55,6 +55,10 @@ void x86_io(struct x86_cpu *c, struct io_req *r)
 {
     r->cpu = (uint8_t)c->index;
     icount_publish(c);
+    if (!icount_on(&c->all->icount) && ioreq_try(c->m, r)) {
+        flush_if_asked(c); /* nobody could wait for this vCPU while it held the lock */
+        return;
+    }
     go_outside(c);
     ioreq_run(c->m, r);
     icount_settle(c->all);
@@ -316,6 +320,7 @@ static bool run_inside(struct vcpu *v, bool slice)
 
 bool vcpu_run(struct vcpu *v, bool slice)
 {
+    __atomic_store_n(&v->thread, pthread_self(), __ATOMIC_RELAXED);
     go_inside(v->c);
     bool waits = run_inside(v, slice);
     go_outside(v->c);

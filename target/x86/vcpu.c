@@ -152,9 +152,11 @@ static const struct cpu_wires wires = {
 
 /* ---- what the soft host says; under the machine lock ---- */
 
+/* A device that this thread's own processor asked is between two of its instructions. */
 static bool must_wait(const struct vcpu *v)
 {
-    return __atomic_load_n(&v->inside, __ATOMIC_SEQ_CST) &&
+    return !pthread_equal(__atomic_load_n(&v->thread, __ATOMIC_RELAXED), pthread_self()) &&
+           __atomic_load_n(&v->inside, __ATOMIC_SEQ_CST) &&
            __atomic_load_n(&v->c->pending, __ATOMIC_SEQ_CST) & PEND_FLUSH;
 }
 

@@ -34,6 +34,9 @@ uint64_t x86_ld_as(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned s
 void x86_st_as(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size, uint64_t val);
 /* Raises what a store there would. */
 void x86_probe_as(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size);
+/* Host memory of [linear, linear + size) when that is plain and on one page; else NULL. */
+const uint8_t *x86_plain_read(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size);
+uint8_t *x86_plain_write(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size);
 /* Bytes of any count, page by page. */
 void x86_read_bytes(struct x86_cpu *c, unsigned mode, uint64_t linear, void *buf, unsigned size);
 void x86_write_bytes(struct x86_cpu *c, unsigned mode, uint64_t linear, const void *buf,

@@ -90,12 +90,6 @@ static void c_eval(struct tcg_cpu *cpu)
     cpu->flags = v.flags;
 }
 
-static void c_helper(struct tcg_cpu *cpu)
-{
-    ir_helper_fn fn = (ir_helper_fn)(uintptr_t)cpu->call_fn;
-    cpu->arg[0] = fn(cpu, cpu->arg[0], cpu->arg[1], cpu->arg[2]);
-}
-
 static void c_x87_in(struct tcg_cpu *cpu)
 {
     cpu->tcg->target->x87_sync(cpu, true);
@@ -127,7 +121,7 @@ static const struct {
     [TH_PROBE] = { c_probe, false },
     [TH_ATOMIC] = { c_atomic, false },
     [TH_EVAL] = { c_eval, false },
-    [TH_HELPER] = { c_helper, false, true },
+    [TH_HELPER] = { NULL, false, true }, /* helper_call */
     [TH_X87_IN] = { c_x87_in, false },
     [TH_UNALIGNED] = { c_unaligned, false },
 };
@@ -182,6 +176,19 @@ static void vec_load_code(struct jit *j, struct as *a, unsigned base, int32_t be
     as_mov_imm(a, 1, rm_at(base, (int32_t)CPU(vec_live) + below), 1);
 }
 
+/* Flags were stored as two bytes, which a wider load right behind would wait for: C finds one store. */
+static void flags_whole(struct as *a)
+{
+    struct rm low = rm_at(BP, CPU(flags)), high = rm_at(BP, CPU(flags) + 1);
+    as_rm(a, M_0F | 0xb6, 4, AX, low); /* movzx */
+    as_rm(a, M_0F | 0xb6, 4, CX, high);
+    as_digit(a, 0xc0, 4, 4, rm_reg(CX)); /* shl */
+    as_byte(a, 8);
+    as_alu(a, ALU_OR, 4, AX, rm_reg(CX));
+    as_alu_imm(a, ALU_AND, 4, rm_reg(AX), F_ALL);
+    as_mov_to(a, 8, low, AX);
+}
+
 /* RSP is `below` bytes under struct tcg_cpu; afterwards RBP points at it. */
 static void save_code(struct as *a, int32_t below)
 {
@@ -191,7 +198,7 @@ static void save_code(struct as *a, int32_t below)
         }
     }
     as_lea(a, 8, BP, rm_at(SP, below));
-    as_alu_imm(a, ALU_AND, 4, rm_at(BP, CPU(flags)), F_ALL);
+    flags_whole(a);
 }
 
 /* The reverse, from RBP, which is loaded last. */
@@ -213,6 +220,19 @@ static void call_c(struct as *a, void (*fn)(struct tcg_cpu *))
     as_rm(a, 0xff, 4, 2, rm_reg(AX)); /* call */
 }
 
+/* The helper itself, without a function of ours in between. */
+static void helper_call(struct as *a)
+{
+    static const uint8_t arg[] = { SI, DX, CX };
+    for (unsigned i = 0; i < 3; i++) {
+        as_mov(a, 8, arg[i], rm_at(BP, (int32_t)(CPU(arg) + i * 8)));
+    }
+    as_mov(a, 8, DI, rm_reg(BP));
+    as_mov(a, 8, SP, rm_at(BP, CPU(host_sp)));
+    as_rm(a, 0xff, 4, 2, rm_at(BP, CPU(call_fn)));
+    as_mov_to(a, 8, rm_at(BP, CPU(arg)), AX);
+}
+
 static const uint8_t *thunk_code(struct jit *j, struct as *a, enum thunk t)
 {
     const uint8_t *start = as_here(a);
@@ -227,7 +247,7 @@ static const uint8_t *thunk_code(struct jit *j, struct as *a, enum thunk t)
         as_mov_to(a, 1, rm_at(BP, CPU(vec_again)), AX);
     }
     vec_save_code(j, a);
-    call_c(a, functions[t].fn);
+    t == TH_HELPER ? helper_call(a) : call_c(a, functions[t].fn);
     as_lea(a, 8, SP, rm_at(BP, -below));
     if (again) {
         as_alu_imm(a, ALU_CMP, 1, rm_at(BP, CPU(vec_again)), 0);
