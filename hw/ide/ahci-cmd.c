@@ -187,18 +187,37 @@ static void release(struct ahci_cmd *c)
     c->busy = false;
 }
 
+/* A queued command failed: the drive remembers it for log page 10h and gives the others up; all stay
+ * in PxSACT until the driver has looked (6.2.2.2). */
+static void queued_failed(struct ahci_cmd *c, uint64_t lba, uint8_t error)
+{
+    struct ahci_port *p = c->p;
+    uint8_t status = ST_DRDY | ST_DSC | ST_ERR;
+    ahci_drive(p)->ncq_error = (struct ide_ncq_error){
+        .valid = true, .tag = c->slot, .status = status, .error = error, .lba = lba
+    };
+    for (unsigned i = 0; i < AHCI_SLOTS; i++) {
+        if (p->slot[i].busy && p->slot[i].ncq) {
+            blk_cancel(&p->slot[i].req);
+            release(&p->slot[i]);
+        }
+    }
+    send_sdb(p, 0, status, error);
+}
+
 static void queued_done(struct ahci_cmd *c, enum bm_end end)
 {
     static const uint8_t error[] = {
         [BM_OK] = 0, [BM_SHORT] = ER_ABRT, [BM_BAD_GUEST] = ER_ABRT, [BM_IO_ERROR] = ER_UNC
     };
-    struct ahci_port *p = c->p;
-    uint8_t status = ST_DRDY | ST_DSC | (end == BM_OK ? 0 : ST_ERR);
     if (end == BM_SHORT) {
-        ahci_raise(p, PIS_OF);
+        ahci_raise(c->p, PIS_OF);
     }
-    /* A failed command stays in PxSACT until the driver has looked (6.2.2.2). */
-    send_sdb(p, end == BM_OK ? 1u << c->slot : 0, status, error[end]);
+    if (end == BM_OK) {
+        send_sdb(c->p, 1u << c->slot, ST_DRDY | ST_DSC, 0);
+    } else {
+        queued_failed(c, c->offset / IDE_SECTOR, error[end]);
+    }
 }
 
 static void transfer_done(struct ahci_cmd *c, enum bm_end end)
@@ -405,7 +424,7 @@ static void start_queued(struct ahci_cmd *c, struct ide_drive *d, const uint8_t 
     p->ci &= ~(1u << c->slot); /* accepted: the drive keeps it in PxSACT */
     set_tfd(p, ST_DRDY | ST_DSC, 0);
     if (d->cd || fis[12] >> 3 != c->slot || n > all || lba > all - n) {
-        send_sdb(p, 0, ST_DRDY | ST_DSC | ST_ERR, n > all || lba > all - n ? ER_IDNF : ER_ABRT);
+        queued_failed(c, lba, n > all || lba > all - n ? ER_IDNF : ER_ABRT);
         return;
     }
     move_medium(c, lba * IDE_SECTOR, n * IDE_SECTOR, fis[2] == CMD_WRITE_FPDMA);

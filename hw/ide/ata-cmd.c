@@ -499,6 +499,19 @@ static void ata_read_on_any(struct ide_drive *d, unsigned flags)
     ata_read(d, flags);
 }
 
+/* READ LOG EXT, one page at a time. */
+static void ata_read_log(struct ide_drive *d, unsigned flags)
+{
+    uint16_t page = (uint16_t)(d->tf.lbam | d->hob.lbam << 8);
+
+    (void)flags;
+    if (d->hob.nsect || d->tf.nsect != 1 || !ata_log_page(d, d->tf.lbal, page, d->buf)) {
+        ide_abort(d);
+    } else {
+        ata_reply(d, IDE_SECTOR);
+    }
+}
+
 static void ata_packet_cmd(struct ide_drive *d, unsigned flags)
 {
     (void)flags;
@@ -584,6 +597,7 @@ static const struct ata_cmd ata_cmds[] = {
     { 0x25, FOR_HD | EXT, ata_dma, "READ DMA EXT" },
     { 0x27, FOR_HD | EXT, ata_native_max, "READ NATIVE MAX EXT" },
     { 0x29, FOR_HD | EXT | MULTI, ata_read, "READ MULTIPLE EXT" },
+    { 0x2f, FOR_HD | EXT, ata_read_log, "READ LOG EXT" },
     { 0x30, FOR_HD | WRITES, ata_write, "WRITE SECTORS" },
     { 0x31, FOR_HD | WRITES, ata_write, "WRITE SECTORS NORETRY" },
     { 0x34, FOR_HD | EXT | WRITES, ata_write, "WRITE SECTORS EXT" },

@@ -73,7 +73,8 @@ static void identify_features(const struct ide_drive *d, uint8_t *out)
 {
     uint16_t w82 = 1 << 14 | 1 << 6 | 1 << 5 | 1;         /* NOP, look-ahead, write cache, SMART */
     uint16_t w83 = 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10; /* FLUSH EXT, FLUSH, 48-bit */
-    uint16_t w84 = 1 << 14 | 1 << 6 | 1 << 1 | 1;         /* FUA, SMART self-test, error log */
+    /* FUA, general purpose logging, SMART self-test, error log */
+    uint16_t w84 = 1 << 14 | 1 << 6 | 1 << 5 | 1 << 1 | 1;
     uint16_t on = 1 << 14;
 
     on |= (uint16_t)((d->read_ahead ? 1 << 6 : 0) | (d->write_cache ? 1 << 5 : 0));
@@ -210,6 +211,39 @@ static void smart_self_tests(const struct ide_smart *s, uint8_t *out)
         out[508] = 0; /* none ran yet */
     }
     seal(out);
+}
+
+/* The error of a queued command is told once (ATA8-ACS, A.14). */
+static void ncq_log(struct ide_drive *d, uint8_t *out)
+{
+    const struct ide_ncq_error *n = &d->ncq_error;
+
+    out[0] = n->valid ? n->tag : 0x80; /* NQ: it was none of the queue */
+    out[2] = n->status;
+    out[3] = n->error;
+    for (unsigned i = 0; i < 3; i++) {
+        out[4 + i] = (uint8_t)(n->lba >> (8 * i));
+        out[8 + i] = (uint8_t)(n->lba >> (24 + 8 * i));
+    }
+    out[7] = DEV_LBA;
+    out[12] = (uint8_t)(n->tag << 3);
+    seal(out);
+    d->ncq_error = (struct ide_ncq_error){ 0 };
+}
+
+bool ata_log_page(struct ide_drive *d, uint8_t log, uint16_t page, uint8_t *out)
+{
+    memset(out, 0, IDE_SECTOR);
+    if (page || (log != 0 && (log != 0x10 || !d->ch->link))) {
+        return false;
+    }
+    if (log == 0) {
+        put16(out, 0, 1);
+        put16(out, 0x10, d->ch->link ? 1 : 0);
+    } else {
+        ncq_log(d, out);
+    }
+    return true;
 }
 
 static bool smart_log(struct ide_drive *d)

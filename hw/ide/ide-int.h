@@ -93,6 +93,13 @@ struct ide_smart {
     uint8_t selftest[IDE_SELF_TESTS]; /* which test ran; all passed */
 };
 
+/* The queued command that failed last: log page 10h (SATA 3.0, 13.7.3.4). */
+struct ide_ncq_error {
+    bool valid;
+    uint8_t tag, status, error;
+    uint64_t lba;
+};
+
 struct ide_drive {
     struct device dev;                /* first, so a struct device * is a struct ide_drive * */
     char *bus, *serial, *model, *ver; /* properties */
@@ -112,6 +119,7 @@ struct ide_drive {
     bool write_cache, read_ahead, frozen;
     bool sleeping; /* STANDBY or SLEEP; the next media access wakes it */
     struct ide_smart smart;
+    struct ide_ncq_error ncq_error;
 
     uint8_t phase, xfer;
     uint8_t buf[IDE_BUF_BYTES];
@@ -239,6 +247,8 @@ void atapi_dma_done(struct ide_drive *d, enum bm_end end);
 void ata_identify(const struct ide_drive *d, uint8_t *out);
 void ata_identify_packet(const struct ide_drive *d, uint8_t *out);
 void ata_smart(struct ide_drive *d);
+/* Page `page` of general purpose log `log` into out; false when there is none. */
+bool ata_log_page(struct ide_drive *d, uint8_t log, uint16_t page, uint8_t *out);
 uint64_t ata_sectors(const struct ide_drive *d);
 void ata_default_geometry(struct ide_drive *d);
 

@@ -320,6 +320,49 @@ static void test_ahci_when_a_command_fails_then_the_port_waits_for_the_driver(vo
     destroy(&r);
 }
 
+/* The driver's way back: restart the port, read log page 10h, try again. */
+static void test_ahci_failed_queued_command_is_in_the_log(void **state)
+{
+    struct rig r;
+    (void)state;
+    make(&r);
+    r.img[0]->hold = true;
+    prepare(&r,
+            (struct command){ .code = READ_FPDMA, .slot = 4, .lba = 8, .count = 8, .len = 4096 });
+    prepare(&r, (struct command){
+                    .code = READ_FPDMA, .slot = 9, .lba = 0x123, .count = 1, .len = 512 });
+    set(&r, 0, PxSACT, 1 << 4 | 1 << 9);
+    set(&r, 0, PxCI, 1 << 9);
+    set(&r, 0, PxCI, 1 << 4);
+    r.img[0]->hold = false;
+    r.img[0]->no_wait = true;
+    machine_enter(r.pc.m);
+    struct blk_req *failed = r.img[0]->held[0]; /* the other one is still at the drive */
+    memmove(r.img[0]->held, r.img[0]->held + 1, --r.img[0]->nheld * sizeof(failed));
+    blk_complete(failed, -EIO);
+    machine_leave(r.pc.m);
+    settle(&r);
+    assert_int_equal(blk_in_flight(r.blk[0]), 0); /* given up */
+    assert_int_equal(get(&r, 0, PxSACT), 1 << 4 | 1 << 9);
+    assert_int_equal(get(&r, 0, PxTFD), 0x4051);
+    set(&r, 0, PxCMD, PCMD_FRE);
+    set(&r, 0, PxCMD, RUNNING);
+    struct command log = { .code = 0x2f, .lba = 0x10, .count = 1, .len = 512 };
+    const uint8_t *page = r.pc.f->ram + DATA;
+    assert_int_equal(run(&r, log) & 0xff, 0x50);
+    assert_memory_equal(page, "\x09\0\x51\x40\x23\x01\0\x40\0\0\0\0\x48", 13);
+    uint8_t sum = 0;
+    for (unsigned i = 0; i < 512; i++) {
+        sum = (uint8_t)(sum + page[i]);
+    }
+    assert_int_equal(sum, 0);
+    assert_int_equal(run(&r, log) & 0xff, 0x50);
+    assert_int_equal(page[0], 0x80); /* told once */
+    log.lba = 0x11;
+    assert_int_equal(run(&r, log) & 0xff, 0x51);
+    destroy(&r);
+}
+
 static void test_ahci_packets_reach_the_cd_drive(void **state)
 {
     static const uint8_t inquiry[12] = { 0x12, 0, 0, 0, 36 };
@@ -441,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_ahci_moves_sectors_by_dma_and_pio_through_any_prds),
         cmocka_unit_test(test_ahci_queued_commands_run_side_by_side),
         cmocka_unit_test(test_ahci_when_a_command_fails_then_the_port_waits_for_the_driver),
+        cmocka_unit_test(test_ahci_failed_queued_command_is_in_the_log),
         cmocka_unit_test(test_ahci_packets_reach_the_cd_drive),
         cmocka_unit_test(test_ahci_when_tables_lie_then_an_error_and_no_harm),
         cmocka_unit_test(test_ahci_when_reset_in_flight_then_all_is_taken_back),
