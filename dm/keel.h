@@ -36,6 +36,7 @@ struct keel {
     struct ev_timer expiry; /* tcg: the machine's next timer */
     struct ev_post settle;  /* icount: the processors wait for the disks */
     struct xen *xen;
+    struct xen_disks *xen_disks; /* PV back ends; NULL: none */
     struct vnc *vnc;
     struct gdb *gdb;
     struct monitor *monitors;

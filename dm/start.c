@@ -24,6 +24,7 @@
 #include "ioreq/soft.h"
 #include "target/x86/vcpu.h"
 #include "ui/vnc.h"
+#include "dm/xen-disk.h"
 #include "xen-glue/xen.h"
 
 #include <errno.h>
@@ -438,6 +439,11 @@ static int set_up(struct keel *k, struct err *e)
 static int go(struct keel *k, struct err *e)
 {
     int ret = k->xen ? xen_start(k->xen, k->m, k->loop, e) : 0;
+    if (ret == 0 && k->xen && !k->o.domid_restrict && !k->o.record) {
+        machine_enter(k->m);
+        k->xen_disks = xen_disks_start(k);
+        machine_leave(k->m);
+    }
     if (ret == 0) {
         ret = write_pidfile(k, e);
     }
@@ -506,6 +512,7 @@ static void close_machine(struct keel *k)
     qtest_close(k);
     vnc_free(k->vnc);
     monitor_free_all(k);
+    xen_disks_stop(k->xen_disks);
     backends_drain(&k->be);
     machine_leave(k->m);
     record_stop(k->m, k->taps);

@@ -71,6 +71,7 @@ struct err;
     X(STORE, xs_close, true)                                                                       \
     X(STORE, xs_read, true)                                                                        \
     X(STORE, xs_write, true)                                                                       \
+    X(STORE, xs_directory, true)                                                                   \
     X(STORE, xs_rm, true)                                                                          \
     X(STORE, xs_set_permissions, true)                                                             \
     X(STORE, xs_watch, true)                                                                       \

@@ -39,6 +39,10 @@ struct pv_bus {
     struct ev_fd events, watches;
     struct ev_post look; /* states to be looked at without a watch */
     struct pv_backend *devices;
+    unsigned users;        /* besides the first */
+    struct pv_bus **owner; /* who would share it; NULL: nobody */
+    void (*on_devices)(void *opaque);
+    void *on_devices_opaque;
 };
 
 /* ---- xenstore ---- */
@@ -61,6 +65,52 @@ static char *read_node(struct pv_bus *b, const char *dir, const char *name)
 char *pv_read_back(struct pv_backend *d, const char *name)
 {
     return read_node(d->bus, d->back, name);
+}
+
+char *pv_read_front(struct pv_backend *d, const char *name)
+{
+    return read_node(d->bus, d->front, name);
+}
+
+static void device_dir(const struct pv_bus *b, const char *type, const char *device, char *out,
+                       size_t n)
+{
+    snprintf(out, n, "/local/domain/0/backend/%s/%u%s%s", type, b->domid, *device ? "/" : "",
+             device);
+}
+
+char *pv_read_device(struct pv_bus *b, const char *type, const char *device, const char *name)
+{
+    char dir[96];
+    device_dir(b, type, device, dir, sizeof(dir));
+    return read_node(b, dir, name);
+}
+
+void pv_say_closed(struct pv_bus *b, const char *type, const char *device)
+{
+    char dir[96], text[12];
+    device_dir(b, type, device, dir, sizeof(dir));
+    char *there = read_node(b, dir, "state");
+    if (there) { /* the tool stack may have taken it all away by now */
+        snprintf(text, sizeof(text), "%d", (int)XenbusStateClosed);
+        write_node(b, dir, "state", text);
+    }
+    free(there);
+}
+
+char **pv_devices(struct pv_bus *b, const char *type, unsigned *n)
+{
+    char dir[96];
+    device_dir(b, type, "", dir, sizeof(dir));
+    *n = 0;
+    return b->lib->xs_directory(b->xs, XBT_NULL, dir, n);
+}
+
+void pv_write_back(struct pv_backend *d, const char *name, const char *value)
+{
+    if (!write_node(d->bus, d->back, name, value)) {
+        log_msg(LOG_WARN, d->name, "cannot write %s/%s: %s", d->back, name, strerror(errno));
+    }
 }
 
 bool pv_digits(const char **p, uint32_t max, uint32_t *out)
@@ -97,6 +147,13 @@ static void set_state(struct pv_backend *d, enum xenbus_state state)
     }
 }
 
+void pv_touch(struct pv_backend *d)
+{
+    if (d->connected) {
+        set_state(d, XenbusStateConnected);
+    }
+}
+
 /* ---- the handshake ---- */
 
 static void drop(struct pv_backend *d)
@@ -123,9 +180,32 @@ static void connect_front(struct pv_backend *d)
     set_state(d, XenbusStateConnected);
 }
 
+/* The tool stack takes the device away: it says so in our own directory and waits for Closed. */
+static bool taken_away(struct pv_backend *d)
+{
+    uint32_t state = d->state, online = 1;
+    if (!d->adopted || d->gone) {
+        return d->gone;
+    }
+    int ret = pv_read_u32(d, true, "state", XenbusStateReconfigured, &state);
+    pv_read_u32(d, true, "online", 1, &online);
+    if (ret == 0 && (online || state != XenbusStateClosing)) {
+        return false;
+    }
+    drop(d);
+    d->gone = true;
+    if (ret == 0 && !d->bus->on_devices) { /* else its owner does, with pv_say_closed */
+        set_state(d, XenbusStateClosed);
+    }
+    return true;
+}
+
 static void look_at(struct pv_backend *d)
 {
     uint32_t front = XenbusStateUnknown;
+    if (taken_away(d)) {
+        return;
+    }
     if (d->broken) {
         drop(d);
     }
@@ -165,6 +245,9 @@ static void look_at_all(void *opaque)
     struct pv_bus *b = opaque;
     for (struct pv_backend *d = b->devices; d; d = d->next) {
         look_at(d);
+    }
+    if (b->on_devices) {
+        b->on_devices(b->on_devices_opaque);
     }
 }
 
@@ -240,18 +323,28 @@ void pv_notify(struct pv_backend *d)
 
 /* ---- granted pages ---- */
 
-void *pv_map_page(struct pv_backend *d, uint32_t ref)
+void *pv_map_pages(struct pv_backend *d, uint32_t *ref, unsigned n)
 {
     struct pv_bus *b = d->bus;
-    return b->lib->xengnttab_map_domain_grant_refs(b->gnttab, 1, b->domid, &ref,
+    return b->lib->xengnttab_map_domain_grant_refs(b->gnttab, n, b->domid, ref,
                                                    PROT_READ | PROT_WRITE);
+}
+
+void *pv_map_page(struct pv_backend *d, uint32_t ref)
+{
+    return pv_map_pages(d, &ref, 1);
+}
+
+void pv_unmap_pages(struct pv_backend *d, void *pages, unsigned n)
+{
+    if (pages) {
+        d->bus->lib->xengnttab_unmap(d->bus->gnttab, pages, n);
+    }
 }
 
 void pv_unmap_page(struct pv_backend *d, void *page)
 {
-    if (page) {
-        d->bus->lib->xengnttab_unmap(d->bus->gnttab, page, 1);
-    }
+    pv_unmap_pages(d, page, 1);
 }
 
 bool pv_copy(struct pv_backend *d, bool to_guest, struct pv_piece *p, unsigned n)
@@ -298,6 +391,23 @@ static bool write_all(struct pv_bus *b, const char *dir, const struct pv_node *n
     return true;
 }
 
+/* Looks when path changes; the device's directory is the token. */
+static int watch(struct pv_bus *b, const char *dir, const char *token, struct err *e)
+{
+    char path[80];
+    snprintf(path, sizeof(path), "%s/state", dir);
+    return b->lib->xs_watch(b->xs, path, token)
+               ? 0
+               : err_set(e, -errno, "cannot watch %s: %s", path, strerror(errno));
+}
+
+static void unwatch(struct pv_bus *b, const char *dir, const char *token)
+{
+    char path[80];
+    snprintf(path, sizeof(path), "%s/state", dir);
+    b->lib->xs_unwatch(b->xs, path, token);
+}
+
 int pv_start(struct pv_bus *b, struct pv_backend *d, const struct pv_node *front,
              const struct pv_node *back, struct err *e)
 {
@@ -329,10 +439,8 @@ int pv_start(struct pv_bus *b, struct pv_backend *d, const struct pv_node *front
     }
     share(b, d->back, 0, b->domid);
     share(b, d->front, b->domid, 0);
-    char path[80];
-    snprintf(path, sizeof(path), "%s/state", d->front);
-    if (!b->lib->xs_watch(b->xs, path, d->back)) {
-        return err_set(e, -errno, "cannot watch %s: %s", path, strerror(errno));
+    if (watch(b, d->front, d->back, e) < 0) {
+        return e->code;
     }
     d->next = b->devices;
     b->devices = d;
@@ -340,18 +448,66 @@ int pv_start(struct pv_bus *b, struct pv_backend *d, const struct pv_node *front
     return 0;
 }
 
+int pv_adopt(struct pv_bus *b, struct pv_backend *d, const struct pv_node *back, struct err *e)
+{
+    char index[12];
+    snprintf(index, sizeof(index), "%u", d->index);
+    d->bus = b;
+    d->port = -1;
+    d->adopted = true;
+    device_dir(b, d->type, index, d->back, sizeof(d->back));
+    char *front = read_node(b, d->back, "frontend");
+    bool fits = front && strlen(front) < sizeof(d->front);
+    if (fits) {
+        snprintf(d->front, sizeof(d->front), "%s", front);
+    }
+    free(front);
+    if (!fits) {
+        return err_set(e, -EINVAL, "%s/frontend: missing or too long", d->back);
+    }
+    if (!write_all(b, d->back, back)) {
+        return err_set(e, errno ? -errno : -EIO, "cannot write %s to xenstore: %s", d->back,
+                       strerror(errno));
+    }
+    if (watch(b, d->front, d->back, e) < 0 || watch(b, d->back, d->back, e) < 0) {
+        return e->code;
+    }
+    d->next = b->devices;
+    b->devices = d;
+    set_state(d, XenbusStateInitWait);
+    return 0;
+}
+
+int pv_on_devices(struct pv_bus *b, const char *type, void (*fn)(void *opaque), void *opaque,
+                  struct err *e)
+{
+    char dir[96];
+    device_dir(b, type, "", dir, sizeof(dir));
+    b->on_devices = fn;
+    b->on_devices_opaque = opaque;
+    if (!fn) {
+        b->lib->xs_unwatch(b->xs, dir, type);
+        return 0;
+    }
+    return b->lib->xs_watch(b->xs, dir, type)
+               ? 0
+               : err_set(e, -errno, "cannot watch %s: %s", dir, strerror(errno));
+}
+
 void pv_stop(struct pv_backend *d)
 {
     struct pv_bus *b = d->bus;
-    char path[80];
     for (struct pv_backend **p = b ? &b->devices : NULL; p && *p; p = &(*p)->next) {
         if (*p != d) {
             continue;
         }
         *p = d->next;
         drop(d);
-        snprintf(path, sizeof(path), "%s/state", d->front);
-        b->lib->xs_unwatch(b->xs, path, d->back);
+        unwatch(b, d->front, d->back);
+        if (d->adopted) {
+            unwatch(b, d->back, d->back);
+            return;
+        }
         b->lib->xs_rm(b->xs, XBT_NULL, d->back);
         b->lib->xs_rm(b->xs, XBT_NULL, d->front);
         return;
@@ -391,7 +547,15 @@ static int open_all(struct pv_bus *b, struct err *e)
 
 struct pv_bus *xen_pv_bus(struct xen *x, struct ev_loop *loop, struct err *e)
 {
-    return pv_bus_new(&x->lib, loop, x->domid, e);
+    if (x->pv) {
+        x->pv->users++;
+        return x->pv;
+    }
+    x->pv = pv_bus_new(&x->lib, loop, x->domid, e);
+    if (x->pv) {
+        x->pv->owner = &x->pv;
+    }
+    return x->pv;
 }
 
 struct pv_bus *pv_bus_new(const struct xen_lib *lib, struct ev_loop *loop, unsigned domid,
@@ -410,8 +574,11 @@ struct pv_bus *pv_bus_new(const struct xen_lib *lib, struct ev_loop *loop, unsig
 
 void pv_bus_free(struct pv_bus *b)
 {
-    if (!b) {
+    if (!b || (b->users && b->users--)) {
         return;
+    }
+    if (b->owner) {
+        *b->owner = NULL;
     }
     while (b->devices) {
         pv_stop(b->devices);

@@ -49,7 +49,9 @@ struct pv_backend {
     char front[64], back[64]; /* directories */
     unsigned state;           /* enum xenbus_state as last written */
     bool connected, broken;
-    int port; /* local event channel, -1: none */
+    bool adopted; /* the tool stack made it: it stays when we go */
+    bool gone;    /* ... and has closed it for good */
+    int port;     /* local event channel, -1: none */
     struct pv_backend *next;
 };
 
@@ -62,8 +64,19 @@ struct pv_node {
 /* Makes both directories and offers the device (state InitWait). Lists end with name NULL. */
 int pv_start(struct pv_bus *b, struct pv_backend *d, const struct pv_node *front,
              const struct pv_node *back, struct err *e);
-/* Disconnects and takes both directories away. */
+/* Takes over a device whose directories the tool stack made: back end "/local/domain/0/backend/TYPE/
+ * DOMID/INDEX". Writes `back` there and offers it. */
+int pv_adopt(struct pv_bus *b, struct pv_backend *d, const struct pv_node *back, struct err *e);
+/* Disconnects and takes both directories away, unless they were adopted. */
 void pv_stop(struct pv_backend *d);
+/* Calls fn for each device of a type that the tool stack has made, now and whenever it makes another or
+ * closes one. One caller a bus; fn NULL: no more. */
+int pv_on_devices(struct pv_bus *b, const char *type, void (*fn)(void *opaque), void *opaque,
+                  struct err *e);
+/* What stood behind a device that is gone has been let go of: the tool stack need not wait longer. */
+void pv_say_closed(struct pv_bus *b, const char *type, const char *device);
+/* Names below the tool stack's directory of a type: malloc'ed, one block; NULL when there are none. */
+char **pv_devices(struct pv_bus *b, const char *type, unsigned *n);
 /* The front end breaks the protocol: says so, closes the device and hears it no more until it
  * starts anew. From inside event() too: disconnect is called from a turn of the loop. */
 void pv_broken(struct pv_backend *d, const char *why);
@@ -74,10 +87,19 @@ bool pv_digits(const char **p, uint32_t max, uint32_t *out);
 int pv_read_u32(struct pv_backend *d, bool back, const char *name, uint32_t max, uint32_t *out);
 /* Malloc'ed text of a node of the back end's directory; NULL when absent. */
 char *pv_read_back(struct pv_backend *d, const char *name);
+char *pv_read_front(struct pv_backend *d, const char *name);
+char *pv_read_device(struct pv_bus *b, const char *type, const char *device, const char *name);
+/* Writes a node of the back end's directory; what goes wrong is logged. */
+void pv_write_back(struct pv_backend *d, const char *name, const char *value);
+/* A connected front end shall look at the back end's nodes again. */
+void pv_touch(struct pv_backend *d);
 
 /* Maps one granted page, for writing. NULL with errno. */
 void *pv_map_page(struct pv_backend *d, uint32_t ref);
 void pv_unmap_page(struct pv_backend *d, void *page);
+/* ... or n of them, one behind the other. */
+void *pv_map_pages(struct pv_backend *d, uint32_t *ref, unsigned n);
+void pv_unmap_pages(struct pv_backend *d, void *pages, unsigned n);
 /* Binds the front end's port; events arrive from here on. 0 or -errno. */
 int pv_bind(struct pv_backend *d, uint32_t port);
 void pv_unbind(struct pv_backend *d);

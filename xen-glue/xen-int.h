@@ -82,6 +82,8 @@ struct xen {
     struct ev_timer timer;
     int64_t timer_at; /* asked for before there was a loop; -1: nothing */
 
+    struct pv_bus *pv; /* pv.c; NULL while there is none */
+
     /* store.c */
     struct ev_post timeoffset_post;
     int64_t timeoffset; /* seconds not yet written to xenstore; atomic */

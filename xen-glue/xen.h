@@ -41,8 +41,8 @@ int xen_restrict(struct xen *x, struct err *e);
 void xen_stop(struct xen *x);
 void xen_close(struct xen *x);
 
-/* The domain's PV devices (pv.h), for back ends in this process; before xen_restrict, freed before
- * xen_close. NULL with e. */
+/* The domain's PV devices (pv.h), for back ends in this process; before xen_restrict. All callers share
+ * one, and each frees it (pv_bus_free) before xen_close. NULL with e. */
 struct pv_bus *xen_pv_bus(struct xen *x, struct ev_loop *loop, struct err *e);
 
 /* Writes `running` to device-model/<domid>/state; nothing when restricted. */

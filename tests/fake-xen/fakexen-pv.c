@@ -133,13 +133,17 @@ static off_t granted(uint32_t ref, bool write)
 void *xengnttab_map_domain_grant_refs(xengnttab_handle *h, uint32_t n, uint32_t domid,
                                       uint32_t *refs, int prot)
 {
-    off_t at = n == 1 ? granted(refs[0], prot & PROT_WRITE) : -1;
     (void)h, (void)domid;
-    if (at < 0) {
-        errno = EINVAL;
-        return NULL;
+    uint8_t *p = mmap(NULL, n * FAKE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (uint32_t i = 0; p != MAP_FAILED && i < n; i++) {
+        off_t at = granted(refs[i], prot & PROT_WRITE);
+        if (at < 0 || mmap(p + i * FAKE_PAGE, FAKE_PAGE, prot, MAP_SHARED | MAP_FIXED,
+                           fake_memory_fd(), at) == MAP_FAILED) {
+            munmap(p, n * FAKE_PAGE);
+            errno = EINVAL;
+            return NULL;
+        }
     }
-    void *p = mmap(NULL, FAKE_PAGE, prot, MAP_SHARED, fake_memory_fd(), at);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -168,6 +172,37 @@ int xengnttab_grant_copy(xengnttab_handle *h, uint32_t n, xengnttab_grant_copy_s
 }
 
 /* ---- xenstore ---- */
+
+/* The names right below path: one block of pointers and text. */
+char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned *num)
+{
+    enum { MOST = 64, ROOM = 32 };
+    char dir[1024];
+    (void)h, (void)t;
+    fake_node_path(dir, sizeof(dir), path);
+    char *name = strrchr(dir, '/');
+    *name++ = '\0';
+    size_t n = strlen(name);
+    char **out = calloc(MOST, sizeof(*out) + ROOM), *at = (char *)(out + MOST);
+    DIR *d = opendir(dir);
+    *num = 0;
+    for (struct dirent *e; d && *num < MOST && (e = readdir(d));) {
+        if (strncmp(e->d_name, name, n) == 0 && e->d_name[n] == '!') {
+            snprintf(at, ROOM, "%.*s", (int)strcspn(e->d_name + n + 1, "!"), e->d_name + n + 1);
+            bool twice = false;
+            for (unsigned i = 0; i < *num; i++) {
+                twice |= strcmp(out[i], at) == 0;
+            }
+            out[*num] = at;
+            *num += !twice;
+            at += twice ? 0 : ROOM;
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
+    return out;
+}
 
 bool xs_rm(struct xs_handle *h, xs_transaction_t t, const char *path)
 {
@@ -247,7 +282,8 @@ char **xs_check_watch(struct xs_handle *h)
         for (char *p = buf; p < buf + n;) {
             struct inotify_event *e = (struct inotify_event *)(void *)p;
             for (int i = 0; i < WATCHES; i++) {
-                hit = hit || (e->len && watched[i] && strcmp(watched[i], e->name) == 0);
+                hit = hit || (e->len && watched[i] &&
+                              strncmp(watched[i], e->name, strlen(watched[i])) == 0);
             }
             p += sizeof(*e) + e->len;
         }

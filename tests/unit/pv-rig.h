@@ -32,9 +32,11 @@ struct pv_rig {
     } store[RIG_NODES];
     void *grant[RIG_GRANTS]; /* pages; NULL: not granted */
     bool read_only[RIG_GRANTS];
+    void *run; /* pages that are one allocation */
+    uint32_t run_first, run_pages;
     unsigned mapped, notified, bound;
     int watch_fd, event_fd;
-    char watched[128];
+    char watched[4][128];
 };
 static struct pv_rig rig;
 
@@ -81,14 +83,37 @@ static void *rig_xs_read(struct xs_handle *h, xs_transaction_t t, const char *pa
     return i < 0 ? NULL : xstrdup(rig.store[i].value);
 }
 
+/* The names right below path. */
+static char **rig_xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path,
+                               unsigned *n)
+{
+    size_t len = strlen(path);
+    char **out = xcalloc(RIG_NODES, sizeof(*out) + 64), *at = (char *)(out + RIG_NODES);
+    (void)h, (void)t;
+    *n = 0;
+    for (int i = 0; i < RIG_NODES; i++) {
+        const char *p = rig.store[i].path;
+        if (strncmp(p, path, len) == 0 && p[len] == '/' && strlen(p + len) < 60) {
+            snprintf(at, 64, "%.*s", (int)strcspn(p + len + 1, "/"), p + len + 1);
+            if (!*n || strcmp(out[*n - 1], at) != 0) {
+                out[(*n)++] = at;
+                at += 64;
+            }
+        }
+    }
+    return out;
+}
+
 static bool rig_xs_write(struct xs_handle *h, xs_transaction_t t, const char *path,
                          const void *data, unsigned len)
 {
     (void)h, (void)t;
     int i = node(path, true);
     snprintf(rig.store[i].value, sizeof(rig.store[i].value), "%.*s", (int)len, (const char *)data);
-    if (strcmp(path, rig.watched) == 0) {
-        bump(rig.watch_fd);
+    for (unsigned w = 0; w < ARRAY_SIZE(rig.watched); w++) {
+        if (rig.watched[w][0] && strncmp(path, rig.watched[w], strlen(rig.watched[w])) == 0) {
+            bump(rig.watch_fd);
+        }
     }
     return true;
 }
@@ -114,15 +139,23 @@ static bool rig_xs_set_permissions(struct xs_handle *h, xs_transaction_t t, cons
 static bool rig_xs_watch(struct xs_handle *h, const char *path, const char *token)
 {
     (void)h, (void)token;
-    snprintf(rig.watched, sizeof(rig.watched), "%s", path);
+    unsigned w = 0;
+    while (w < ARRAY_SIZE(rig.watched) - 1 && rig.watched[w][0]) {
+        w++;
+    }
+    snprintf(rig.watched[w], sizeof(rig.watched[w]), "%s", path);
     bump(rig.watch_fd);
     return true;
 }
 
 static bool rig_xs_unwatch(struct xs_handle *h, const char *path, const char *token)
 {
-    (void)h, (void)path, (void)token;
-    rig.watched[0] = '\0';
+    (void)h, (void)token;
+    for (unsigned w = 0; w < ARRAY_SIZE(rig.watched); w++) {
+        if (strcmp(rig.watched[w], path) == 0) {
+            rig.watched[w][0] = '\0';
+        }
+    }
     return true;
 }
 
@@ -212,12 +245,19 @@ static void *rig_gnttab_map(xengnttab_handle *h, uint32_t n, uint32_t domid, uin
                             int prot)
 {
     (void)h, (void)prot;
-    if (n != 1 || domid != RIG_DOMID || refs[0] >= RIG_GRANTS || !rig.grant[refs[0]] ||
+    for (uint32_t i = 1; i < n; i++) {
+        if (refs[i] >= RIG_GRANTS ||
+            rig.grant[refs[i]] != (uint8_t *)rig.grant[refs[0]] + i * PV_PAGE) {
+            errno = EINVAL;
+            return NULL;
+        }
+    }
+    if (n == 0 || domid != RIG_DOMID || refs[0] >= RIG_GRANTS || !rig.grant[refs[0]] ||
         rig.read_only[refs[0]]) {
         errno = EINVAL;
         return NULL;
     }
-    rig.mapped++;
+    rig.mapped += n;
     return rig.grant[refs[0]];
 }
 
@@ -255,6 +295,7 @@ static void pv_rig_up(void)
     rig.lib = (struct xen_lib){
         .xs_open = rig_xs_open,
         .xs_close = rig_xs_close,
+        .xs_directory = rig_xs_directory,
         .xs_read = rig_xs_read,
         .xs_write = rig_xs_write,
         .xs_rm = rig_xs_rm,
@@ -293,9 +334,12 @@ static void pv_rig_down(void)
     ev_loop_free(rig.loop);
     close(rig.watch_fd);
     close(rig.event_fd);
-    for (int i = 0; i < RIG_GRANTS; i++) {
-        free(rig.grant[i]);
+    for (uint32_t i = 0; i < RIG_GRANTS; i++) {
+        if (i - rig.run_first >= rig.run_pages) {
+            free(rig.grant[i]);
+        }
     }
+    free(rig.run);
 }
 
 static void pv_rig_turn(void)
@@ -322,6 +366,19 @@ static void *pv_rig_grant(uint32_t ref)
 static void pv_rig_write(const char *path, const char *value)
 {
     rig_xs_write(NULL, 0, path, value, (unsigned)strlen(value));
+}
+
+/* n pages, one behind the other, granted from ref on; the rig frees them. */
+static inline void *pv_rig_grant_run(uint32_t ref, unsigned n)
+{
+    rig.run = aligned_alloc(PV_PAGE, (size_t)n * PV_PAGE);
+    memset(rig.run, 0, (size_t)n * PV_PAGE);
+    for (unsigned i = 0; i < n; i++) {
+        rig.grant[ref + i] = (uint8_t *)rig.run + i * PV_PAGE;
+    }
+    rig.run_first = ref;
+    rig.run_pages = n;
+    return rig.run;
 }
 
 static const char *pv_rig_read(const char *path)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""qdisk in a whole Keel under fake Xen: the test is the tool stack and the PV front end."""
+import os
+import struct
+import subprocess
+
+from xen_fake import Error, Guest, expect, main, until
+from xen_keel import Keel, recording
+
+MIB = 1 << 20
+RING, DATA, PAGE = 0x100, 0x110, 4096  # guest frames
+READ, WRITE, FLUSH = 0, 1, 3
+
+
+class Disk:
+    """One device: its nodes in xenstore, and blkfront with a ring of one page."""
+
+    def __init__(self, g, devno, params, mode="w", kind="disk", **nodes):
+        self.g, self.devno, self.prod = g, devno, 0
+        self.back = "/local/domain/0/backend/qdisk/%d/%d/" % (g.domid, devno)
+        self.front = "/local/domain/%d/device/vbd/%d/" % (g.domid, devno)
+        g.store(self.front + "state", "1")
+        nodes = dict(nodes, frontend=self.front[:-1], online="1", mode=mode, params=params, state="1")
+        for name, value in nodes.items():
+            g.store(self.back + name.replace("_", "-"), value)
+        g.store(self.back + "device-type", kind)
+
+    def state(self):
+        return self.g.store(self.back + "state")
+
+    def connect(self):
+        until("the offer", lambda: self.state() == "2")
+        self.g.memwrite(RING * PAGE, struct.pack("<IIII", 0, 1, 0, 1).ljust(PAGE, b"\0"))
+        for name, value in (("ring-ref", RING), ("event-channel", 64), ("protocol", "x86_64-abi"),
+                            ("state", 3)):
+            self.g.store(self.front + name, str(value))
+        until("the connection", lambda: self.state() == "4")
+
+    def request(self, op, sector, pages=1):
+        """Runs one request over whole pages from DATA on; returns its status."""
+        i = self.prod % 32
+        slot = struct.pack("<BBHIQQ", op, pages, 0, 0, self.prod, sector)
+        for p in range(pages):
+            slot += struct.pack("<IBBH", DATA + p, 0, 7, 0)
+        self.g.memwrite(RING * PAGE + 64 + 112 * i, slot)
+        self.prod += 1
+        self.g.memwrite(RING * PAGE, struct.pack("<I", self.prod))
+        os.write(self.g.pv_events, struct.pack("<I", 164))
+        until("the response", lambda: self.word(2) == self.prod)
+        ident, op, status = struct.unpack("<QBxh", self.g.memread(RING * PAGE + 64 + 112 * i, 12))
+        expect("its identifier", ident, self.prod - 1)
+        return status
+
+    def word(self, n):
+        return struct.unpack("<I", self.g.memread(RING * PAGE + 4 * n, 4))[0]
+
+    def read(self, sector, pages=1):
+        expect("read", self.request(READ, sector, pages), 0)
+        return self.g.memread(DATA * PAGE, pages * PAGE)
+
+    def write(self, sector, data):
+        self.g.memwrite(DATA * PAGE, data)
+        expect("write", self.request(WRITE, sector, len(data) // PAGE), 0)
+
+
+def guest(build):
+    g = Guest(build, ram=56 * MIB)
+    for name in ("pv-events", "pv-notify"):
+        os.mkfifo(g.dir + "/" + name)
+    g.pv_events = os.open(g.dir + "/pv-events", os.O_RDWR)
+    with open(g.dir + "/grants", "wb") as f:
+        for ref in range(4096):
+            f.write(struct.pack("<Q", ref << 2 | 1 if 0x100 <= ref < 0x200 else 0))
+    return g
+
+
+def image(build, g, name="disk.qcow2", size="8M"):
+    path = "%s/%s" % (g.dir, name)
+    subprocess.run([build + "/tools/keel-img", "create", "-q", "-f", "qcow2", path, size], check=True)
+    return path
+
+
+def holds(build, path, pattern, offset):
+    out = subprocess.run([build + "/tools/keel-io", "-f", "qcow2", "-r", "-c",
+                          "read -P %d %d 4k" % (pattern, offset), path], capture_output=True, text=True)
+    if out.returncode or "failed" in out.stdout:
+        raise Error("image: " + out.stdout + out.stderr)
+
+
+def test_xen_disk_with_qcow2_reads_writes_and_is_detached(build):
+    with guest(build) as g:
+        path = image(build, g)
+        d = Disk(g, 51712, "qcow2:" + path)
+        k = Keel(build, g, recording("a-minimal"))
+        d.connect()
+        expect("sectors", g.store(d.back + "sectors"), "16384")
+        d.write(8, b"\x5a" * PAGE + b"\xa5" * PAGE)
+        expect("flush", d.request(FLUSH, 0, 0), 0)
+        expect("first page", d.read(8), b"\x5a" * PAGE)
+        expect("both", d.read(0, 3), bytes(PAGE) + b"\x5a" * PAGE + b"\xa5" * PAGE)
+        expect("past the end", d.request(READ, 16384), -1)
+        g.store(d.back + "online", "0")  # xl block-detach
+        g.store(d.back + "state", "5")
+        until("closed", lambda: d.state() == "6")
+        holds(build, path, 0x5a, PAGE)  # nobody has it any more
+        other = Disk(g, 51728, "qcow2:" + image(build, g, "two.qcow2"))  # xl block-attach
+        g.store("/local/domain/0/backend/qdisk/%d/51728/frontend" % g.domid, other.front[:-1])
+        other.connect()
+        other.write(0, b"\x11" * PAGE)
+        expect("exit status", k.hangup(), 0)
+        holds(build, "%s/two.qcow2" % g.dir, 0x11, 0)
+
+
+def test_xen_disk_is_its_emulated_twins_drive(build):
+    with guest(build) as g:
+        cd = g.dir + "/cd.iso"
+        with open(cd, "wb") as f:
+            f.write(b"\xcd" * MIB)
+        d = Disk(g, 5632, "aio:" + cd, mode="r", kind="cdrom", removable="1")
+        k = Keel(build, g, recording("a-minimal"), args=[
+            "-drive", "if=none,readonly=on,id=ide-5632,format=raw,file=" + cd, "-device",
+            "ide-cd,id=ide-5632,drive=ide-5632,bus=ide.1,unit=0"])
+        d.connect()
+        expect("info", g.store(d.back + "info"), "7")
+        expect("the CD", d.read(16), b"\xcd" * PAGE)
+        expect("write", d.request(WRITE, 0), -1)
+        with k.qmp() as q:
+            q("eject", id="ide-5632")
+        expect("without a medium", d.request(READ, 0), -1)
+        expect("sectors", g.store(d.back + "sectors"), "0")
+
+
+def test_xen_disk_when_front_end_is_hostile_then_only_the_disk_closes(build):
+    with guest(build) as g:
+        path = image(build, g)
+        d = Disk(g, 51712, "qcow2:" + path)
+        bad = Disk(g, 51744, "frob:" + path)
+        k = Keel(build, g, recording("a-minimal"))
+        expect("a format nobody knows", bad.state(), "1")
+        d.connect()
+        g.memwrite(RING * PAGE, struct.pack("<I", 0x7fffffff))
+        os.write(g.pv_events, struct.pack("<I", 164))
+        until("closing", lambda: d.state() == "5")
+        g.store(d.front + "state", "1")
+        d.prod = 0
+        d.connect()
+        d.write(0, b"\x77" * PAGE)
+        with k.qmp() as q:
+            q("query-status")
+
+
+main(globals())
