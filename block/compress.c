@@ -1,28 +1,55 @@
 /* SPDX-License-Identifier: MIT */
-/* block/compress.c - packing and unpacking one cluster; runs on worker threads. */
+/* block/compress.c - packing and unpacking one cluster; runs on worker threads.
+ *
+ * Deflate is ISA-L's: several times as fast as zlib's at a few percent more bytes. The format wants
+ * a window of 4 KiB, which it can be held to.
+ */
+#include "block/compress.h"
+
 #include "block/qcow2-int.h"
 
+#include <isa-l/igzip_lib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
 
-static long deflate_cluster(void *dst, size_t dst_len, const void *src, size_t len)
-{
-    z_stream z = { 0 };
-    long out = 0;
+enum { WINDOW_BITS = 12 };
 
-    if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY) != Z_OK) {
+/* wrap: IGZIP_DEFLATE or IGZIP_ZLIB; window_bits 0: as large as it goes. */
+static long deflate_fast(void *dst, size_t dst_len, const void *src, size_t len, uint16_t wrap,
+                         uint16_t window_bits)
+{
+    struct isal_zstream z;
+    long out;
+
+    isal_deflate_stateless_init(&z);
+    z.level = 3;
+    z.level_buf_size = ISAL_DEF_LVL3_DEFAULT;
+    z.level_buf = malloc(z.level_buf_size);
+    if (!z.level_buf) {
         return -ENOMEM;
     }
-    z.next_in = (Bytef *)src;
-    z.avail_in = (uInt)len;
+    z.gzip_flag = wrap;
+    z.hist_bits = window_bits;
+    z.end_of_stream = 1;
+    z.next_in = (uint8_t *)src;
+    z.avail_in = (uint32_t)len;
     z.next_out = dst;
-    z.avail_out = (uInt)dst_len;
-    if (deflate(&z, Z_FINISH) == Z_STREAM_END) {
-        out = (long)(dst_len - z.avail_out);
-    }
-    deflateEnd(&z);
+    z.avail_out = (uint32_t)dst_len;
+    out = isal_deflate_stateless(&z) == COMP_OK ? (long)z.total_out : 0;
+    free(z.level_buf);
     return out;
+}
+
+long pack_zlib(void *dst, size_t dst_len, const void *src, size_t len)
+{
+    return deflate_fast(dst, dst_len, src, len, IGZIP_ZLIB, 0);
+}
+
+static long deflate_cluster(void *dst, size_t dst_len, const void *src, size_t len)
+{
+    return deflate_fast(dst, dst_len, src, len, IGZIP_DEFLATE, WINDOW_BITS);
 }
 
 static int inflate_cluster(void *dst, size_t dst_len, const void *src, size_t len)
@@ -30,7 +57,7 @@ static int inflate_cluster(void *dst, size_t dst_len, const void *src, size_t le
     z_stream z = { .next_in = (Bytef *)src, .avail_in = (uInt)len };
     int ret;
 
-    if (inflateInit2(&z, -12) != Z_OK) {
+    if (inflateInit2(&z, -WINDOW_BITS) != Z_OK) {
         return -ENOMEM;
     }
     z.next_out = dst;

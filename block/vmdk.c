@@ -28,6 +28,7 @@
  */
 #include "block/vmdk.h"
 
+#include "block/compress.h"
 #include "block/vmdk-int.h"
 #include "dm/base/bytes.h"
 #include "dm/base/err.h"
@@ -197,12 +198,17 @@ static int vmdk_unpack(const struct mapped *m, const uint8_t *src, uint32_t len,
 
 static uint32_t vmdk_pack(const struct mapped *m, uint64_t index, const uint8_t *src, uint8_t *dst)
 {
-    uLongf out = 2 * m->block - GRAIN_HEAD - 512;
+    size_t room = 2 * m->block - GRAIN_HEAD - 512;
+    long out = pack_zlib(dst + GRAIN_HEAD, room, src, m->block);
 
+    if (out <= 0) { /* no memory: zlib takes less, and always fits */
+        uLongf zlib = room;
+        compress(dst + GRAIN_HEAD, &zlib, src, m->block);
+        out = (long)zlib;
+    }
     store_le(dst, 8, index * (m->block / 512));
-    compress(dst + GRAIN_HEAD, &out, src, m->block);
-    store_le(dst + 8, 4, out);
-    uint64_t len = GRAIN_HEAD + out, whole = (len + 511) & ~511ull;
+    store_le(dst + 8, 4, (uint64_t)out);
+    uint64_t len = GRAIN_HEAD + (uint64_t)out, whole = (len + 511) & ~511ull;
     memset(dst + len, 0, whole - len);
     return (uint32_t)whole;
 }
