@@ -398,6 +398,14 @@ static void soft_claim(void *h, enum io_space space, uint64_t first, uint64_t la
     }
 }
 
+/* Other bytes are there now: code made from the old ones is stale. */
+static void other_bytes(struct soft_host *s, uint64_t gpa, uint64_t len)
+{
+    if (s->listener && gpa != GMEM_NOWHERE) {
+        s->listener->wrote(s->listener_o, gpa, len);
+    }
+}
+
 static void soft_shadow(void *h, uint64_t gpa, uint64_t len, bool read, bool write)
 {
     struct soft_host *s = h;
@@ -411,6 +419,7 @@ static void soft_shadow(void *h, uint64_t gpa, uint64_t len, bool read, bool wri
     }
     if (changed) {
         rebuild(s);
+        other_bytes(s, gpa, len);
     }
 }
 
@@ -421,6 +430,7 @@ static void soft_smram(void *h, bool smm, bool all)
         s->smram_smm = smm;
         s->smram_all = all;
         rebuild(s);
+        other_bytes(s, VGA_BASE, VGA_END - VGA_BASE);
     }
 }
 
@@ -462,8 +472,12 @@ static void soft_block_free(void *h, struct gmem_block *b)
 
 static bool soft_block_lend(void *h, struct gmem_block *b, uint64_t gpa)
 {
-    ((struct soft_block *)b->priv)->gpa = gpa;
+    struct soft_block *sb = b->priv;
+    uint64_t before = sb->gpa;
+    sb->gpa = gpa;
     rebuild(h);
+    other_bytes(h, before, b->len);
+    other_bytes(h, gpa, b->len);
     return true;
 }
 

@@ -2,6 +2,19 @@
 /* target/x86/translate-help.c - small helpers that only the front end calls. */
 #include "target/x86/cpu.h"
 #include "target/x86/translate-int.h"
+#include "target/x86/vcpu-int.h"
+
+/* -d exec. a: RIP. */
+static uint64_t log_exec(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    const struct x86_cpu *x = x86_of(cpu);
+    (void)b, (void)c;
+    fprintf(x->all->log_to, "Trace %u: [%016llx/%016llx/%08x]\n", x->index,
+            (unsigned long long)(x->mode & MODE_CS64 ? 0 : cpu->seg_base[CS]),
+            (unsigned long long)a, x->mode);
+    return 0;
+}
+const struct ir_helper x86_h_log_exec = { "log_exec", log_exec, IR_H_READS };
 
 /* x87 while CR0.EM or CR0.TS is set. */
 static uint64_t no_fpu(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)

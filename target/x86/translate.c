@@ -8,7 +8,9 @@
  * Flags: before a block ends, the code at each of its exits is looked at (x86_flags_live), so that
  * flags nobody reads need not be kept. The IR says from which bytes that was concluded.
  */
+#include "target/x86/disas.h"
 #include "target/x86/translate-int.h"
+#include "target/x86/vcpu-int.h"
 
 #include <string.h>
 
@@ -266,6 +268,9 @@ static void translate_one(struct dc *d, enum fetched f)
     o->imm2 = len;
     d->b->insns++;
     d->next = (d->pc + len) & d->pc_mask;
+    if (d->c->all->log & VCPU_LOG_EXEC && d->b->insns == 1) {
+        call_k(d, &x86_h_log_exec, (int64_t)d->pc, 0, 0);
+    }
     if (d->mode & MODE_RF_DR) {
         call_k(d, &x86_h_debug_check, (int64_t)d->pc, 0, 0);
     }
@@ -360,4 +365,9 @@ void x86_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_bloc
         }
     }
     *len = (uint16_t)used;
+    if (d.c->all->log & VCPU_LOG_IN_ASM) {
+        fputs("----------------\nIN: \n", d.c->all->log_to);
+        x86_disas(d.c->all->log_to, key->pc, *phys2 == UINT64_MAX ? bytes : buf, used, key->flags);
+        fputc('\n', d.c->all->log_to);
+    }
 }

@@ -20,7 +20,13 @@ struct vcpus;
 struct x86_cpu;
 struct x86_debug;
 
-enum { VCPU_LOG_INT = 1, VCPU_LOG_RESET = 2, VCPU_LOG_PCALL = 4 };
+enum {
+    VCPU_LOG_INT = 1,
+    VCPU_LOG_RESET = 2,
+    VCPU_LOG_PCALL = 4,
+    VCPU_LOG_IN_ASM = 8,
+    VCPU_LOG_EXEC = 16
+};
 struct vcpu_options {
     unsigned cpus;                    /* 1 to CPU_MAX */
     unsigned sockets, cores, threads; /* topology for CPUID; 0: one socket a CPU */

@@ -138,7 +138,10 @@ static void test_soft_when_pam_is_written_then_rom_shadow_and_protection_follow(
     assert_int_equal(gmem_write(r.m, 0xf0123, &b, 1), -EFAULT);
     machine_leave(r.m);
 
+    r.wrotes = 0;
     io_write(r.m, IO_PCI, PCI_CFG_ADDR(0, 0x59), 1, 0x30); /* 0xf0000: read and write RAM */
+    assert_int_equal(r.wrotes, 1); /* other bytes are there: code made from the ROM's is stale */
+    assert_int_equal(r.wrote_at, 0xf0000);
     assert_int_equal(flags_of(&r, 0xf0000, false), SOFT_READ | SOFT_WRITE);
     assert_int_equal(*soft_page(r.s, 0xf0000, false, &flags), 0);
     assert_int_equal(*soft_page(r.s, 0xe0000, false, &flags), 0x5a);
