@@ -101,7 +101,7 @@ static void model_pixel(const struct blit *b, uint8_t *vram, const uint8_t *data
     unsigned bytes = bytes_of(b), n = b->width - x * bytes < bytes ? b->width - x * bytes : bytes;
     bool back = (b->mode & BACK) && !(b->mode & (EXPAND | PATTERN | FROM_SYS)), leave = false;
     uint32_t at = back ? b->dst - y * b->dst_pitch - (b->width - 1) : b->dst + y * b->dst_pitch;
-    uint8_t out[4];
+    uint8_t out[8]; /* four count; the compiler does not know that */
     at += x * bytes;
     for (unsigned k = 0; k < n; k++) {
         out[k] =
