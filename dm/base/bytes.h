@@ -21,9 +21,6 @@ static inline uint64_t load_le(const void *p, unsigned size)
     case 4:
         memcpy(&v, p, 4);
         break;
-    case 8:
-        memcpy(&v, p, 8);
-        break;
     default:
         memcpy(&v, p, size);
     }
@@ -41,9 +38,6 @@ static inline void store_le(void *p, unsigned size, uint64_t v)
         break;
     case 4:
         memcpy(p, &v, 4);
-        break;
-    case 8:
-        memcpy(p, &v, 8);
         break;
     default:
         memcpy(p, &v, size);

@@ -292,7 +292,7 @@ static uint64_t load_here(struct x86_cpu *c, unsigned mode, uint64_t linear, uns
 {
     const uint8_t *h = plain_read(c, mode, linear);
     if (h) {
-        return load_le(h, size);
+        return size == 8 ? load_le64(h) : load_le(h, size);
     }
     struct page p;
     fill_or_raise(c, mode, linear, ACC_READ, &p);
@@ -349,7 +349,7 @@ static void store_here(struct x86_cpu *c, unsigned mode, uint64_t linear, unsign
 {
     uint8_t *h = plain_write(c, mode, linear);
     if (h || (h = beside_code(c, mode, linear, size))) {
-        store_le(h, size, val);
+        size == 8 ? store_le(h, 8, val) : store_le(h, size, val);
         return;
     }
     struct page p;
