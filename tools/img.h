@@ -18,6 +18,7 @@ struct img {
     const char *format, *out_format, *options, *backing, *backing_format;
     const char *cache, *src_cache, *prealloc;
     bool quiet, progress, json, share; /* share: -U */
+    bool image_opts;                   /* sources are lists of options */
     char **arg;                        /* what is left after the options */
     int args;
 };
@@ -75,6 +76,7 @@ int img_bitmap(struct img *im, int argc, char **argv);
 /* The persistent bitmaps of src become dst's too. 0, or 1 after telling why. */
 int img_copy_bitmaps(const struct node *src, struct node *dst, bool skip_broken);
 
+int img_bench(struct img *im, int argc, char **argv);
 int img_create(struct img *im);
 int img_measure(struct img *im, uint64_t size);
 int img_resize(struct img *im, bool shrink);

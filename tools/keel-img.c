@@ -34,6 +34,16 @@ const char *human(uint64_t bytes, char *buf, size_t len)
     return buf;
 }
 
+/* With --image-opts the command's sources are written that way, not what they name in turn. */
+static bool names_options(const struct img *im, const char *filename, unsigned how)
+{
+    bool both = strcmp(im->command, "compare") == 0;
+
+    return im->image_opts && !(how & OPEN_TARGET) && im->args > 0 &&
+           (strcmp(filename, im->arg[0]) == 0 ||
+            (both && im->args > 1 && strcmp(filename, im->arg[1]) == 0));
+}
+
 struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
                       unsigned how)
 {
@@ -55,7 +65,14 @@ struct node *img_open(struct img *im, const char *filename, const char *format, 
         fail("cache mode '%s': unknown", cache);
         return NULL;
     }
-    n = image_open(im->ctx, &o, &e);
+    bool opts = names_options(im, filename, how);
+    int ret = opts ? tool_image_opts(filename, &o, &e) : 0;
+    o.follow_data |= opts && o.format;
+    n = ret < 0 ? NULL : image_open(im->ctx, &o, &e);
+    if (opts) {
+        free((char *)o.filename);
+        free((char *)o.format);
+    }
     if (!n) {
         fail("Could not open '%s': %s", filename, e.msg);
     }
@@ -89,6 +106,9 @@ static int usage(FILE *f)
             "  amend [-q] [-f FMT] -o OPTIONS FILE\n"
             "  bitmap (--add [-g SIZE] | --remove | --clear | --enable | --disable |\n"
             "          --merge BITMAP [-b FILE [-F FMT]])... [-f FMT] FILE BITMAP\n"
+            "  bench [-c COUNT] [-d DEPTH] [-f FMT] [--flush-interval=N [--no-drain]] [-n] [-o "
+            "OFFSET]\n"
+            "        [--pattern=BYTE] [-q] [-s SIZE] [-S STEP] [-t CACHE] [-w] [-U] FILE\n"
             "  check [-q] [-f FMT] [--output=json|human] [-r leaks|all] [-U] FILE\n"
             "  commit [-q] [-f FMT] [-d] [-p] [-t CACHE] FILE\n"
             "  compare [-q] [-f FMT] [-F FMT] [-s] [-p] [-U] FILE1 FILE2\n"
@@ -103,7 +123,10 @@ static int usage(FILE *f)
             "  rebase [-q] [-f FMT] [-p] [-u] -b FILE [-F FMT] FILE\n"
             "  resize [-q] [-f FMT] [--shrink] [--preallocation=MODE] FILE [+|-]SIZE\n"
             "  snapshot [-q] [-U] [-l | -c NAME | -a NAME | -d NAME] FILE\n"
-            "Formats: raw, qcow2. OPTIONS: name=value,...; -o help lists them.\n");
+            "Formats: raw, qcow2, vdi, vmdk, vpc; for reading also qcow, vhdx. FILE may be an "
+            "address,\n"
+            "nbd://HOST/EXPORT; with --image-opts it is driver=...,file.filename=...\n"
+            "OPTIONS: name=value,...; -o help lists them.\n");
     return f == stderr;
 }
 
@@ -127,7 +150,7 @@ static const struct option long_options[] = {
     { "force-share", no_argument, NULL, 'U' },
     { "repair", required_argument, NULL, 'r' },
     { "object", required_argument, NULL, 300 },
-    { "image-opts", no_argument, NULL, 300 },
+    { "image-opts", no_argument, NULL, 264 },
     { "target-image-opts", no_argument, NULL, 300 },
     { "bitmaps", no_argument, NULL, 262 },
     { "skip-broken-bitmaps", no_argument, NULL, 263 },
@@ -179,6 +202,7 @@ static bool take_plain(struct img *im, struct extra *x, int c)
         { 257, NULL, &x->chain },
         { 258, NULL, &x->shrink },
         { 260, NULL, &x->convert.target_is_zero },
+        { 264, NULL, &im->image_opts },
         { 261, &im->prealloc, NULL },
         { 262, NULL, &x->convert.bitmaps },
         { 263, NULL, &x->convert.skip_broken_bitmaps },
@@ -331,6 +355,9 @@ static int with_options(struct img *im, const struct command *cmd, int argc, cha
     if (x.u && strcmp(cmd->name, "create") == 0) {
         im->share = true;
     }
+    if (im->image_opts && im->format) {
+        return fail("--image-opts and --format are mutually exclusive");
+    }
     im->arg = argv + optind;
     im->args = argc - optind;
     im->ctx = node_ctx_new(NULL);
@@ -359,7 +386,7 @@ int main(int argc, char **argv)
         return img_bitmap(&im, argc - 1, argv + 1);
     }
     if (strcmp(im.command, "bench") == 0) {
-        return fail("%s: known, but Keel does not have it yet", im.command);
+        return img_bench(&im, argc - 1, argv + 1);
     }
     if (im.command[0]) {
         fail("Command not found: %s", im.command);

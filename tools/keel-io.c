@@ -1,447 +1,216 @@
 /* SPDX-License-Identifier: MIT */
-/* tools/keel-io.c - reads and writes patterns in disk images: the commands of qemu-io.
- *
- *   keel-io [-r] [-f FORMAT] [-n] [-t CACHE] [-d off|unmap] [-U] [-c COMMAND]... [FILE]
+/* tools/keel-io.c - reads and writes patterns in disk images: options and commands are qemu-io's.
  *
  * Without -c the commands come from standard input. man/keel-io.1 lists them.
  */
-#include "block/open.h"
-#include "block/qcow2.h"
+#include "tools/io.h"
+
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "tools/tool.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARGS = 16, MAX_LEN = 1 << 30 };
-
-struct io {
-    struct node_ctx *ctx;
-    struct node *n;
-    unsigned aio; /* in flight */
-    bool failed;
-};
-
-struct request {
-    struct node_req r;
-    struct iovec iov;
-    struct io *io;
-    const char *what;
-    int pattern; /* -1: none */
-    bool verify, quiet, verbose, async;
-    bool ended;
-    int ret;
-};
-
-static bool parse_size(const char *s, uint64_t *out)
+static int usage(FILE *f)
 {
-    char *end;
-    double scale = 1;
-    errno = 0;
-    uint64_t v = strtoull(s, &end, 0);
-    switch (*end) {
+    fprintf(f, "usage: keel-io [-rsnU] [-f FORMAT] [-t CACHE] [-i AIO] [-d off|unmap]\n"
+               "               [--image-opts] [-c COMMAND]... [FILE]\n"
+               "Commands: keel-io -c help\n");
+    return f == stderr ? 2 : 0;
+}
+
+enum { OPT_IMAGE_OPTS = 256, OPT_NOT_HAD };
+
+static const struct option long_options[] = {
+    { "cmd", required_argument, NULL, 'c' },
+    { "format", required_argument, NULL, 'f' },
+    { "read-only", no_argument, NULL, 'r' },
+    { "snapshot", no_argument, NULL, 's' },
+    { "nocache", no_argument, NULL, 'n' },
+    { "native-aio", no_argument, NULL, 'k' },
+    { "aio", required_argument, NULL, 'i' },
+    { "discard", required_argument, NULL, 'd' },
+    { "cache", required_argument, NULL, 't' },
+    { "force-share", no_argument, NULL, 'U' },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'V' },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
+    { "object", required_argument, NULL, OPT_NOT_HAD },
+    { "trace", required_argument, NULL, OPT_NOT_HAD },
+    { "misalign", no_argument, NULL, OPT_NOT_HAD },
+    { "copy-on-read", no_argument, NULL, OPT_NOT_HAD },
+    { 0 },
+};
+
+/* One option about the image. 0, 1 after telling why, 2: not one of them. */
+static int take(struct image_open *o, bool *image_opts, int c, char **argv)
+{
+    switch (c) {
+    case 'r':
+        o->read_only = true;
+        return 0;
+    case 's':
+        o->temporary = true;
+        return 0;
+    case 'U':
+        o->lock = false;
+        return 0;
+    case 'n':
+        o->cache = BLK_NONE;
+        return 0;
     case 'k':
-    case 'K':
-        scale = 1024;
-        break;
-    case 'm':
-    case 'M':
-        scale = 1 << 20;
-        break;
-    case 'g':
-    case 'G':
-        scale = 1 << 30;
-        break;
+        o->aio_threads = false;
+        return 0;
+    case 'f':
+        o->format = optarg;
+        return 0;
+    case OPT_IMAGE_OPTS:
+        *image_opts = true;
+        return 0;
+    case 'd':
+        o->discard = strcmp(optarg, "unmap") == 0 || strcmp(optarg, "on") == 0;
+        if (!o->discard && strcmp(optarg, "ignore") != 0 && strcmp(optarg, "off") != 0) {
+            fprintf(stderr, "keel-io: Invalid discard option: %s\n", optarg);
+            return 1;
+        }
+        return 0;
     case 't':
+        if (!tool_cache(optarg, &o->cache)) {
+            fprintf(stderr, "keel-io: Invalid cache option: %s\n", optarg);
+            return 1;
+        }
+        return 0;
+    case 'i':
+        o->aio_threads = strcmp(optarg, "threads") == 0;
+        if (!o->aio_threads && strcmp(optarg, "native") != 0) {
+            fprintf(stderr, "keel-io: Invalid aio option: %s\n", optarg);
+            return 1;
+        }
+        return 0;
+    case 'C':
+    case 'm':
     case 'T':
-        scale = 1099511627776.0;
-        break;
-    case '\0':
-        break;
+    case OPT_NOT_HAD:
+        fprintf(stderr, "keel-io: %s: known, but Keel does not have it yet\n", argv[optind - 1]);
+        return 1;
     default:
-        return false;
-    }
-    if (end == s || *s == '-' || errno || (*end && end[1])) {
-        return false;
-    }
-    *out = (uint64_t)((double)v * scale);
-    return true;
-}
-
-static void report(const struct request *q)
-{
-    if (q->ret < 0) {
-        printf("%s failed: %s\n", q->what, strerror(-q->ret));
-    } else if (!q->quiet && q->r.op != NODE_FLUSH) {
-        printf("%s %" PRIu64 "/%" PRIu64 " bytes at offset %" PRIu64 "\n", q->what, q->r.len,
-               q->r.len, q->r.offset);
+        return 2;
     }
 }
 
-static void dump(const struct request *q)
-{
-    const uint8_t *p = q->iov.iov_base;
-
-    for (uint64_t i = 0; i < q->r.len; i += 16) {
-        printf("%08" PRIx64 ": ", q->r.offset + i);
-        for (uint64_t k = i; k < i + 16; k++) {
-            printf(" %02x", p[k]);
-        }
-        printf("  ");
-        for (uint64_t k = i; k < i + 16; k++) {
-            putchar(p[k] >= 32 && p[k] < 127 ? p[k] : '.');
-        }
-        putchar('\n');
-    }
-}
-
-static bool verify(const struct request *q)
-{
-    const uint8_t *p = q->iov.iov_base;
-
-    for (uint64_t i = 0; i < q->r.len; i++) {
-        if (p[i] != (uint8_t)q->pattern) {
-            printf("Pattern verification failed at offset %" PRIu64 ", %" PRIu64 " bytes\n",
-                   q->r.offset, q->r.len);
-            return false;
-        }
-    }
-    return true;
-}
-
-static void request_done(struct node_req *r, int ret)
-{
-    struct request *q = container_of(r, struct request, r);
-    struct io *io = q->io;
-    bool async = q->async;
-
-    q->ended = true;
-    q->ret = ret;
-    if (ret == 0 && q->verify) {
-        io->failed |= !verify(q);
-    }
-    if (ret == 0 && q->verbose) {
-        dump(q);
-    }
-    io->failed |= ret < 0;
-    report(q);
-    free(q->iov.iov_base);
-    if (async) {
-        io->aio--;
-        free(q);
-    }
-}
-
-static void run(struct io *io, struct request *q)
-{
-    q->io = io;
-    q->r.done = request_done;
-    if (q->async) {
-        io->aio++;
-    }
-    bool async = q->async;
-    node_submit(io->n, &q->r);
-    while (!async && !q->ended) {
-        node_ctx_poll(io->ctx, true);
-    }
-    if (!async) {
-        free(q);
-    }
-}
-
-static void wait_all(struct io *io)
-{
-    while (io->aio) {
-        node_ctx_poll(io->ctx, true);
-    }
-}
-
-static int bad(struct io *io, const char *why, const char *what)
-{
-    printf("%s: %s\n", what, why);
-    io->failed = true;
-    return -1;
-}
-
-/* [-P pattern] and flags, then offset and length. */
-static int parse_request(struct io *io, int argc, char **argv, struct request *q)
-{
-    uint64_t v;
-    int c;
-
-    optind = 0;
-    q->pattern = -1;
-    while ((c = getopt(argc, argv, "P:zucqvfn")) != -1) {
-        if (c == 'P' && parse_size(optarg, &v) && v < 256) {
-            q->pattern = (int)v;
-        } else if (c == 'z') {
-            q->r.op = NODE_ZERO;
-        } else if (c == 'u') {
-            q->r.flags |= NODE_UNMAP;
-        } else if (c == 'c') {
-            q->r.flags |= NODE_COMPRESS;
-        } else if (c == 'q') {
-            q->quiet = true;
-        } else if (c == 'v') {
-            q->verbose = q->r.op == NODE_READ;
-        } else if (c != 'f' && c != 'n') {
-            return bad(io, "unknown option", argv[0]);
-        }
-    }
-    if (argc - optind != 2) {
-        return bad(io, "wants an offset and a length", argv[0]);
-    }
-    if (!parse_size(argv[optind], &q->r.offset) || !parse_size(argv[optind + 1], &q->r.len)) {
-        return bad(io, "not a number of bytes", argv[0]);
-    }
-    if ((q->r.op == NODE_READ || q->r.op == NODE_WRITE) && q->r.len > MAX_LEN) {
-        return bad(io, "more than 1 GiB at once", argv[0]);
-    }
-    return 0;
-}
-
-static void move(struct io *io, int argc, char **argv, enum node_op op, const char *what)
-{
-    struct request *q = xcalloc(1, sizeof(*q));
-
-    q->r.op = op;
-    q->what = what;
-    q->async = strncmp(argv[0], "aio", 3) == 0;
-    if (parse_request(io, argc, argv, q) < 0) {
-        free(q);
-        return;
-    }
-    if (q->r.op == NODE_READ || q->r.op == NODE_WRITE) {
-        if (posix_memalign(&q->iov.iov_base, 4096, q->r.len ? q->r.len : 1)) {
-            abort();
-        }
-        q->iov.iov_len = q->r.len;
-        memset(q->iov.iov_base, q->pattern < 0 ? 0xcd : q->pattern, q->r.len);
-        q->r.iov = &q->iov;
-        q->r.iovcnt = 1;
-    }
-    q->verify = op == NODE_READ && q->pattern >= 0;
-    run(io, q);
-}
-
-static void do_flush(struct io *io)
-{
-    struct request *q = xcalloc(1, sizeof(*q));
-
-    q->r.op = NODE_FLUSH;
-    q->what = "flush";
-    q->quiet = true;
-    run(io, q);
-}
-
-static void print_run(const struct node *n, uint64_t at, uint64_t len, bool allocated)
-{
-    (void)n;
-    printf("%#" PRIx64 " bytes %s at offset %#" PRIx64 "\n", len,
-           allocated ? "    allocated" : "not allocated", at);
-}
-
-static void do_map(struct io *io)
-{
-    uint64_t at = 0, start = 0;
-    int state = -1;
-
-    while (at < io->n->len) {
-        struct node_status st;
-        int ret = node_status(io->n, at, io->n->len - at, &st);
-        if (ret < 0) {
-            printf("map failed: %s\n", strerror(-ret));
-            io->failed = true;
-            return;
-        }
-        int now = !!(st.flags & NODE_ALLOCATED);
-        if (now != state) {
-            if (state >= 0) {
-                print_run(io->n, start, at - start, state);
-            }
-            state = now;
-            start = at;
-        }
-        at += st.len;
-    }
-    if (at > start) {
-        print_run(io->n, start, at - start, state);
-    }
-}
-
-static void do_alloc(struct io *io, int argc, char **argv)
-{
-    uint64_t at, len = 512, sum = 0;
-
-    if (argc < 2 || !parse_size(argv[1], &at) || (argc > 2 && !parse_size(argv[2], &len)) ||
-        at > io->n->len || len > io->n->len - at) {
-        bad(io, "wants an offset and a length inside the image", "alloc");
-        return;
-    }
-    for (uint64_t k = at; k < at + len;) {
-        struct node_status st;
-        if (node_status(io->n, k, at + len - k, &st) < 0) {
-            bad(io, "failed", "alloc");
-            return;
-        }
-        sum += st.flags & NODE_ALLOCATED ? st.len : 0;
-        k += st.len;
-    }
-    printf("%" PRIu64 "/%" PRIu64 " bytes allocated at offset %" PRIu64 "\n", sum, len, at);
-}
-
-static void do_truncate(struct io *io, int argc, char **argv)
+static int open_image(struct io *io, struct image_open *o, const char *file, bool image_opts)
 {
     struct err e = { 0 };
-    uint64_t len;
+    int ret = 0;
 
-    if (argc != 2 || !parse_size(argv[1], &len)) {
-        bad(io, "wants a length", "truncate");
-    } else if (node_resize(io->n, len, &e) < 0) {
-        bad(io, e.msg, "truncate");
+    o->filename = file;
+    if (image_opts) {
+        ret = tool_image_opts(file, o, &e);
     }
+    io->n = ret < 0 ? NULL : image_open(io->ctx, o, &e);
+    if (image_opts) {
+        free((char *)o->filename);
+        free((char *)o->format);
+    }
+    if (!io->n) {
+        fprintf(stderr, "keel-io: can't open%s%s: %s\n", image_opts ? "" : " device ",
+                image_opts ? "" : file, e.msg);
+    }
+    return !io->n;
 }
 
-/* Returns false to quit. */
-static bool command(struct io *io, char *line)
+int io_open(struct io *io, int argc, char **argv)
 {
-    char *argv[MAX_ARGS + 1];
-    int argc = 0;
+    struct image_open o = { .fd = -1, .lock = true, .discard = true };
+    const char *opts = NULL;
+    bool image_opts = false;
+    int c, rc = 0;
 
-    for (char *p = strtok(line, " \t\n"); p && argc < MAX_ARGS; p = strtok(NULL, " \t\n")) {
-        argv[argc++] = p;
-    }
-    argv[argc] = NULL;
-    if (argc == 0) {
-        return true;
-    }
-    const char *what = argv[0];
-    if (!strcmp(what, "quit") || !strcmp(what, "q")) {
-        return false;
-    }
-    if (!strcmp(what, "read") || !strcmp(what, "r") || !strcmp(what, "aio_read")) {
-        move(io, argc, argv, NODE_READ, "read");
-    } else if (!strcmp(what, "write") || !strcmp(what, "w") || !strcmp(what, "aio_write")) {
-        move(io, argc, argv, NODE_WRITE, "wrote");
-    } else if (!strcmp(what, "discard") || !strcmp(what, "d")) {
-        move(io, argc, argv, NODE_DISCARD, "discard");
-    } else if (!strcmp(what, "flush") || !strcmp(what, "f")) {
-        do_flush(io);
-    } else if (!strcmp(what, "aio_flush")) {
-        wait_all(io);
-    } else if (!strcmp(what, "map")) {
-        do_map(io);
-    } else if (!strcmp(what, "alloc")) {
-        do_alloc(io, argc, argv);
-    } else if (!strcmp(what, "truncate") || !strcmp(what, "t")) {
-        do_truncate(io, argc, argv);
-    } else if (!strcmp(what, "length") || !strcmp(what, "l")) {
-        printf("%" PRIu64 " bytes\n", io->n->len);
-    } else {
-        bad(io, "no such command", what);
-    }
-    return true;
-}
-
-static void from_stdin(struct io *io)
-{
-    char line[4096];
-
-    while (fgets(line, sizeof(line), stdin) && command(io, line)) {
-        fflush(stdout);
-    }
-}
-
-static int usage(void)
-{
-    fprintf(stderr, "usage: keel-io [-r] [-U] [-n] [-f FORMAT] [-t CACHE] [-d off|unmap] "
-                    "[-c COMMAND]... FILE\n");
-    return 2;
-}
-
-static bool parse_cache(const char *s, enum blk_cache *out)
-{
-    static const char *const names[] = { "writeback", "none", "writethrough", "directsync",
-                                         "unsafe" };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(names[i], s) == 0) {
-            *out = (enum blk_cache)i;
-            return true;
+    optind = 0;
+    while (rc == 0 && (c = getopt(argc, argv, "rsnCmkUo:")) != -1) {
+        if (c == 'o') {
+            opts = optarg;
+        } else {
+            rc = take(&o, &image_opts, c, argv);
         }
     }
-    return false;
+    if (rc == 0 && ((opts != NULL) + (argc - optind) != 1)) {
+        rc = 2;
+    }
+    if (rc == 2) {
+        printf("open: [-rnsU] FILE or -o driver=...\n");
+    }
+    return rc ? rc : open_image(io, &o, opts ? opts : argv[optind], opts != NULL);
+}
+
+int io_close(struct io *io)
+{
+    int ret;
+
+    io_wait_all(io);
+    ret = node_close(io->n);
+    io->n = NULL;
+    if (ret < 0) {
+        fprintf(stderr, "keel-io: closing the image: %s\n", strerror(-ret));
+    }
+    return ret < 0;
+}
+
+static void run_all(struct io *io, char **commands, size_t n)
+{
+    char line[4096];
+    bool go_on = true;
+
+    for (size_t i = 0; i < n && go_on; i++) {
+        char *copy = xstrdup(commands[i]);
+        go_on = io_command(io, copy);
+        free(copy);
+    }
+    while (!n && fgets(line, sizeof(line), stdin) && io_command(io, line)) {
+        fflush(stdout);
+    }
 }
 
 int main(int argc, char **argv)
 {
     struct image_open o = { .fd = -1, .lock = true, .discard = true };
+    char **commands = xcalloc((size_t)argc, sizeof(*commands));
     struct io io = { 0 };
-    struct err e = { 0 };
-    char *commands[256];
-    int n = 0, c, ret;
+    bool image_opts = false;
+    size_t n = 0;
+    int c, rc = 0;
 
-    while ((c = getopt(argc, argv, "+rUnf:t:c:d:i:skCmTh")) != -1) {
-        switch (c) {
-        case 'r':
-            o.read_only = true;
-            break;
-        case 'U':
-            o.lock = false;
-            break;
-        case 'n':
-            o.cache = BLK_NONE;
-            break;
-        case 'f':
-            o.format = optarg;
-            break;
-        case 'd':
-            o.discard = strcmp(optarg, "unmap") == 0 || strcmp(optarg, "on") == 0;
-            break;
-        case 't':
-            if (!parse_cache(optarg, &o.cache)) {
-                return usage();
-            }
-            break;
-        case 'c':
-            if (n == (int)ARRAY_SIZE(commands)) {
-                return usage();
-            }
+    while (rc == 0 &&
+           (c = getopt_long(argc, argv, "+c:f:rsnkmCi:d:t:T:UhV", long_options, NULL)) != -1) {
+        if (c == 'c') {
             commands[n++] = optarg;
-            break;
-        default:
-            return usage();
+        } else if (c == 'h' || c == 'V') {
+            rc = c == 'h' ? usage(stdout) : printf("keel-io version " KEEL_VERSION "\n") < 0;
+            free(commands);
+            return rc;
+        } else {
+            rc = take(&o, &image_opts, c, argv);
         }
     }
-    if (argc - optind != 1) {
-        return usage();
+    if (rc == 0 && image_opts && o.format) {
+        fprintf(stderr, "keel-io: --image-opts and -f are mutually exclusive\n");
+        rc = 1;
     }
-    o.filename = argv[optind];
-    o.follow_data = o.format;
-    io.ctx = node_ctx_new(NULL);
-    io.n = image_open(io.ctx, &o, &e);
-    if (!io.n) {
-        fprintf(stderr, "keel-io: %s\n", e.msg);
+    if (rc == 2 || argc - optind > 1) {
+        rc = usage(stderr);
+    }
+    if (rc == 0) {
+        io.ctx = node_ctx_new(NULL);
+        rc = argc > optind ? open_image(&io, &o, argv[optind], image_opts) : 0;
+        if (rc == 0) {
+            run_all(&io, commands, n);
+            rc = io_close(&io) || io.failed;
+        }
         node_ctx_free(io.ctx);
-        return 1;
     }
-    bool go_on = true;
-    for (int i = 0; i < n && go_on; i++) {
-        char *line = xstrdup(commands[i]);
-        go_on = command(&io, line);
-        free(line);
-    }
-    if (!n) {
-        from_stdin(&io);
-    }
-    wait_all(&io);
-    ret = node_close(io.n);
-    if (ret < 0) {
-        fprintf(stderr, "keel-io: closing '%s': %s\n", o.filename, strerror(-ret));
-    }
-    node_ctx_free(io.ctx);
-    return io.failed || ret < 0;
+    free(commands);
+    return rc;
 }

@@ -222,7 +222,6 @@ def test_img_names_what_it_does_not_have(bed):
                   run(IMG, "create", "-f", "qcow2", "-o", opt, f, "1M", rc=1))
     expect_in("qed", "Keel does not have it yet", run(IMG, "create", "-f", "qed", f, "1M", rc=1))
     expect_in("foo", "Unknown file format", run(IMG, "create", "-f", "foo", f, "1M", rc=1))
-    expect_in("bench", "Keel does not have it yet", run(IMG, "bench", f, rc=1))
 
 
 def test_img_data_file_is_opened_only_when_asked_for(bed):

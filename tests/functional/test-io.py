@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""keel-io's commands beside qemu-io's, --image-opts, keel-img bench."""
+import os
+import re
+import shutil
+import subprocess
+
+from keel import Failure, expect, expect_in, main
+
+TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
+IMG, IO = (os.path.join(TOOLS, "keel-" + n) for n in ("img", "io"))
+
+
+def run(*args, rc=0, stdin=""):
+    p = subprocess.run(args, capture_output=True, text=True, timeout=120, input=stdin)
+    if rc is not None and p.returncode != rc:
+        raise Failure("%s: exit status %d, wanted %d\n%s%s"
+                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
+    return p.stdout + p.stderr
+
+
+def clean(text):
+    """As image test suites do it: times and rates go."""
+    return [re.sub(r"(\d+ ops); .*", r"\1", x) for x in text.split("\n")]
+
+
+COMMANDS = (
+    "write -P 1 0 64k", "write 100k 3k", "read -P 1 0 64k", "read -P 1 1k 300", "read -v 65530 20",
+    "write -P 7 1000001 777", "read -P 7 1000001 777", "read -P 1 -s 4k -l 1k 0 64k",
+    "read -P 2 0 4k", "readv -P 1 0 4k 8k 512", "writev -P 9 2M 4k 4k 64k", "readv -P 9 2M 72k", "map",
+    "write -z 0 32k", "write -z -u 128k 128k", "read -P 0 0 32k", "discard 2M 64k", "flush",
+    "write -f -P 3 3M 4k", "write -q -P 3 3M 4k", "read -P 3 -q 3M 4k", "length", "alloc 0 64k",
+    "alloc 3M", "truncate 9M", "length", "bogus", "write -P 300 0 512")
+
+
+def test_io_answers_like_qemu_io(bed):
+    if not shutil.which("qemu-io"):
+        return
+    for fmt in ("raw", "qcow2"):
+        said = []
+        for tool in (IO, "qemu-io"):
+            f = bed.path("i")
+            run(IMG, "create", "-q", "-f", fmt, f, "8M")
+            out = []
+            for c in COMMANDS:
+                text = run(tool, "-f", fmt, "-c", c, f, rc=None)
+                if c in ("bogus", "write -P 300 0 512"):
+                    text = ""  # the reason is worded in our own way
+                out.append((c, clean(text)))
+            said.append(out)
+        for ours, theirs in zip(*said):
+            if fmt == "raw" and ours[0] in ("map", "alloc 0 64k", "alloc 3M"):
+                continue  # what a hole is depends on the file system
+            expect("%s %s" % (fmt, ours[0]), ours[1], theirs[1])
+
+
+def test_io_exit_status_says_whether_all_went_well(bed):
+    f = bed.path("i")
+    run(IMG, "create", "-q", "-f", "raw", f, "1M")
+    for c, rc in (("read -P 0 0 1M", 0), ("read -P 1 0 512", 1), ("read 1M 512", 1), ("what", 1),
+                  ("write -P x 0 512", 1), ("read -P 0 -l 2k 0 1k", 1), ("write -zP 1 0 512", 1),
+                  ("read 0", 1), ("read -b 0 512", 1), ("aio_read 0 x", 1)):
+        run(IO, "-f", "raw", "-c", c, f, rc=rc)
+
+
+def test_io_takes_commands_from_its_input_and_opens_images(bed):
+    f, pattern = bed.path("i"), bed.file("p", b"abc")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "1M")
+    out = run(IO, stdin="read 0 512\nopen -o driver=qcow2,file.filename=%s\nwrite -s %s 0 4k\n"
+              "read -v 0 16\nclose\nopen -r %s\nread -P 0 4k 4k\nquit\nbogus\n" % (f, pattern, f),
+              rc=1)
+    expect_in("closed", "read: no file open", out)
+    expect_in("pattern", "61 62 63 61 62 63", out)
+    expect_in("the last", "read 4096/4096 bytes at offset 4096", out)
+    expect("after quit", "bogus" in out, False)
+
+
+def test_io_many_requests_at_once(bed):
+    f = bed.path("i")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "64M")
+    at = [(k, k * 191 * 1024) for k in range(1, 250)]
+    run(IO, "-f", "qcow2", *[x for k, o in at for x in ("-c", "aio_write -q -P %d %d 33k" % (k, o))],
+        "-c", "aio_flush", *[x for k, o in at for x in ("-c", "aio_read -q -P %d %d 33k" % (k, o))],
+        "-c", "aio_flush", f)
+    run(IMG, "check", "-q", f)
+
+
+def test_io_image_opts(bed):
+    f = bed.path("i")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "1M")
+    opts = "driver=qcow2,file.driver=file,file.filename=" + f
+    run(IO, "--image-opts", "-c", "write -q -P 5 0 4k", opts)
+    expect_in("info", "file format: qcow2", run(IMG, "info", "--image-opts", opts))
+    run(IMG, "convert", "--image-opts", "-O", "raw", opts, bed.path("raw"))
+    run(IMG, "compare", "--image-opts", opts, "driver=raw,file.filename=" + bed.path("raw"))
+    run(IO, "--image-opts", "-r", "-c", "read -P 5 0 4k", "driver=raw,file.driver=file,"
+        "file.locking=off,cache.direct=off,file.filename=" + bed.path("raw"))
+    for bad, why in (("driver=qcow2", "file.filename: missing"), ("x=y,file.filename=" + f, "x"),
+                     ("driver=qcow2,file.driver=ssh,file.filename=x", "ssh"),
+                     ("driver=raw,size=5,file.filename=" + f, "size")):
+        expect_in(bad, why, run(IMG, "info", "--image-opts", bad, rc=1))
+    expect_in("both", "mutually exclusive", run(IMG, "info", "--image-opts", "-f", "raw", opts,
+                                                rc=1))
+
+
+def test_io_bench(bed):
+    f = bed.path("i")
+    run(IMG, "create", "-q", "-f", "qcow2", f, "16M")
+    tools = (IMG, "qemu-img") if shutil.which("qemu-img") else (IMG,)
+    said = [run(tool, "bench", "-f", "qcow2", "-w", "-c", "500", "-d", "16", "-s", "8k", "-S", "12k",
+                "--flush-interval=100", "--pattern=3", f) for tool in tools]
+    expect("lines", re.sub(r"\d+\.\d+", "N", said[0]), re.sub(r"\d+\.\d+", "N", said[-1]))
+    run(IO, "-f", "qcow2", "-c", "read -q -P 3 0 8k", "-c", "read -q -P 3 12k 8k", f)
+    run(IMG, "check", "-q", f)
+    expect("quiet", run(IMG, "bench", "-q", "-c", "10", "-f", "qcow2", f), "")
+    for args, why in ((("-d", "0"), "queue depth"), (("-s", "100"), "buffer size"),
+                      (("--flush-interval=5",), "only available in write tests"),
+                      (("-o", "16M"), "smaller than")):
+        expect_in(why, why, run(IMG, "bench", *args, f, rc=1))
+
+
+if __name__ == "__main__":
+    main(globals())
