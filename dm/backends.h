@@ -24,6 +24,7 @@ struct chr;
 struct chr_mux;
 struct con;
 struct debug_exit_hook;
+struct piix4_pm_eject;
 struct err;
 struct ev_loop;
 struct fdset;
@@ -75,6 +76,7 @@ struct backends {
     unsigned nmuxed;
     struct fdset *fdsets;
     struct debug_exit_hook *exit_hook; /* for isa-debug-exit; NULL: nothing happens */
+    struct piix4_pm_eject *eject_hook; /* for PIIX4_PM; the same */
     struct xen_unplug unplug;          /* the board fills it in for xen-platform */
     struct boot_list boot;             /* devices with a bootindex= */
     struct board_pc pc;                /* the board fills it in: chips that talk to each other */

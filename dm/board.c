@@ -102,6 +102,9 @@ static struct device *make(struct build *s, const char *name, const char *id)
     if (dev_prop_find(class, "exit")) {
         dev_set_ptr(d, "exit", s->b->exit_hook);
     }
+    if (dev_prop_find(class, "eject")) {
+        dev_set_ptr(d, "eject", s->b->eject_hook);
+    }
     for (size_t i = 0; i < s->o->globals.n; i++) {
         if (apply_global(d, s->o->globals.kv[i]->text, s->e) < 0) {
             dev_free(d);
@@ -487,6 +490,7 @@ static int user_device(struct build *s, struct keyval *kv)
     }
     int ret = user_properties(s, d, kv);
     if (ret < 0) {
+        net_unplugged(s->b, d);
         dev_free(d);
         return ret;
     }
@@ -665,6 +669,20 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
     DO(user_devices(&s));
     DO(scsi_drives(&s));
     return s.own ? firmware(&s) : 0;
+}
+
+int board_device_add(struct machine *m, const struct options *o, struct backends *b,
+                     struct keyval *kv, struct device **added, struct err *e)
+{
+    struct build s = {
+        .m = m, .o = o, .b = b, .e = e, .xen = o->accel == ACCEL_XEN, .own = o->accel == ACCEL_TCG
+    };
+    *e = (struct err){ 0 };
+    DO(user_device(&s, kv));
+    for (*added = m->devices; (*added)->next;) { /* the newest is the last */
+        *added = (*added)->next;
+    }
+    return 0;
 }
 
 /* ---- help ---- */

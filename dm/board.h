@@ -21,6 +21,9 @@ struct options;
 const char *board_type(const struct options *o);
 /* 0, or -errno with e naming the option. Under the machine lock. */
 int board_build(struct machine *m, const struct options *o, struct backends *b, struct err *e);
+/* One more device while the machine runs; kv as -device has it. 0, or -errno with e. */
+int board_device_add(struct machine *m, const struct options *o, struct backends *b,
+                     struct keyval *kv, struct device **added, struct err *e);
 
 /* For `-device help` and `-device NAME,help`; 0, or -ENOENT with e when NAME is unknown. */
 int board_device_help(const char *name, struct err *e);

@@ -12,13 +12,16 @@
 #include "dm/hmp-cpu.h"
 #include "dm/hmp-info.h"
 #include "dm/hmp-net.h"
+#include "dm/hotplug.h"
 #include "dm/keel.h"
 #include "dm/keys.h"
+#include "dm/keyval.h"
 #include "dm/qmp-block.h"
 #include "ui/con.h"
 #include "ui/vnc.h"
 #include "xen-glue/xen.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +141,28 @@ static struct drive *find_drive(struct hmp_call *c)
         text_add(c->out, "Error: Device '%s' not found\r\n", c->word[1]);
     }
     return d;
+}
+
+static void do_device_add(struct hmp_call *c)
+{
+    struct err e;
+    struct keyval *kv = keyval_parse(c->word[1], "driver");
+    const char *driver = kv ? keyval_get(kv, "driver") : NULL;
+    int ret = driver && hotplug_can(driver)
+                  ? hotplug_add(c->k, kv, &e)
+                  : err_set(&e, -EINVAL, "'%.100s': no device that Keel can plug in", c->word[1]);
+    keyval_free(kv);
+    report(c, ret, &e);
+}
+
+static void do_device_del(struct hmp_call *c)
+{
+    struct err e;
+    struct device *d = machine_find(c->k->m, c->word[1]);
+    report(c,
+           d ? hotplug_del(c->k, d, &e)
+             : err_set(&e, -ENODEV, "Device '%.100s' not found", c->word[1]),
+           &e);
 }
 
 static void do_eject(struct hmp_call *c)
@@ -296,6 +321,8 @@ static const struct hmp_command {
 } commands[] = {
     { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
     { "cont c", 0, "let the guest run", do_cont },
+    { "device_add", 1, "DRIVER[,id=ID][,...]", do_device_add },
+    { "device_del", 1, "ID", do_device_del },
     { "eject", 1, "[-f] DRIVE", do_eject },
     { "help ?", 0, "this list", do_help },
     { "hostfwd_add", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT-[GUESTADDR]:PORT", do_hostfwd_add },

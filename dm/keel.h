@@ -10,6 +10,7 @@
 #include "dm/backends.h"
 #include "dm/base/ev.h"
 #include "dm/options.h"
+#include "hw/acpi/piix4-pm.h"
 #include "hw/test/debug-exit.h"
 #include "ioreq/machine.h"
 
@@ -51,6 +52,8 @@ struct keel {
     struct ev_post power; /* a power event waits to be looked at */
     unsigned power_events;
     struct debug_exit_hook exit_hook;
+    struct piix4_pm_eject eject_hook;
+    uint32_t unplugging; /* PCI slots that device_del asked the guest to let go of */
     struct ev_fd signals;
     int exit_code;
 

@@ -519,6 +519,15 @@ void net_plugged(struct nic *n, const struct device *d)
     snprintf(n->model, sizeof(n->model), "%s", d->class->name);
 }
 
+void net_unplugged(struct backends *b, const struct device *d)
+{
+    for (size_t i = 0; i < b->net.n; i++) {
+        if (strcmp(b->net.nics[i]->dev_id, d->id) == 0) {
+            b->net.nics[i]->dev_id[0] = '\0';
+        }
+    }
+}
+
 struct nic *net_nowhere(struct backends *b, const struct device *d)
 {
     char *id = xasprintf("#none.%s", d->id);

@@ -54,6 +54,8 @@ int netdev_del(struct backends *b, const char *id, struct err *e);
 void net_next_mac(struct backends *b, char *mac);
 /* d is made with n at its netdev=. */
 void net_plugged(struct nic *n, const struct device *d);
+/* d, which was never initialised, goes away again. */
+void net_unplugged(struct backends *b, const struct device *d);
 /* What a card without netdev= is plugged into. */
 struct nic *net_nowhere(struct backends *b, const struct device *d);
 /* The machine runs again: frames that waited are offered. */

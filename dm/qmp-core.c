@@ -4,10 +4,13 @@
 
 #include "dm/base/util.h"
 #include "dm/fdset.h"
+#include "dm/hotplug.h"
 #include "dm/keel.h"
+#include "dm/keyval.h"
 #include "dm/monitor.h"
 #include "xen-glue/xen.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -100,11 +103,33 @@ static json_t *add_cpu(struct qmp_call *c)
     return outcome(c, cpu_plug(c->k, (unsigned)socket, id ? id : "", &c->err));
 }
 
+static json_t *add_card(struct qmp_call *c)
+{
+    struct keyval *kv = keyval_parse("", NULL);
+    const char *key;
+    json_t *v;
+    int ret = 0;
+    json_object_foreach(c->args, key, v)
+    {
+        if (ret == 0 && !qmp_flatten(kv, key, v)) {
+            ret = err_set(&c->err, -EINVAL, "Invalid parameter type for '%.100s'", key);
+        }
+    }
+    if (ret == 0) {
+        ret = hotplug_add(c->k, kv, &c->err);
+    }
+    keyval_free(kv);
+    return outcome(c, ret);
+}
+
 static json_t *do_device_add(struct qmp_call *c)
 {
     const char *driver = qmp_str(c, "driver");
     if (is_cpu(driver)) {
         return add_cpu(c);
+    }
+    if (hotplug_can(driver)) {
+        return add_card(c);
     }
     if (device_known(driver)) {
         return qmp_fail(c, NULL, "Device '%s': known, but Keel cannot plug it in yet", driver);
@@ -120,8 +145,9 @@ static json_t *do_device_del(struct qmp_call *c)
             return qmp_fail(c, NULL, "Device '%s': Keel cannot unplug a CPU yet", id);
         }
     }
-    if (machine_find(c->k->m, id)) {
-        return qmp_fail(c, NULL, "Device '%s': Keel cannot unplug it yet", id);
+    struct device *d = machine_find(c->k->m, id);
+    if (d) {
+        return outcome(c, hotplug_del(c->k, d, &c->err));
     }
     return qmp_fail(c, "DeviceNotFound", "Device '%.100s' not found", id);
 }

@@ -38,9 +38,7 @@ static json_t *do_set_link(struct qmp_call *c)
 
 /* ---- netdev_add ---- */
 
-/* Arguments as the command line would have them: nested objects become dotted keys, a list of
- * strings its key several times. False for what no back end takes. */
-static bool flatten(struct keyval *kv, const char *key, json_t *v)
+bool qmp_flatten(struct keyval *kv, const char *key, json_t *v)
 {
     char text[32], nested[64];
     const char *name;
@@ -66,7 +64,7 @@ static bool flatten(struct keyval *kv, const char *key, json_t *v)
         json_object_foreach(v, name, member)
         {
             if (snprintf(nested, sizeof(nested), "%s.%s", key, name) >= (int)sizeof(nested) ||
-                !flatten(kv, nested, member)) {
+                !qmp_flatten(kv, nested, member)) {
                 return false;
             }
         }
@@ -84,7 +82,7 @@ static json_t *do_netdev_add(struct qmp_call *c)
     int ret = 0;
     json_object_foreach(c->args, key, v)
     {
-        if (ret == 0 && !flatten(kv, key, v)) {
+        if (ret == 0 && !qmp_flatten(kv, key, v)) {
             ret = err_set(&c->err, -EINVAL, "Invalid parameter type for '%.100s'", key);
         }
     }

@@ -13,6 +13,7 @@
 
 #include "dm/base/err.h"
 #include "dm/board-cmos.h"
+#include "dm/hotplug.h"
 #include "dm/monitor.h"
 #include "dm/qmp-block.h"
 #include "dm/record.h"
@@ -96,6 +97,7 @@ void keel_stop(struct keel *k)
 void keel_reset(struct keel *k, bool guest, const char *reason)
 {
     halt_processors(k);
+    hotplug_reset(k);
     machine_reset(k->m);
     if (k->o.boot_once && k->be.pc.rtc) { /* that was the once */
         board_boot_order(k->be.pc.rtc, k->o.boot);

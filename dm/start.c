@@ -14,6 +14,7 @@
 #include "dm/board.h"
 #include "dm/chardev/chr-mux.h"
 #include "dm/gdb.h"
+#include "dm/hotplug.h"
 #include "dm/monitor.h"
 #include "dm/qmp-block.h"
 #include "dm/qmp.h"
@@ -480,6 +481,7 @@ int keel_start(struct keel *k, struct err *e)
     }
     k->exit_hook = (struct debug_exit_hook){ debug_exit, k };
     k->be.exit_hook = &k->exit_hook;
+    hotplug_init(k);
     machine_enter(k->m);
     ret = set_up(k, e);
     machine_leave(k->m);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* hw/virtio/virtio-net.c - the virtio network card: mergeable buffers, offloads, control queue.
  *
- *   queue 0  receive: a frame fills one chain, or several with MRG_RXBUF
- *   queue 1  transmit: each chain a header and a frame
- *   queue 2  control: filters, address, offloads
+ *   queue 2n      receive: a frame fills one chain, or several with MRG_RXBUF
+ *   queue 2n + 1  transmit: each chain a header and a frame
+ *   behind them   control: filters, address, offloads, how many pairs are in use
+ *
+ * With mq=on there are as many pairs as the back end has; a driver that does not know MQ finds the control
+ * queue behind the first pair. A frame comes by the pair that the back end chose.
  *
  * A frame's header says what its sender left undone; it passes to the back end, or is done by the
- * cable (net/nic.h). A frame that finds no buffers waits at the cable until the driver rings queue 0.
+ * cable (net/nic.h). A frame that finds no buffers waits at the cable until the driver rings a receive queue.
  * One turn sends at most BUDGET chains, then a timer that is due at once goes on.
- * Left out: several queue pairs, RSS, UDP fragmentation, announcing after a migration.
+ * Left out: RSS, UDP fragmentation, announcing after a migration.
  * Reference: virtio 1.2, 5.1.
  */
 #include "hw/virtio/virtio-net.h"
@@ -21,9 +24,6 @@
 
 enum {
     QUEUE_SIZE = 256,
-    RX = 0,
-    TX = 1,
-    CTRL = 2,
     CONFIG_LEN = 12, /* mac, status, queue pairs, MTU */
     BUDGET = 256,
     MACS = 64,
@@ -45,6 +45,7 @@ enum {
     CTRL_VLAN = 2,
     CTRL_VLAN_ADD = 0,
     CTRL_VLAN_DEL = 1,
+    CTRL_MQ = 4,
     CTRL_OFFLOADS = 5,
     CTRL_OK = 0,
     CTRL_ERR = 1,
@@ -66,12 +67,15 @@ enum {
 #define F_CTRL_RX (1ull << 18)
 #define F_CTRL_VLAN (1ull << 19)
 #define F_CTRL_RX_EXTRA (1ull << 20)
+#define F_MQ (1ull << 22)
 #define F_CTRL_MAC_ADDR (1ull << 23)
 #define F_OFFLOADS (F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN)
 
 struct virtio_net {
     struct virtio_dev v;
     struct net_dev net;
+    bool mq; /* property */
+    unsigned max_pairs;
 
     uint8_t mac[6];
     bool rx_mode[CTRL_RX_NOBCAST + 1]; /* by command: promiscuous, all multicast, ... */
@@ -80,6 +84,8 @@ struct virtio_net {
     bool unicast_overflow, multicast_overflow;
     uint32_t vlans[128];
     uint64_t offloads; /* F_GUEST_* bits in force */
+    uint8_t pairs;     /* in use */
+    uint8_t turn;      /* whose queue is served first */
     bool tx_full;
     struct vtimer tx_more;
 
@@ -90,6 +96,21 @@ struct virtio_net {
 static struct virtio_net *net_of(struct virtio_dev *v)
 {
     return (struct virtio_net *)v;
+}
+
+static unsigned rx_queue(unsigned pair)
+{
+    return 2 * pair;
+}
+
+static unsigned tx_queue(unsigned pair)
+{
+    return 2 * pair + 1;
+}
+
+static unsigned control_queue(const struct virtio_net *s)
+{
+    return 2 * (virtio_has(&s->v, F_MQ) ? s->max_pairs : 1);
 }
 
 static uint32_t header_len(const struct virtio_net *s)
@@ -119,11 +140,11 @@ static void parse_header(const uint8_t *p, struct nic_offload *o)
 }
 
 /* The frame of the chain just taken. False: the driver broke the rules. */
-static bool send_chain(struct virtio_net *s)
+static bool send_chain(struct virtio_net *s, unsigned pair)
 {
     struct virtq_chain *c = &s->chain;
     uint32_t head = header_len(s);
-    struct nic_frame f = { s->frame + head, 0, { 0 }, 0 };
+    struct nic_frame f = { s->frame + head, 0, { 0 }, (uint16_t)pair };
     if (c->out_len < head || c->out_len > head + NIC_FRAME_MAX) {
         virtio_broken(&s->v, "a frame without header, or too long");
         return false;
@@ -136,11 +157,11 @@ static bool send_chain(struct virtio_net *s)
     if (f.len >= NIC_FRAME_MIN && link_is_up(s) && !nic_send(s->net.nic, &f)) {
         s->tx_full = true;
     }
-    virtq_put(&s->v, TX, c->head, 0);
+    virtq_put(&s->v, tx_queue(pair), c->head, 0);
     return true;
 }
 
-static void transmit(struct virtio_net *s)
+static void transmit(struct virtio_net *s, unsigned pair)
 {
     unsigned n = 0;
     while (virtio_ready(&s->v) && !s->tx_full && !vtimer_armed(&s->tx_more)) {
@@ -148,26 +169,35 @@ static void transmit(struct virtio_net *s)
             vtimer_arm(&s->tx_more, 0);
             break;
         }
-        if (!virtq_take(&s->v, TX, &s->chain) || !send_chain(s)) {
+        if (!virtq_take(&s->v, tx_queue(pair), &s->chain) || !send_chain(s, pair)) {
             break;
         }
         n++;
     }
     if (n) {
-        virtq_tell(&s->v, TX);
+        virtq_tell(&s->v, tx_queue(pair));
+    }
+}
+
+/* Another pair goes first each time, so that none starves behind a busy one. */
+static void transmit_all(struct virtio_net *s)
+{
+    unsigned first = s->turn++;
+    for (unsigned i = 0; i < s->pairs; i++) {
+        transmit(s, (first + i) % s->pairs);
     }
 }
 
 static void tx_more(void *opaque)
 {
-    transmit(opaque);
+    transmit_all(opaque);
 }
 
 static void writable(void *opaque)
 {
     struct virtio_net *s = opaque;
     s->tx_full = false;
-    transmit(s);
+    transmit_all(s);
 }
 
 /* ---- receiving ---- */
@@ -224,7 +254,7 @@ static void build_header(const struct nic_frame *f, uint8_t *p)
 
 /* Puts total bytes of s->frame into as many chains as it takes; false, with all of them put back, when
  * there are not enough. */
-static bool fill_chains(struct virtio_net *s, uint32_t total)
+static bool fill_chains(struct virtio_net *s, unsigned rx, uint32_t total)
 {
     bool mergeable = virtio_has(&s->v, F_MRG_RXBUF);
     uint16_t heads[VIRTIO_QUEUE_MAX];
@@ -233,7 +263,7 @@ static bool fill_chains(struct virtio_net *s, uint32_t total)
     unsigned n = 0;
     for (; at < total; n++) {
         struct virtq_chain *c = n ? &s->chain : &s->first;
-        if (n == VIRTIO_QUEUE_MAX || !virtq_take(&s->v, RX, c)) {
+        if (n == VIRTIO_QUEUE_MAX || !virtq_take(&s->v, rx, c)) {
             break;
         }
         if (c->in_len < header_len(s) || (!mergeable && c->in_len < total)) {
@@ -249,7 +279,7 @@ static bool fill_chains(struct virtio_net *s, uint32_t total)
     }
     if (at < total) {
         while (n--) {
-            virtq_untake(&s->v, RX);
+            virtq_untake(&s->v, rx);
         }
         return false;
     }
@@ -258,9 +288,9 @@ static bool fill_chains(struct virtio_net *s, uint32_t total)
         virtq_write(&s->v, &s->first, 10, count, 2);
     }
     for (unsigned i = 0; i < n; i++) {
-        virtq_put(&s->v, RX, heads[i], lens[i]);
+        virtq_put(&s->v, rx, heads[i], lens[i]);
     }
-    virtq_tell(&s->v, RX);
+    virtq_tell(&s->v, rx);
     return true;
 }
 
@@ -279,7 +309,7 @@ static bool net_receive(void *opaque, const struct nic_frame *f)
     told.off.good = f->off.good && s->offloads & F_GUEST_CSUM;
     build_header(&told, s->frame);
     memcpy(s->frame + head, f->data, f->len);
-    return fill_chains(s, head + f->len);
+    return fill_chains(s, rx_queue(f->queue < s->pairs ? f->queue : 0), head + f->len);
 }
 
 static void link_changed(void *opaque)
@@ -389,6 +419,24 @@ static uint8_t set_offloads(struct virtio_net *s)
     return CTRL_OK;
 }
 
+static void use_pairs(struct virtio_net *s, unsigned n)
+{
+    s->pairs = (uint8_t)n;
+    nic_use_queues(s->net.nic, n);
+    nic_kick(s->net.nic);
+}
+
+static uint8_t set_pairs(struct virtio_net *s)
+{
+    uint8_t raw[2];
+    if (!virtio_has(&s->v, F_MQ) || !command_bytes(s, 2, raw, 2) || load_le16(raw) < 1 ||
+        load_le16(raw) > s->max_pairs) {
+        return CTRL_ERR;
+    }
+    use_pairs(s, load_le16(raw));
+    return CTRL_OK;
+}
+
 static uint8_t control(struct virtio_net *s)
 {
     uint8_t head[2];
@@ -405,6 +453,8 @@ static uint8_t control(struct virtio_net *s)
         return head[1] == CTRL_MAC_TABLE ? set_mac_table(s) : CTRL_ERR;
     case CTRL_VLAN:
         return head[1] <= CTRL_VLAN_DEL ? set_vlan(s, head[1] == CTRL_VLAN_ADD) : CTRL_ERR;
+    case CTRL_MQ:
+        return head[1] == 0 ? set_pairs(s) : CTRL_ERR;
     case CTRL_OFFLOADS:
         return head[1] == 0 ? set_offloads(s) : CTRL_ERR;
     default:
@@ -414,14 +464,15 @@ static uint8_t control(struct virtio_net *s)
 
 static void run_control(struct virtio_net *s)
 {
-    while (virtio_ready(&s->v) && virtq_take(&s->v, CTRL, &s->chain)) {
+    unsigned q = control_queue(s);
+    while (virtio_ready(&s->v) && virtq_take(&s->v, q, &s->chain)) {
         if (s->chain.in_len < 1) {
             virtio_broken(&s->v, "a command without room for its answer");
             return;
         }
         uint8_t answer = control(s);
         virtq_write(&s->v, &s->chain, 0, &answer, 1);
-        virtq_give(&s->v, CTRL, s->chain.head, 1);
+        virtq_give(&s->v, q, s->chain.head, 1);
     }
 }
 
@@ -430,12 +481,14 @@ static void run_control(struct virtio_net *s)
 static void kick(struct virtio_dev *v, unsigned q)
 {
     struct virtio_net *s = net_of(v);
-    if (q == RX) {
-        nic_kick(s->net.nic);
-    } else if (q == TX) {
-        transmit(s);
-    } else {
+    if (q == control_queue(s)) {
         run_control(s);
+    } else if (q / 2 >= s->pairs) {
+        return; /* not in use, or not yet */
+    } else if (q == rx_queue(q / 2)) {
+        nic_kick(s->net.nic);
+    } else {
+        transmit(s, q / 2);
     }
 }
 
@@ -451,9 +504,12 @@ static void take_back(struct virtio_dev *v)
     memset(s->vlans, 0, sizeof(s->vlans));
     s->offloads = 0;
     s->tx_full = false;
+    s->pairs = 1;
+    s->turn = 0;
     if (s->tx_more.m) {
         vtimer_disarm(&s->tx_more);
         apply_offloads(s);
+        use_pairs(s, 1);
     }
 }
 
@@ -473,7 +529,7 @@ static void config_read(struct virtio_dev *v, uint32_t off, uint8_t *buf, uint32
     uint8_t c[CONFIG_LEN] = { 0 };
     memcpy(c, s->mac, 6);
     store_le(c + 6, 2, link_is_up(s) ? S_LINK_UP : 0);
-    store_le(c + 8, 2, 1);
+    store_le(c + 8, 2, s->max_pairs);
     store_le(c + 10, 2, 1500);
     memcpy(buf, c + off, size);
 }
@@ -507,10 +563,14 @@ static const struct virtio_ops ops = {
 static int virtio_net_init(struct device *d, struct err *e)
 {
     struct virtio_net *s = (struct virtio_net *)d;
+    s->max_pairs = s->mq && s->net.nic ? s->net.nic->queues : 1;
+    for (unsigned i = 0; i < s->max_pairs; i++) {
+        virtio_add_queue(&s->v, QUEUE_SIZE);
+        virtio_add_queue(&s->v, QUEUE_SIZE);
+    }
     virtio_add_queue(&s->v, QUEUE_SIZE);
-    virtio_add_queue(&s->v, QUEUE_SIZE);
-    virtio_add_queue(&s->v, 64);
     int ret = virtio_init(&s->v, &ops, e);
+    s->v.host_features |= s->max_pairs > 1 ? F_MQ : 0;
     if (ret == 0) {
         ret = net_dev_init(&s->v.pci, &s->net, e);
     }
@@ -534,8 +594,12 @@ static int virtio_net_loaded(struct device *d, struct err *e)
     if (ret < 0) {
         return ret;
     }
+    if (s->pairs < 1 || s->pairs > s->max_pairs) {
+        return err_set(e, -EINVAL, "%s: %u pairs of queues in use of %u", d->id, s->pairs,
+                       s->max_pairs);
+    }
     apply_offloads(s);
-    nic_kick(s->net.nic);
+    use_pairs(s, s->pairs);
     if (s->tx_full) { /* another back end, which has room */
         s->tx_full = false;
         vtimer_arm(&s->tx_more, 0);
@@ -573,6 +637,8 @@ static const struct state_field state[] = {
     FIELD(struct virtio_net, multicast_overflow),
     FIELD_ARRAY(struct virtio_net, vlans),
     FIELD(struct virtio_net, offloads),
+    FIELD_SINCE(struct virtio_net, pairs, 2),
+    FIELD_SINCE(struct virtio_net, turn, 2),
     FIELD(struct virtio_net, tx_full),
     FIELD_TIMER(struct virtio_net, tx_more),
     FIELD_END,
@@ -581,6 +647,7 @@ static const struct state_field state[] = {
 static const struct dev_prop props[] = {
     VIRTIO_PROPS(struct virtio_net),
     NET_CARD_PROPS(struct virtio_net),
+    PROP(struct virtio_net, "mq", PROP_BOOL, mq, 0, "as many pairs of queues as the back end has"),
     PCI_ROM_PROP(struct virtio_net, net.rom_image),
     { NULL, PROP_END, 0, 0, NULL },
 };
@@ -591,7 +658,7 @@ const struct dev_class virtio_net_class = {
     .size = sizeof(struct virtio_net),
     .props = props,
     .state = state,
-    .state_version = 1,
+    .state_version = 2,
     .user_creatable = true,
     .init = virtio_net_init,
     .reset = virtio_net_reset,

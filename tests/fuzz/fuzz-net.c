@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/fuzz/fuzz-net.c - an E1000 and an RTL8139 against a hostile guest, a hostile cable and a
+/* tests/fuzz/fuzz-net.c - every PCI network card against a hostile guest, a hostile cable and a
  * hostile stream.
  *
  * The input is a list of 8-byte steps: register accesses (rather those that matter), descriptors and
@@ -11,6 +11,7 @@
 #include "dm/base/ev.h"
 #include "hw/net/net-dev.h"
 #include "hw/pci/i440fx.h"
+#include "hw/virtio/virtio-net.h"
 #include "ioreq/flat.h"
 
 #include <stdlib.h>
@@ -18,9 +19,24 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { STEP = 8, MAX_STEPS = 256, RAM_BYTES = 256 << 10, BAR = 0xe0000000, IO = 0xc000 };
-enum { DEVFN_E1000 = 2 << 3, DEVFN_RTL = 3 << 3 };
+enum { STEP = 8, MAX_STEPS = 256, RAM_BYTES = 256 << 10 };
 
+static uint64_t mem_at(unsigned card)
+{
+    return 0xe0000000 + card * 0x400000;
+}
+
+static unsigned io_at(unsigned card)
+{
+    return 0xc000 + card * 0x400;
+}
+
+static unsigned devfn_of(unsigned card)
+{
+    return (2 + card) << 3;
+}
+
+/* Two cards at a time. */
 struct world {
     struct flat_host *f;
     struct machine *m;
@@ -52,17 +68,23 @@ static bool sent(struct nic *n, const struct nic_frame *f)
 
 static const struct nic_ops ops = { .kind = "fuzz", .send = sent };
 
+/* BARs as the classes have them: memory at 0 (E1000s), 1 or 4 (virtio), ports elsewhere. */
 static void decode_on(struct world *w)
 {
-    pci_cfg_write(w->m, 0, DEVFN_E1000, PCI_BAR0, 4, BAR);
-    pci_cfg_write(w->m, 0, DEVFN_E1000, PCI_COMMAND, 2, 7);
-    pci_cfg_write(w->m, 0, DEVFN_RTL, PCI_BAR0, 4, IO);
-    pci_cfg_write(w->m, 0, DEVFN_RTL, PCI_COMMAND, 2, 7);
+    for (unsigned i = 0; i < 2; i++) {
+        struct pci_dev *p = (struct pci_dev *)w->dev[i];
+        for (unsigned n = 0; n < PCI_ROM_BAR; n++) {
+            uint64_t at = p->bar[n].io ? io_at(i) : mem_at(i) + n * 0x40000;
+            if (p->bar[n].used) {
+                pci_cfg_write(w->m, 0, (uint8_t)devfn_of(i), PCI_BAR0 + 4 * n, 4, (uint32_t)at);
+            }
+        }
+        pci_cfg_write(w->m, 0, (uint8_t)devfn_of(i), PCI_COMMAND, 2, 7);
+    }
 }
 
-static void world_make(struct world *w)
+static void world_make(struct world *w, const struct dev_class *const classes[2])
 {
-    static const struct dev_class *const classes[2] = { &e1000_class, &rtl8139_class };
     struct err e = { 0 };
     memset(w, 0, sizeof(*w));
     w->f = flat_new(RAM_BYTES);
@@ -73,10 +95,15 @@ static void world_make(struct world *w)
         abort();
     }
     for (unsigned i = 0; i < 2; i++) {
-        w->nic[i] = nic_new(w->loop, i ? "n1" : "n0", &ops);
+        char id[4] = { 'n', (char)('0' + i), 0 }, addr[2] = { (char)('2' + i), 0 };
+        w->nic[i] = nic_new(w->loop, id, &ops);
         w->nic[i]->priv = w;
+        w->nic[i]->queues = 4;
         w->dev[i] = dev_new(w->m, classes[i], NULL);
-        dev_set_str(w->dev[i], "addr", i ? "3" : "2");
+        dev_set_str(w->dev[i], "addr", addr);
+        if (dev_prop_find(classes[i], "mq")) {
+            dev_set_bool(w->dev[i], "mq", true);
+        }
         dev_set_ptr(w->dev[i], "netdev", w->nic[i]);
         if (dev_init(w->dev[i], &e) < 0) {
             abort();
@@ -90,13 +117,14 @@ static void world_make(struct world *w)
 static void world_free(struct world *w)
 {
     machine_free(w->m);
-    nic_free(w->nic[0]);
-    nic_free(w->nic[1]);
+    for (unsigned i = 0; i < 2; i++) {
+        nic_free(w->nic[i]);
+    }
     ev_loop_free(w->loop);
     flat_free(w->f);
 }
 
-static void e1000_step(struct world *w, const uint8_t *s)
+static void e1000_access(struct world *w, const uint8_t *s, uint64_t bar)
 {
     static const uint16_t regs[32] = { 0x0,    0x10,   0x14,   0x20,   0xc0,   0xc4,   0xc8,
                                        0xd0,   0xd8,   0x100,  0x100,  0x400,  0x400,  0x2800,
@@ -108,9 +136,28 @@ static void e1000_step(struct world *w, const uint8_t *s)
         val &= 0x3f0ff; /* rings in memory, pointers near them */
     }
     if (s[1] & 0x80) {
-        (void)io_read(w->m, IO_MMIO, BAR + (reg & 0x1ffff), 1u << (s[2] & 3));
+        (void)io_read(w->m, IO_MMIO, bar + (reg & 0x1ffff), 1u << (s[2] & 3));
     } else {
-        io_write(w->m, IO_MMIO, BAR + (reg & 0x1ffff), 4, val);
+        io_write(w->m, IO_MMIO, bar + (reg & 0x1ffff), 4, val);
+    }
+}
+
+static void e1000_step(struct world *w, const uint8_t *s)
+{
+    e1000_access(w, s, mem_at(0));
+}
+
+/* Now and then what only the 82574L has. */
+static void e1000e_step(struct world *w, const uint8_t *s)
+{
+    static const uint16_t own[16] = { 0x18,   0xdc,   0xe0,   0xe4,   0xe8,   0x2170,
+                                      0x2900, 0x2908, 0x2918, 0x3900, 0x3908, 0x3918,
+                                      0x5008, 0x5818, 0x5c00, 0x100 };
+    if ((s[1] & 0x60) == 0x60) {
+        io_write(w->m, IO_MMIO, mem_at(0) + own[s[1] & 15], 4,
+                 s[2] & 1 ? load_le32(s + 4) : load_le32(s + 4) & 0x3f4ff);
+    } else {
+        e1000_access(w, s, mem_at(0));
     }
 }
 
@@ -124,10 +171,98 @@ static void rtl_step(struct world *w, const uint8_t *s)
         val &= 0x3ffff;
     }
     if (s[1] & 0x80) {
-        (void)io_read(w->m, IO_PIO, IO + reg, size);
+        (void)io_read(w->m, IO_PIO, io_at(1) + reg, size);
     } else {
-        io_write(w->m, IO_PIO, IO + reg, size, val);
+        io_write(w->m, IO_PIO, io_at(1) + reg, size, val);
     }
+}
+
+/* RAP, then RDP or BDP, in both widths. */
+static void pcnet_step(struct world *w, const uint8_t *s)
+{
+    static const uint8_t csrs[16] = { 0, 0, 0, 1, 2, 3, 4, 5, 15, 20, 24, 30, 76, 78, 72, 58 };
+    unsigned wide = s[2] & 1, unit = wide ? 4 : 2, port = io_at(0) + 16;
+    unsigned target = port + (s[2] & 2 ? 3 : s[2] & 4 && s[2] & 8 ? 2 : 0) * unit;
+    io_write(w->m, IO_PIO, port + unit, unit, s[1] & 0x10 ? s[3] : csrs[s[1] & 15]);
+    if (s[1] & 0x80) {
+        (void)io_read(w->m, IO_PIO, target, unit);
+    } else {
+        io_write(w->m, IO_PIO, target, unit, load_le16(s + 4));
+    }
+}
+
+static void ne2k_step(struct world *w, const uint8_t *s)
+{
+    unsigned size = 1u << s[3] % 3, port = io_at(1) + (s[1] & 31);
+    if (s[1] & 0x80) {
+        (void)io_read(w->m, IO_PIO, port, size);
+    } else {
+        io_write(w->m, IO_PIO, port, size, load_le32(s + 4));
+    }
+}
+
+/* Modern registers at offset s[2], with small queues in memory; or bells. */
+static void virtio_step(struct world *w, const uint8_t *s)
+{
+    uint64_t bar = mem_at(1) + 4 * 0x40000;
+    uint32_t val = s[1] & 0x40 ? load_le32(s + 4) & 0x3ffff : load_le32(s + 4);
+    if (s[1] & 0x10) {
+        io_write(w->m, IO_MMIO, bar + 0x3000 + 4 * (s[2] & 15), 2, 0);
+    } else if (s[1] & 0x80) {
+        (void)io_read(w->m, IO_MMIO, bar + (s[2] & 0x3f) + (s[1] & 0x20 ? 0x2000 : 0),
+                      1u << (s[3] & 3) % 3);
+    } else {
+        io_write(w->m, IO_MMIO, bar + (s[2] & 0x3f), s[3] & 1 ? 4 : s[3] & 2 ? 2 : 1, val);
+    }
+}
+
+/* The driver as it should begin: features, queues of 16 entries at 0x1000 * n, ready. */
+static void virtio_start(struct world *w, const uint8_t *s)
+{
+    uint64_t bar = mem_at(1) + 4 * 0x40000;
+    io_write(w->m, IO_MMIO, bar + 0x14, 1, 0);
+    io_write(w->m, IO_MMIO, bar + 0x14, 1, 3);
+    io_write(w->m, IO_MMIO, bar + 0x08, 4, 0);
+    io_write(w->m, IO_MMIO, bar + 0x0c, 4, load_le32(s + 4));
+    io_write(w->m, IO_MMIO, bar + 0x08, 4, 1);
+    io_write(w->m, IO_MMIO, bar + 0x0c, 4, 1);
+    io_write(w->m, IO_MMIO, bar + 0x14, 1, 11);
+    for (unsigned q = 0; q < 9; q++) {
+        io_write(w->m, IO_MMIO, bar + 0x16, 2, q);
+        io_write(w->m, IO_MMIO, bar + 0x18, 2, 16);
+        io_write(w->m, IO_MMIO, bar + 0x20, 4, 0x1000 * q);
+        io_write(w->m, IO_MMIO, bar + 0x28, 4, 0x1000 * q + 0x400);
+        io_write(w->m, IO_MMIO, bar + 0x30, 4, 0x1000 * q + 0x800);
+        io_write(w->m, IO_MMIO, bar + 0x1c, 2, 1);
+    }
+    io_write(w->m, IO_MMIO, bar + 0x14, 1, 15);
+}
+
+/* A chain of one descriptor for queue s[2], made available. */
+static void virtio_offer(struct world *w, const uint8_t *s)
+{
+    uint32_t at = 0x1000u * (s[2] % 9);
+    uint8_t *ram = w->f->ram + at;
+    uint16_t idx = load_le16(ram + 0x402);
+    uint8_t *d = ram + 16 * (idx & 15);
+    store_le(d, 8, (uint32_t)s[3] << 9);
+    store_le(d + 8, 4, load_le16(s + 4));
+    store_le(d + 12, 2, s[6] & 7);
+    store_le(d + 14, 2, s[7]);
+    store_le(ram + 0x404 + 2 * (idx & 15), 2, idx & 15);
+    store_le(ram + 0x402, 2, (uint16_t)(idx + 1));
+    io_write(w->m, IO_MMIO, mem_at(1) + 4 * 0x40000 + 0x3000 + 4 * (s[2] % 9), 2, 0);
+}
+
+static void virtio_any(struct world *w, const uint8_t *s)
+{
+    static void (*const steps[4])(struct world *, const uint8_t *) = {
+        virtio_step,
+        virtio_offer,
+        virtio_offer,
+        virtio_start,
+    };
+    steps[s[0] >> 3 & 3](w, s);
 }
 
 /* Six bytes in one of the first pages, where rings and packets are likely to be. */
@@ -167,6 +302,7 @@ static void frame_step(struct world *w, const uint8_t *s)
                                   .csum_start = s[5],
                                   .csum_offset = s[6] };
     machine_enter(w->m);
+    f.queue = s[7] >> 3 & 7;
     nic_deliver(w->nic[s[4] >> 6 & 1], &f);
     machine_leave(w->m);
 }
@@ -232,14 +368,26 @@ static void other(struct world *w, const uint8_t *s)
     }
 }
 
+/* The first byte's top bits choose the cards. */
+static const struct pair {
+    const struct dev_class *classes[2];
+    void (*step[2])(struct world *, const uint8_t *);
+} pairs[4] = {
+    { { &e1000_class, &rtl8139_class }, { e1000_step, rtl_step } },
+    { { &e1000e_class, &virtio_net_class }, { e1000e_step, virtio_any } },
+    { { &pcnet_class, &ne2k_pci_class }, { pcnet_step, ne2k_step } },
+    { { &pcnet_class, &virtio_net_class }, { pcnet_step, virtio_any } },
+};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static void (*const steps[8])(struct world *, const uint8_t *) = {
-        e1000_step, e1000_step, rtl_step, rtl_step, memory_step, packet_step, frame_step, other,
+    const struct pair *p = &pairs[len ? data[0] >> 6 : 0];
+    void (*const steps[8])(struct world *, const uint8_t *) = {
+        p->step[0], p->step[0], p->step[1], p->step[1], memory_step, packet_step, frame_step, other,
     };
     struct world w;
     log_set_level(LOG_ERROR);
-    world_make(&w);
+    world_make(&w, p->classes);
     for (size_t i = 0; i + STEP <= len && i < MAX_STEPS * STEP; i += STEP) {
         steps[data[i] & 7](&w, data + i);
         for (int n = 0; n < 8 && ev_loop_turn(w.loop, 0) > 0; n++) {

@@ -118,4 +118,32 @@ def test_net_linux_drives_every_card(bed):
     g.qmp().cmd("quit")
 
 
+COMES_AND_GOES = """
+ready() { [ -e /sys/class/net/eth0 ]; }
+echo READY
+for n in 1 2; do
+  until ready; do sleep 0.2; done
+  ip link set eth0 up
+  udhcpc -i eth0 -s /udhcpc -n -q -t 8 -T 1 2>/dev/null
+  echo "CAME $n $(ping -c 2 -W 2 10.0.2.2 | grep -c 'bytes from')"
+  while ready; do sleep 0.2; done
+  echo "WENT $n"
+done
+read wait < /dev/ttyS0
+"""
+
+
+def test_net_linux_sees_cards_come_and_go(bed):
+    g = boot(bed, COMES_AND_GOES, "-netdev", "user,id=n0", modules=["e1000e", "pcnet32"])
+    g.wait("READY", 200)
+    q = g.qmp()
+    for n, model in enumerate(("e1000e", "pcnet"), 1):
+        q.cmd("device_add", driver=model, id="c0", netdev="n0")
+        g.wait("CAME %d 2" % n, 120)
+        q.cmd("device_del", id="c0")
+        g.wait("WENT %d" % n, 60)
+        q.event("DEVICE_DELETED")
+    q.cmd("quit")
+
+
 main(globals())

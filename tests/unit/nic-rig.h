@@ -22,6 +22,7 @@ struct nic_rig {
     /* what the card sent */
     uint8_t sent[256][NIC_FRAME_MAX];
     uint32_t sent_len[256];
+    uint16_t sent_queue[256];
     unsigned nsent;
     unsigned room; /* sends that are taken before the back end is full; 0: any number */
     bool taking;
@@ -36,6 +37,7 @@ static inline bool rig_send(struct nic *n, const struct nic_frame *f)
     unsigned at = r->nsent++ % 256;
     memcpy(r->sent[at], f->data, f->len);
     r->sent_len[at] = f->len;
+    r->sent_queue[at] = f->queue;
     return r->room == 0 || --r->room > 0;
 }
 
@@ -54,7 +56,9 @@ static inline void rig_unlock(void *m)
     machine_leave(m);
 }
 
-static inline struct nic_rig *rig_new(const struct dev_class *class)
+/* The back end has `queues` pairs of queues; the boolean property `on` (or NULL) is set. */
+static inline struct nic_rig *rig_new_with(const struct dev_class *class, unsigned queues,
+                                           const char *on)
 {
     static const struct nic_ops ops = { .kind = "rig", .send = rig_send, .resume = rig_resume };
     struct nic_rig *r = calloc(1, sizeof(*r));
@@ -62,15 +66,24 @@ static inline struct nic_rig *rig_new(const struct dev_class *class)
     r->loop = ev_loop_new(rig_lock, rig_unlock, r->pc.m);
     r->nic = nic_new(r->loop, "net0", &ops);
     r->nic->priv = r;
+    r->nic->queues = queues;
     r->d = dev_new(r->pc.m, class, "card");
     if (dev_prop_find(class, "addr")) {
         dev_set_str(r->d, "addr", "3");
     }
     dev_set_ptr(r->d, "netdev", r->nic);
+    if (on) {
+        dev_set_bool(r->d, on, true);
+    }
     machine_enter(r->pc.m);
     pc_start(r->d);
     machine_leave(r->pc.m);
     return r;
+}
+
+static inline struct nic_rig *rig_new(const struct dev_class *class)
+{
+    return rig_new_with(class, 1, NULL);
 }
 
 static inline void rig_free(struct nic_rig *r)

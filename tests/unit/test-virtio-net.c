@@ -277,6 +277,132 @@ static void test_virtio_net_hostile_chains_stop_it(void **state)
     }
 }
 
+/* ---- several queues, by the modern registers ---- */
+
+enum { BAR = 0xe0000000, MQ = 1 << 22, QBYTES = 0x1000, QSIZE = 16, PAIRS = 4 };
+
+static void mset(struct nic_rig *r, unsigned off, unsigned size, uint32_t val)
+{
+    io_write(r->pc.m, IO_MMIO, BAR + off, size, val);
+}
+
+/* Queue q: descriptors, available ring, used ring, each in a third of a page; 2 * PAIRS is control. */
+static void mq_desc(struct nic_rig *r, unsigned q, uint32_t gpa, uint32_t len, unsigned flags)
+{
+    uint32_t at = RING + QBYTES * q;
+    uint16_t idx = load_le16(ram(r, at + 0x402));
+    store_le(ram(r, at + 16 * (idx % QSIZE)), 8, gpa);
+    store_le(ram(r, at + 16 * (idx % QSIZE) + 8), 4, len);
+    store_le(ram(r, at + 16 * (idx % QSIZE) + 12), 2, flags);
+    store_le(ram(r, at + 0x404 + 2 * (idx % QSIZE)), 2, idx % QSIZE);
+    store_le(ram(r, at + 0x402), 2, (uint16_t)(idx + 1));
+    mset(r, 0x3000 + 4 * q, 2, q);
+}
+
+static unsigned mq_given(struct nic_rig *r, unsigned q)
+{
+    return load_le16(ram(r, RING + QBYTES * q + 0x802));
+}
+
+static struct nic_rig *start_mq(void)
+{
+    struct nic_rig *r = rig_new_with(&virtio_net_class, PAIRS, "mq");
+    cfg_set(&r->pc, CARD, PCI_BAR0 + 16, 4, BAR);
+    cfg_set(&r->pc, CARD, PCI_COMMAND, 2, 7);
+    mset(r, 0x14, 1, 3);
+    mset(r, 0x08, 4, 0);
+    mset(r, 0x0c, 4, MRG | CTRL | MQ);
+    mset(r, 0x08, 4, 1);
+    mset(r, 0x0c, 4, 1); /* VERSION_1 */
+    mset(r, 0x14, 1, 0xb);
+    for (unsigned q = 0; q <= 2 * PAIRS; q++) {
+        mset(r, 0x16, 2, q);
+        mset(r, 0x18, 2, QSIZE);
+        mset(r, 0x20, 4, RING + QBYTES * q);
+        mset(r, 0x28, 4, RING + QBYTES * q + 0x400);
+        mset(r, 0x30, 4, RING + QBYTES * q + 0x800);
+        mset(r, 0x1c, 2, 1);
+    }
+    mset(r, 0x14, 1, 0xf);
+    return r;
+}
+
+static uint8_t set_pairs(struct nic_rig *r, unsigned n)
+{
+    uint8_t *p = ram(r, BUF + 0x8000);
+    uint32_t at = RING + QBYTES * 2 * PAIRS;
+    uint16_t idx = load_le16(ram(r, at + 0x402));
+    memcpy(p, "\4\0", 2);
+    store_le(p + 2, 2, n);
+    p[100] = 0xee;
+    store_le(ram(r, at), 8, BUF + 0x8000);
+    store_le(ram(r, at + 8), 4, 4);
+    store_le(ram(r, at + 12), 4, NEXT | 1 << 16);
+    store_le(ram(r, at + 16), 8, BUF + 0x8000 + 100);
+    store_le(ram(r, at + 24), 4, 1);
+    store_le(ram(r, at + 28), 2, WRITE);
+    store_le(ram(r, at + 0x404 + 2 * (idx % QSIZE)), 2, 0);
+    store_le(ram(r, at + 0x402), 2, (uint16_t)(idx + 1));
+    mset(r, 0x3000 + 4 * 2 * PAIRS, 2, 0);
+    return p[100];
+}
+
+static void deliver_by(struct nic_rig *r, unsigned queue)
+{
+    uint8_t frame[60];
+    rig_frame(frame, 60, rig_mac);
+    struct nic_frame f = { frame, 60, { 0 }, (uint16_t)queue };
+    machine_enter(r->pc.m);
+    nic_deliver(r->nic, &f);
+    machine_leave(r->pc.m);
+}
+
+static void test_virtio_net_several_queues(void **state)
+{
+    struct nic_rig *r = start_mq();
+    (void)state;
+    assert_int_equal(io_read(r->pc.m, IO_MMIO, BAR + 0x2008, 2), PAIRS);
+    assert_int_equal(io_read(r->pc.m, IO_MMIO, BAR + 0x12, 2), 2 * PAIRS + 1);
+    mq_desc(r, 3, BUF, HEAD + 60, 0); /* the second pair is not in use yet */
+    assert_int_equal(r->nsent, 0);
+    assert_int_equal(set_pairs(r, 0), 1);
+    assert_int_equal(set_pairs(r, PAIRS + 1), 1);
+    assert_int_equal(r->nic->queues_used, 1);
+    assert_int_equal(set_pairs(r, 3), 0);
+    assert_int_equal(r->nic->queues_used, 3);
+    mset(r, 0x3000 + 4 * 3, 2, 3);
+    assert_int_equal(r->nsent, 1);
+    assert_int_equal(r->sent_queue[0], 1);
+    mq_desc(r, 7, BUF, HEAD + 60, 0); /* the fourth is not */
+    assert_int_equal(r->nsent, 1);
+    for (unsigned q = 0; q < 2 * PAIRS; q += 2) {
+        mq_desc(r, q, BUF + 0x1000 * q, 2000, WRITE);
+    }
+    deliver_by(r, 2);
+    assert_int_equal(mq_given(r, 4), 1);
+    deliver_by(r, 3); /* no such pair for the driver: the first */
+    assert_int_equal(mq_given(r, 0), 1);
+    assert_int_equal(mq_given(r, 6), 0);
+    mset(r, 0x14, 1, 0); /* a reset goes back to one */
+    assert_int_equal(r->nic->queues_used, 1);
+    rig_free(r);
+}
+
+static void test_virtio_net_several_queues_move(void **state)
+{
+    struct nic_rig *a = start_mq(), *b = rig_new_with(&virtio_net_class, PAIRS, "mq");
+    (void)state;
+    set_pairs(a, 4);
+    mq_desc(a, 6, BUF, 2000, WRITE);
+    pc_move(&a->pc, &b->pc);
+    memcpy(b->pc.f->ram, a->pc.f->ram, RAM);
+    assert_int_equal(b->nic->queues_used, 4);
+    deliver_by(b, 3);
+    assert_int_equal(mq_given(b, 6), 1);
+    rig_free(a);
+    rig_free(b);
+}
+
 static void test_virtio_net_state_moves(void **state)
 {
     struct nic_rig *a = start(MRG | CTRL | GUEST_CSUM), *b = rig_new(&virtio_net_class);
@@ -305,6 +431,8 @@ int main(void)
         cmocka_unit_test(test_virtio_net_merges_buffers),
         cmocka_unit_test(test_virtio_net_filters_as_told),
         cmocka_unit_test(test_virtio_net_hostile_chains_stop_it),
+        cmocka_unit_test(test_virtio_net_several_queues),
+        cmocka_unit_test(test_virtio_net_several_queues_move),
         cmocka_unit_test(test_virtio_net_state_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
