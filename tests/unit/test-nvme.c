@@ -424,6 +424,29 @@ static void test_nvme_queues_when_misused_then_an_error(void **state)
     destroy(&r);
 }
 
+static void test_nvme_when_a_queue_is_deleted_in_flight_then_taken_back(void **state)
+{
+    struct rig r;
+    (void)state;
+    make(&r);
+    enable(&r);
+    io_queues(&r);
+    r.img->hold = r.img->no_wait = true;
+    put(&r, 1, rw(2, 0, 8, DATA, 0));
+    put(&r, 1, rw(1, 8, 8, DATA, 0));
+    ring(&r, 1);
+    assert_int_equal(blk_in_flight(r.blk), 2);
+    assert_int_equal(admin(&r, sqe(0, 0, 1, 0), NULL), NVME_OK); /* delete submission queue 1 */
+    assert_int_equal(blk_in_flight(r.blk), 0);
+    assert_false(waiting(&r, 1));
+    r.img->hold = false;
+    assert_int_equal(admin(&r, sqe(1, IOSQ, (ENTRIES - 1) << 16 | 1, 1 << 16 | 1), NULL), NVME_OK);
+    r.tail[1] = 0;
+    assert_int_equal(io(&r, rw(2, 3, 1, DATA, 0)), NVME_OK);
+    assert_disk_bytes(&r, DATA, 3 * 512, 512);
+    destroy(&r);
+}
+
 static void test_nvme_when_disabled_in_flight_then_nothing_completes(void **state)
 {
     struct rig r;
@@ -477,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_nvme_completion_queue_when_full_then_commands_wait),
         cmocka_unit_test(test_nvme_interrupts_follow_queue_and_mask),
         cmocka_unit_test(test_nvme_queues_when_misused_then_an_error),
+        cmocka_unit_test(test_nvme_when_a_queue_is_deleted_in_flight_then_taken_back),
         cmocka_unit_test(test_nvme_when_disabled_in_flight_then_nothing_completes),
         cmocka_unit_test(test_nvme_when_many_events_are_asked_for_then_limited),
     };
