@@ -473,6 +473,46 @@ def test_net_dgram_when_udp_then_guests_talk(bed):
     pair(bed, spec % (a, b), spec % (b, a))
 
 
+def test_net_dgram_when_multicast_then_guests_talk(bed):
+    spec = "dgram,id=n0,remote.type=inet,remote.host=230.0.0.1,remote.port=%d,local.type=inet," \
+           "local.host=127.0.0.1,local.port=0" % free_port(socket.SOCK_DGRAM)
+    pair(bed, spec, spec)
+
+
+def test_net_socket_when_descriptors_are_passed_then_guests_talk(bed):
+    for kind, spec in ((socket.SOCK_STREAM, "socket,id=n0,fd=%d"),
+                       (socket.SOCK_STREAM, "stream,id=n0,addr.type=fd,addr.str=%d")):
+        one, two = socket.socketpair(socket.AF_UNIX, kind)
+        beds = type(bed)(bed.keel), type(bed)(bed.keel)
+        cards = [Card(b.machine("-netdev", spec % s.fileno(), "-device",
+                                E1000.replace("00:01", "00:0%d" % (n + 1)),
+                                pass_fds=(s.fileno(),)).qtest(), 4)
+                 for n, (b, s) in enumerate(zip(beds, (one, two)))]
+        one.close()
+        two.close()
+        talk(*cards)
+        for b in beds:
+            b.close()
+
+
+def test_net_idle_when_nothing_passes_then_nothing_wakes(bed):
+    p = bed.machine("-netdev", "user,id=n0", "-netdev",
+                    "stream,id=n1,server=on,addr.type=unix,addr.path=" + bed.path("wire"), "-device",
+                    E1000, "-device", "rtl8139,netdev=n1,addr=5")
+    Host(p.qtest(), 4).configure()
+
+    def wakes():
+        n = 0
+        for t in os.listdir("/proc/%d/task" % p.proc.pid):
+            with open("/proc/%d/task/%s/status" % (p.proc.pid, t)) as f:
+                n += sum(int(line.split()[1]) for line in f if line.startswith("voluntary"))
+        return n
+    time.sleep(1.2)  # the library's own first timers
+    before = wakes()
+    time.sleep(1)
+    expect("wake-ups in a second", wakes() - before <= 1, True)
+
+
 def test_net_hub_when_two_cards_are_on_it_then_they_talk(bed):
     p = bed.machine("-netdev", "hubport,hubid=1,id=h0", "-netdev", "hubport,hubid=1,id=h1",
                     "-device", "e1000,netdev=h0,addr=4", "-device", "e1000,netdev=h1,addr=5")
