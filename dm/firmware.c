@@ -179,6 +179,13 @@ static int add_boot_order(struct device *d, const struct options *o, const struc
     return ret;
 }
 
+/* The signature, then the length in sectors (PCI Firmware Specification 5.1.2). */
+static bool is_option_rom(const struct blob *rom)
+{
+    return rom->len >= 3 && rom->bytes[0] == 0x55 && rom->bytes[1] == 0xaa &&
+           rom->bytes[2] * 512u <= rom->len;
+}
+
 static int add_option_rom(struct device *d, const struct options *o, struct keyval *kv,
                           struct backends *b, struct err *e)
 {
@@ -189,7 +196,10 @@ static int add_option_rom(struct device *d, const struct options *o, struct keyv
     snprintf(path, sizeof(path), "/rom@%s", name);
     int ret = firmware_read(&rom, file, &o->data_dirs, 1u << 20, e);
     if (ret == 0) {
-        ret = fw_cfg_add_file(d, name, rom.bytes, (uint32_t)rom.len, e);
+        ret = is_option_rom(&rom)
+                  ? fw_cfg_add_file(d, name, rom.bytes, (uint32_t)rom.len, e)
+                  : err_set(e, -EINVAL, "'%s' is no option ROM: its %zu bytes do not begin as one",
+                            file, (size_t)rom.len);
         free(rom.bytes);
     }
     return ret < 0 ? ret : boot_list_add(&b->boot, path, kv, e);

@@ -21,6 +21,7 @@
 enum {
     IMAGE_MAX = 1 << 30,
     SETUP_SECTS = 0x1f1,
+    SYSSIZE = 0x1f4, /* of the rest, in 16 bytes */
     VID_MODE = 0x1fa,
     BOOT_FLAG = 0x1fe,
     MAGIC = 0x202,
@@ -127,6 +128,11 @@ static int check_linux(const struct kernel *k, uint64_t *setup_len)
     if (*setup_len >= k->image.len || *setup_len > KERNEL_CMDLINE - KERNEL_SETUP - 0x1000) {
         return err_set(k->e, -EINVAL, "truncated: %zu bytes, of which %llu are set-up code",
                        k->image.len, (unsigned long long)*setup_len);
+    }
+    uint64_t whole = *setup_len + (protocol >= 0x204 ? load_le32(h + SYSSIZE) * 16ull : 0);
+    if (whole > k->image.len + 15) {
+        return err_set(k->e, -EINVAL, "truncated: %zu bytes, its header says %llu", k->image.len,
+                       (unsigned long long)whole);
     }
     uint64_t most = protocol >= 0x206 ? load_le32(h + CMDLINE_SIZE) : 255;
     if (strlen(cmdline_of(k)) > min_u64(most, KERNEL_CMDLINE_MAX - 1)) {

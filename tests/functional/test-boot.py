@@ -191,6 +191,7 @@ def test_boot_when_kernel_is_hostile_then_one_line(bed):
              (patched(good, 52 + 16, b"\xff\xff\0\0"), "not inside the file"),
              (pvh, "outside the image"), (bytes(old), "does not have it yet"),
              (bytes(big), "truncated"), (bytes(linux[:700]), "truncated"),
+             (patched(linux, 0x1f4, b"\0\1\0\0"), "truncated: 4096 bytes, its header says 6656"),
              (struct.pack("<III", 0x1badb002, 0x10000, (-0x1badb002 - 0x10000) & 0xffffffff),
               "cut off"),
              (struct.pack("<IIIIIIII", 0x1badb002, 0x10000, (-0x1badb002 - 0x10000) & 0xffffffff,
@@ -284,6 +285,8 @@ def test_boot_when_option_rom_is_given_then_the_firmware_runs_it(bed):
     got = said(bed, "-option-rom", bed.file("own.rom", bytes(rom)), code=OK, what="option ROM")
     expect("said", got, ["R"])
     expect_in("missing", "/none", bed.refused(*TCG, "-option-rom", "/none"))
+    for bad in (b"\x55\xaa", bytes(512), bytes(rom[:511]), b"\x55\xaa\x02" + bytes(600)):
+        expect_in("odd", "no option ROM", bed.refused(*TCG, "-option-rom", bed.file("odd.rom", bad)))
 
 
 def test_boot_when_the_nmi_button_is_pressed_then_the_handler_runs(bed):

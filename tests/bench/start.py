@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""tests/bench/start.py [--keel FILE] [--runs N] - from exec to the guest's first instruction, and memory.
+
+The guest's first instructions leave by isa-debug-exit: what is measured is a whole process's life, so the
+figure is an upper bound. Private memory is of a PC that halted, without guest RAM and the code cache's
+pages. Beside qemu-system-x86_64 -accel tcg, if it is there.
+"""
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+
+def firmware(path, code):
+    rom = bytearray(0x10000)
+    rom[0xe000:0xe000 + len(code)] = code
+    rom[0xfff0:0xfff3] = bytes.fromhex("e90de0")
+    with open(path, "wb") as f:
+        f.write(rom)
+    return path
+
+
+def machine(program, bios, *more):
+    return [program, "-M", "pc", "-accel", "tcg", "-m", "512", "-nodefaults", "-display", "none", "-vga", "std",
+            "-serial", "null", "-bios", bios, *more]
+
+
+def start_ms(program, bios):
+    t, before = time.perf_counter(), os.times()
+    subprocess.run(machine(program, bios, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return 1000 * (time.perf_counter() - t), 1000 * cpu
+
+
+def private_mib(program, bios):
+    p = subprocess.Popen(machine(program, bios), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(2)
+    total, skip = 0, False
+    for line in open("/proc/%d/smaps" % p.pid):
+        m = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+        if m:
+            skip = int(m[2], 16) - int(m[1], 16) >= 256 << 20 or "memfd" in line
+        elif line.startswith("Private_") and not skip:
+            total += int(line.split()[1])
+    p.kill()
+    p.wait()
+    return total / 1024
+
+
+def main():
+    ap = argparse.ArgumentParser(usage=__doc__)
+    ap.add_argument("--keel", default="build/dm/keel")
+    ap.add_argument("--runs", type=int, default=15)
+    a = ap.parse_args()
+    programs = [os.path.abspath(a.keel)] + [p for p in [shutil.which("qemu-system-x86_64")] if p]
+    with tempfile.TemporaryDirectory() as d:
+        leaves = firmware(d + "/leaves", bytes.fromhex("baf400 b001 ee f4"))
+        halts = firmware(d + "/halts", bytes.fromhex("fa f4 ebfc"))
+        times = {p: [] for p in programs}
+        for _ in range(a.runs):
+            for p in programs:
+                times[p].append(start_ms(p, leaves))
+        print("%-20s %10s %10s %14s %12s" % ("", "median ms", "best ms", "processor ms", "private MiB"))
+        for p in programs:
+            wall, cpu = zip(*times[p])
+            print("%-20s %10.1f %10.1f %14.1f %12.1f" % (os.path.basename(p), statistics.median(wall), min(wall),
+                                                         statistics.mean(cpu), private_mib(p, halts)))
+
+
+main()
