@@ -334,10 +334,7 @@ static void move(struct io *io, int argc, char **argv, enum node_op op)
 
     q->r.op = op;
     q->done = op == NODE_READ ? "read" : op == NODE_WRITE ? "wrote" : "discard";
-    q->what = argv[0][0] == 'r' && !argv[0][1]   ? "read"
-              : argv[0][0] == 'w' && !argv[0][1] ? "write"
-              : argv[0][0] == 'd' && !argv[0][1] ? "discard"
-                                                 : argv[0];
+    q->what = argv[0];
     q->async = strncmp(argv[0], "aio", 3) == 0;
     if (parse_request(io, argc, argv, q) < 0) {
         free(q->buf);
@@ -587,6 +584,7 @@ bool io_command(struct io *io, char *line)
             bad(io, argv[0], "no file open, try 'help open'");
             return true;
         }
+        argv[0] = (char *)c->name; /* it outlives the line */
         return c->run(io, argc, argv);
     }
     printf("command \"%s\" not found\n", argv[0]);

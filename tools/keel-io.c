@@ -110,6 +110,7 @@ static int open_image(struct io *io, struct image_open *o, const char *file, boo
     if (image_opts) {
         ret = tool_image_opts(file, o, &e);
     }
+    o->follow_data = o->format;
     io->n = ret < 0 ? NULL : image_open(io->ctx, o, &e);
     if (image_opts) {
         free((char *)o->filename);

@@ -86,6 +86,14 @@ def test_io_many_requests_at_once(bed):
     run(IMG, "check", "-q", f)
 
 
+def test_io_failures_that_come_late_are_told_of(bed):
+    f = bed.path("i")
+    run(IMG, "create", "-q", "-f", "raw", f, "1M")
+    out = run(IO, "-r", "-f", "raw", "-c", "aio_write 0 512", "-c", "aio_read -q 0 512", "-c",
+              "aio_flush", f, rc=1)
+    expect_in("by name", "aio_write failed: Read-only file system", out)
+
+
 def test_io_image_opts(bed):
     f = bed.path("i")
     run(IMG, "create", "-q", "-f", "qcow2", f, "1M")
