@@ -170,7 +170,7 @@ static void *scribble(void *opaque)
             noise ^= noise << 13;
             noise ^= noise >> 7;
             noise ^= noise << 17;
-            uint64_t w = noise & 0x0101010101010101 ? noise & 0x000000ff000000ff : noise;
+            uint64_t w = noise & 1 << 20 ? noise & 0x0000000300000003 : noise; /* often sane */
             __atomic_store_n((uint64_t *)(void *)s + i, w, __ATOMIC_RELAXED);
         }
         __atomic_store_n((uint8_t *)s + 30, STATE_IOREQ_READY, __ATOMIC_RELEASE);
