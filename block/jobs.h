@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* block/jobs.h - the kinds of jobs. docs/block.md 11.
+/* block/jobs.h - the kinds of jobs. docs/block.md 13.
  *
  * Each function starts a job on nodes of the graph, or returns NULL with e. Nodes that are given
  * stay the caller's: a job takes shares of its own. From the event loop only.

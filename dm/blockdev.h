@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/blockdev.h - nodes that the user builds and names: -blockdev and blockdev-add. docs/block.md 10.
+/* dm/blockdev.h - nodes that the user builds and names: -blockdev and blockdev-add. docs/block.md 12.
  */
 #ifndef DM_BLOCKDEV_H
 #define DM_BLOCKDEV_H

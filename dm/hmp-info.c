@@ -4,6 +4,7 @@
 
 #include "dm/base/chr.h"
 #include "dm/base/util.h"
+#include "dm/hmp-block.h"
 #include "dm/hmp-cpu.h"
 #include "dm/hmp-net.h"
 #include "dm/keel.h"
@@ -285,18 +286,31 @@ static const struct {
     const char *name;
     void (*tell)(struct keel *k, struct text *out);
 } topics[] = {
-    { "block", info_block },     { "blockstats", info_blockstats },
-    { "chardev", info_chardev }, { "cpus", info_cpus },
-    { "irq", info_irq },         { "jit", hmp_info_jit },
-    { "lapic", info_lapic },     { "loop", info_loop },
-    { "mem", hmp_info_mem },     { "mtree", info_mtree },
-    { "name", info_name },       { "network", hmp_info_network },
-    { "pci", info_pci },         { "registers", hmp_info_registers },
-    { "tlb", hmp_info_tlb },     { "pic", info_pic },
-    { "qtree", info_qtree },     { "state", info_state },
-    { "status", info_status },   { "usernet", hmp_info_usernet },
-    { "uuid", info_uuid },       { "version", info_version },
-    { "vnc", info_vnc },         { "xen", info_xen },
+    { "block", info_block },
+    { "block-jobs", hmp_info_block_jobs },
+    { "blockstats", info_blockstats },
+    { "chardev", info_chardev },
+    { "cpus", info_cpus },
+    { "irq", info_irq },
+    { "jit", hmp_info_jit },
+    { "lapic", info_lapic },
+    { "loop", info_loop },
+    { "mem", hmp_info_mem },
+    { "mtree", info_mtree },
+    { "name", info_name },
+    { "network", hmp_info_network },
+    { "pci", info_pci },
+    { "registers", hmp_info_registers },
+    { "tlb", hmp_info_tlb },
+    { "pic", info_pic },
+    { "qtree", info_qtree },
+    { "state", info_state },
+    { "status", info_status },
+    { "usernet", hmp_info_usernet },
+    { "uuid", info_uuid },
+    { "version", info_version },
+    { "vnc", info_vnc },
+    { "xen", info_xen },
 };
 
 bool hmp_info(struct keel *k, const char *what, struct text *out)

@@ -9,6 +9,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/hmp-block.h"
 #include "dm/hmp-cpu.h"
 #include "dm/hmp-info.h"
 #include "dm/hmp-net.h"
@@ -34,7 +35,7 @@ struct hmp_call {
     struct text *out;
     char *word[MAX_WORDS + 1]; /* the command itself is word[0]; unused ones are "" */
     char format[16];           /* what followed a "/" word: "4xb" */
-    bool force;                /* -f was given */
+    char flags[8];             /* the letters of -f, -n that were given */
     bool linear;               /* addresses are the processor's, not physical */
 };
 
@@ -170,7 +171,7 @@ static void do_eject(struct hmp_call *c)
     struct err e;
     struct drive *d = find_drive(c);
     if (d) {
-        report(c, drive_eject(d, c->force, &e), &e);
+        report(c, drive_eject(d, strchr(c->flags, 'f'), &e), &e);
     }
 }
 
@@ -193,7 +194,7 @@ static void do_change(struct hmp_call *c)
     }
     struct drive *d = find_drive(c);
     if (d) {
-        report(c, drive_change(c->k, d, c->word[2], c->force, &e), &e);
+        report(c, drive_change(c->k, d, c->word[2], strchr(c->flags, 'f'), &e), &e);
     }
 }
 
@@ -311,6 +312,11 @@ NET_COMMAND(netdev_del)
 NET_COMMAND(hostfwd_add)
 NET_COMMAND(hostfwd_remove)
 
+static void do_block(struct hmp_call *c)
+{
+    hmp_block(c->k, c->word, c->flags, c->out);
+}
+
 static void do_help(struct hmp_call *c);
 
 static const struct hmp_command {
@@ -319,10 +325,19 @@ static const struct hmp_command {
     const char *help;
     void (*run)(struct hmp_call *c);
 } commands[] = {
+    { "block_job_cancel", 1, "[-f] JOB", do_block },
+    { "block_job_complete", 1, "JOB", do_block },
+    { "block_job_pause", 1, "JOB", do_block },
+    { "block_job_resume", 1, "JOB", do_block },
+    { "block_job_set_speed", 2, "JOB BYTES_A_SECOND", do_block },
+    { "block_resize", 2, "DRIVE SIZE, in MiB unless it says so", do_block },
+    { "block_stream", 1, "DRIVE [SPEED [BASE]]", do_block },
     { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
     { "cont c", 0, "let the guest run", do_cont },
     { "device_add", 1, "DRIVER[,id=ID][,...]", do_device_add },
     { "device_del", 1, "ID", do_device_del },
+    { "drive_backup", 2, "[-n] [-f] DRIVE FILE [FORMAT]", do_block },
+    { "drive_mirror", 2, "[-n] [-f] DRIVE FILE [FORMAT]", do_block },
     { "eject", 1, "[-f] DRIVE", do_eject },
     { "help ?", 0, "this list", do_help },
     { "hostfwd_add", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT-[GUESTADDR]:PORT", do_hostfwd_add },
@@ -338,6 +353,9 @@ static const struct hmp_command {
     { "screendump", 1, "FILE, PPM or .png", do_screendump },
     { "sendkey", 1, "KEY-KEY-...", do_sendkey },
     { "set_link", 2, "NAME on|off", do_set_link },
+    { "snapshot_blkdev", 2, "[-n] DRIVE FILE [FORMAT]", do_block },
+    { "snapshot_blkdev_internal", 2, "DRIVE NAME", do_block },
+    { "snapshot_delete_blkdev_internal", 2, "DRIVE NAME [ID]", do_block },
     { "stop s", 0, "stop the guest's devices", do_stop },
     { "system_powerdown", 0, "press the power button", do_powerdown },
     { "system_reset", 0, "press the reset button", do_reset },
@@ -377,8 +395,8 @@ static unsigned split(struct hmp_call *c, char *line)
         if (n == 1 && w[0] == '/' &&
             (c->word[0][0] == 'i' || c->word[0][0] == 'o' || c->word[0][0] == 'x')) {
             snprintf(c->format, sizeof(c->format), "%s", w + 1);
-        } else if (n >= 1 && strcmp(w, "-f") == 0) {
-            c->force = true;
+        } else if (n >= 1 && (strcmp(w, "-f") == 0 || strcmp(w, "-n") == 0)) {
+            c->flags[strlen(c->flags) % (sizeof(c->flags) - 1)] = w[1];
         } else {
             c->word[n++] = w;
         }

@@ -72,6 +72,8 @@ const char *run_state_name(enum run_state s);
 /* 0, or -EBUSY with e when the guest may not run (it is off, or its state has not arrived). */
 int keel_cont(struct keel *k, struct err *e);
 void keel_stop(struct keel *k);
+/* A disk's error does: the run state tells. */
+void keel_stop_for_error(struct keel *k);
 /* guest: it asked for it itself; reason as in QMP's RESET event. */
 void keel_reset(struct keel *k, bool guest, const char *reason);
 /* Tells everybody and ends the loop; keel_fini then waits for the disks. */

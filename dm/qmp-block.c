@@ -27,7 +27,7 @@ static void tray_moved(void *opaque, struct blk *b, bool open)
 
 static void stop_for_error(void *opaque)
 {
-    keel_stop(opaque);
+    keel_stop_for_error(opaque);
 }
 
 static void io_error(void *opaque, struct blk *b, enum blk_op op, int ret, enum blk_on_error action)

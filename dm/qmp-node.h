@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/qmp-node.h - what the QMP commands about the block graph share. docs/block.md 11. */
+/* dm/qmp-node.h - what the QMP commands about the block graph share. docs/block.md 13. */
 #ifndef DM_QMP_NODE_H
 #define DM_QMP_NODE_H
 

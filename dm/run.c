@@ -32,6 +32,7 @@ const char *run_state_name(enum run_state s)
     static const char *const names[] = {
         [RUN_PRELAUNCH] = "prelaunch", [RUN_RUNNING] = "running",   [RUN_PAUSED] = "paused",
         [RUN_INMIGRATE] = "inmigrate", [RUN_SHUTDOWN] = "shutdown", [RUN_SUSPENDED] = "suspended",
+        [RUN_IO_ERROR] = "io-error",
     };
     return names[s];
 }
@@ -85,13 +86,23 @@ static void stop_as(struct keel *k, enum run_state s)
     }
 }
 
-void keel_stop(struct keel *k)
+static void stop_in_order(struct keel *k, enum run_state s)
 {
     if (machine_running(k->m)) {
         halt_processors(k);
         backends_drain(&k->be);
-        stop_as(k, RUN_PAUSED);
+        stop_as(k, s);
     }
+}
+
+void keel_stop(struct keel *k)
+{
+    stop_in_order(k, RUN_PAUSED);
+}
+
+void keel_stop_for_error(struct keel *k)
+{
+    stop_in_order(k, RUN_IO_ERROR);
 }
 
 void keel_reset(struct keel *k, bool guest, const char *reason)

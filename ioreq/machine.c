@@ -72,11 +72,12 @@ bool machine_running(const struct machine *m)
 #define TO(state) (1u << RUN_##state)
 static const uint8_t legal_steps[] = {
     [RUN_PRELAUNCH] = TO(RUNNING) | TO(PAUSED) | TO(INMIGRATE) | TO(SHUTDOWN),
-    [RUN_RUNNING] = TO(PAUSED) | TO(SHUTDOWN) | TO(SUSPENDED),
+    [RUN_RUNNING] = TO(PAUSED) | TO(SHUTDOWN) | TO(SUSPENDED) | TO(IO_ERROR),
     [RUN_PAUSED] = TO(RUNNING) | TO(PRELAUNCH) | TO(INMIGRATE) | TO(SHUTDOWN),
     [RUN_INMIGRATE] = TO(RUNNING) | TO(PAUSED) | TO(PRELAUNCH) | TO(SHUTDOWN),
     [RUN_SHUTDOWN] = TO(RUNNING) | TO(PAUSED) | TO(PRELAUNCH),
     [RUN_SUSPENDED] = TO(RUNNING) | TO(PAUSED) | TO(SHUTDOWN),
+    [RUN_IO_ERROR] = TO(RUNNING) | TO(PAUSED) | TO(PRELAUNCH) | TO(INMIGRATE) | TO(SHUTDOWN),
 };
 
 bool machine_may_step(const struct machine *m, enum run_state s)

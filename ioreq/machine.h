@@ -73,7 +73,8 @@ enum run_state {
     RUN_PAUSED,
     RUN_INMIGRATE,
     RUN_SHUTDOWN,
-    RUN_SUSPENDED
+    RUN_SUSPENDED,
+    RUN_IO_ERROR /* a disk's error stopped it */
 };
 
 struct region_table {

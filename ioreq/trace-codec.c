@@ -355,7 +355,7 @@ bool trace_decode(const uint8_t *p, size_t len, size_t *at, struct trace_delta *
         for (unsigned i = 0; i < TRACE_KIND_FIELDS; i++) {
             decode_field(&c, d, ev, name, trace_fields[head][i]);
         }
-        c.ok = c.ok && (ev->kind != TR_RUN_STATE || ev->num <= RUN_SUSPENDED);
+        c.ok = c.ok && (ev->kind != TR_RUN_STATE || ev->num <= RUN_IO_ERROR);
         if (trace_fields[head][0] == TF_GPA) {
             d->dma_end = ev->gpa + ev->len;
         }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Live operations on disks, over QMP: nodes, snapshots, jobs, bitmaps, transactions."""
 import os
+import resource
 import subprocess
 import time
 
@@ -315,6 +316,54 @@ def test_jobs_blockdev_json_and_filters(bed):
                                                       "node-name")):
         expect_in(spec, what, bed.refused("-accel", "qtest", "-machine", "pc", "-nodefaults",
                                           "-display", "none", "-blockdev", spec))
+
+
+def test_jobs_an_error_stops_the_machine_until_it_is_gone(bed):
+    """The disk's file may not grow beyond 4 MiB, for a while."""
+    raw = bed.file("r.raw")
+    os.truncate(raw, 8 * MB)
+    no = resource.RLIM_INFINITY
+    p = bed.machine("-drive", "file=%s,format=raw,index=0,werror=stop" % raw)
+    q, t = p.qmp(), p.qtest()
+    resource.prlimit(p.proc.pid, resource.RLIMIT_FSIZE, (4 * MB, no))
+    t.out("b", 0x1f6, 0xe0)
+    for reg, v in ((0x1f2, 1), (0x1f3, 0), (0x1f4, 0x30), (0x1f5, 0), (0x1f7, 0x30)):
+        t.out("b", reg, v)  # sector 0x3000: 6 MiB
+    for _ in range(256):
+        t.out("w", 0x1f0, 0x7777)
+    q.event("STOP")
+    expect("state", q.cmd("query-status")["status"], "io-error")
+    expect("drive", q.cmd("query-block")[0]["io-status"], "failed")
+    resource.prlimit(p.proc.pid, resource.RLIMIT_FSIZE, (no, no))
+    q.cmd("cont")
+    end = time.time() + 30
+    while t.inp("b", 0x1f7) & 0x80 and time.time() < end:
+        pass
+    expect("status", t.inp("b", 0x1f7) & 0x21, 0)
+    expect("running", q.cmd("query-status")["status"], "running")
+    q.cmd("quit")
+    p.wait()
+    holds(raw, "-P 0x77 6M 512", fmt="raw")
+
+
+def test_jobs_from_the_human_monitor(bed):
+    d = disk(bed, qcow2(bed))
+    d.put(1, 0x11)
+    expect_in("none", "No active jobs", d.q.hmp("info block-jobs"))
+    expect("overlay", d.q.hmp("snapshot_blkdev d %s qcow2" % bed.path("s")), "")
+    d.put(2, 0x22)
+    expect("backup", d.q.hmp("drive_backup -f d %s raw" % bed.path("b")), "")
+    d.finish("d")
+    expect("mirror", d.q.hmp("drive_mirror -f d %s" % bed.path("m")), "")
+    d.ready_event("d")
+    expect_in("jobs", "Type mirror, device d: Completed 8388608 of", d.q.hmp("info block-jobs"))
+    expect("end", d.q.hmp("block_job_complete d"), "")
+    d.finish("d")
+    expect("resize", d.q.hmp("block_resize d 16"), "")
+    expect_in("error", "not found", d.q.hmp("block_job_cancel d"))
+    d.quit()
+    holds(bed.path("b"), "-P 0x11 512 512", "-P 0x22 1024 512", fmt="raw")
+    holds(bed.path("m"), "-P 0x11 512 512", "-P 0x22 1024 512", "-P 0 15M 512")
 
 
 def test_jobs_internal_snapshots(bed):

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/hmp-block.c - the monitor's commands on jobs and snapshots of disks: QMP's, by position. */
+#include "dm/hmp-block.h"
+
+#include "block/job.h"
+#include "dm/base/parse.h"
+#include "dm/base/util.h"
+#include "dm/keel.h"
+#include "dm/qmp.h"
+#include "dm/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* args: QMP's names for the words, in order, "name:type", types as in a schema. flags: what -f and -n
+ * mean, add_flags. */
+static const struct {
+    const char *hmp, *qmp, *args, *flags;
+} commands[] = {
+    { "block_job_cancel", "block-job-cancel", "device:s", "fforce" },
+    { "block_job_complete", "block-job-complete", "device:s", "" },
+    { "block_job_pause", "block-job-pause", "device:s", "" },
+    { "block_job_resume", "block-job-resume", "device:s", "" },
+    { "block_job_set_speed", "block-job-set-speed", "device:s speed:i", "" },
+    { "block_resize", "block_resize", "device:s size:i", "" },
+    { "block_stream", "block-stream", "device:s speed:i base:s", "" },
+    { "drive_backup", "drive-backup", "device:s target:s format:s", "fsync ncreate" },
+    { "drive_mirror", "drive-mirror", "device:s target:s format:s", "fsync ncreate" },
+    { "snapshot_blkdev", "blockdev-snapshot-sync", "device:s snapshot-file:s format:s", "ncreate" },
+    { "snapshot_blkdev_internal", "blockdev-snapshot-internal-sync", "device:s name:s", "" },
+    { "snapshot_delete_blkdev_internal", "blockdev-snapshot-delete-internal-sync",
+      "device:s name:s id:s", "" },
+};
+
+/* One word of the line as the argument that `arg` ("name:type") describes. */
+static bool add_word(json_t *args, const char *arg, size_t len, const char *word, struct text *out)
+{
+    char name[32];
+    size_t colon = strcspn(arg, ":");
+    uint64_t n;
+
+    snprintf(name, sizeof(name), "%.*s", (int)colon, arg);
+    if (arg[len - 1] == 's') {
+        json_object_set_new(args, name, qmp_text(word));
+    } else if (parse_size(word, strcmp(name, "size") == 0 ? 1 << 20 : 1, &n) < 0 || n > INT64_MAX) {
+        text_add(out, "Error: '%s': a number is expected\r\n", word);
+        return false;
+    } else {
+        json_object_set_new(args, name, json_integer((json_int_t)n));
+    }
+    return true;
+}
+
+static void add_flags(json_t *args, const char *known, const char *given)
+{
+    if (strstr(known, "fforce") && strchr(given, 'f')) {
+        json_object_set_new(args, "force", json_true());
+    }
+    if (strstr(known, "fsync")) {
+        json_object_set_new(args, "sync", json_string(strchr(given, 'f') ? "full" : "top"));
+    }
+    if (strstr(known, "ncreate")) {
+        json_object_set_new(args, "mode",
+                            json_string(strchr(given, 'n') ? "existing" : "absolute-paths"));
+    }
+}
+
+void hmp_block(struct keel *k, char *const *word, const char *flags, struct text *out)
+{
+    json_t *args = json_object();
+    struct err e = { 0 };
+    size_t i = 0, w = 1;
+    bool ok = true;
+
+    while (strcmp(commands[i].hmp, word[0]) != 0) {
+        i++;
+    }
+    for (const char *p = commands[i].args; *p && *word[w] && ok; p += strspn(p, " "), w++) {
+        size_t len = strcspn(p, " ");
+        ok = add_word(args, p, len, word[w], out);
+        p += len;
+    }
+    add_flags(args, commands[i].flags, flags);
+    if (!ok) {
+        json_decref(args);
+        return;
+    }
+    json_t *ret = qmp_run(k, commands[i].qmp, args, &e);
+    if (!ret) {
+        text_add(out, "Error: %s\r\n", e.msg);
+    }
+    json_decref(ret);
+}
+
+void hmp_info_block_jobs(struct keel *k, struct text *out)
+{
+    if (!jobs_first(k->be.jobs)) {
+        text_add(out, "No active jobs\r\n");
+    }
+    for (struct job *j = jobs_first(k->be.jobs); j; j = j->next) {
+        bool stream = strcmp(j->ops->type, "stream") == 0;
+        text_add(out, "%s%s%sevice %s: Completed %llu of %llu bytes, speed limit %llu bytes/s\r\n",
+                 stream ? "Streaming d" : "Type ", stream ? "" : j->ops->type, stream ? "" : ", d",
+                 j->id, (unsigned long long)j->done, (unsigned long long)max_u64(j->total, j->done),
+                 (unsigned long long)j->speed);
+    }
+}
