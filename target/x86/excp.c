@@ -81,6 +81,12 @@ X86_HELPER(raise_code, IR_H_READS | IR_H_FAULTS)
     x86_raise_code(x86_of(t), (enum x86_vector)a, (uint32_t)b);
 }
 
+X86_HELPER(int3, IR_H_READS | IR_H_FAULTS)
+{
+    (void)b, (void)cc;
+    raise_soft(x86_of(t), EX_BP, SOFT_INT3, a);
+}
+
 X86_HELPER(into, IR_H_READS | IR_H_FAULTS)
 {
     (void)b, (void)cc;
@@ -525,17 +531,17 @@ bool x86_deliver_nmi(struct x86_cpu *c)
     return deliver_all(c, &e);
 }
 
-/* ---- INT n, INT3 ---- */
+/* ---- INT n ---- */
 
 enum { SOFT_FLAGS = IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN };
 
 /* Delivered on the spot where that cannot end in a task switch. What faults on the way is a fault of
  * the instruction itself, as if the loop had delivered it. */
-static uint64_t soft(struct x86_cpu *c, unsigned vector, enum x86_soft how, uint64_t next)
+static uint64_t int_n(struct x86_cpu *c, unsigned vector, uint64_t next)
 {
-    struct event e = { .vector = vector, .soft = how, .rip = next };
+    struct event e = { .vector = vector, .soft = SOFT_INT_N, .rip = next };
     if (c->eflags & EF_TF || (c->mode & (MODE_PE | MODE_LMA)) == MODE_PE) {
-        raise_soft(c, vector, how, next);
+        raise_soft(c, vector, SOFT_INT_N, next);
     }
     c->ends_block = true;
     deliver(c, &e);
@@ -546,13 +552,7 @@ static uint64_t soft(struct x86_cpu *c, unsigned vector, enum x86_soft how, uint
 X86_HELPER(int, SOFT_FLAGS)
 {
     (void)cc;
-    return soft(x86_of(t), a & 0xff, SOFT_INT_N, b);
-}
-
-X86_HELPER(int3, SOFT_FLAGS)
-{
-    (void)b, (void)cc;
-    return soft(x86_of(t), EX_BP, SOFT_INT3, a);
+    return int_n(x86_of(t), a & 0xff, b);
 }
 
 /* ---- debug exceptions ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* target/x86/string.c - MOVS, STOS, LODS, CMPS, SCAS, whole runs at a time.
  *
- * A run ends with the count, with a page of either operand, or where the address would wrap. On
+ * A run ends with the count, with a page of either operand that is not followed by its neighbour in our
+ * memory, or where the address would wrap. On
  * plain memory it is a memmove, memset, memcmp or memchr; elsewhere, and for an element that lies
  * on two pages, it is one element. Registers are exact after each run, so a fault restarts the
  * instruction where it stood, and an exit request is honoured between runs.
@@ -142,6 +143,30 @@ struct run {
     uint8_t *src, *dst; /* lowest address */
 };
 
+enum { RUN_BYTES = 64 << 10 }; /* exit requests are looked at in between */
+
+/* Elements of a run whose first n, to the end of the page, lie at host: pages behind it are taken in
+ * while they follow in our memory and are plain already. */
+static uint64_t grow(const struct x86_string *s, uint64_t linear, const uint8_t *host,
+                     enum x86_access how, uint64_t n, uint64_t most)
+{
+    unsigned mode = x86_data_mode(s->c);
+    if (s->step < 0 || s->addr < 8) {
+        return n;
+    }
+    while (n < most && n * s->size < RUN_BYTES) {
+        uint64_t at = linear + n * s->size;
+        const uint8_t *h = at & 0xfff         ? NULL
+                           : how == ACC_WRITE ? x86_plain_write(s->c, mode, at, 1)
+                                              : x86_plain_read(s->c, mode, at, 1);
+        if (!h || h != host + n * s->size) {
+            break;
+        }
+        n = min_u64(most, n + 4096 / s->size);
+    }
+    return n;
+}
+
 /* The next run of at most count elements. */
 static struct run find_run(const struct x86_string *s, uint64_t count, bool src, bool dst,
                            enum x86_access dst_how)
@@ -149,18 +174,20 @@ static struct run find_run(const struct x86_string *s, uint64_t count, bool src,
     struct run r = { .n = s->checked ? 0 : count };
     const uint64_t *g = s->c->tcg.gpr;
     uint64_t from = x86_string_src(s), to = x86_string_dst(s);
-    if (src) {
-        r.n = min_u64(r.n, x86_string_room(s, g[RSI], from));
-    }
-    if (dst) {
-        r.n = min_u64(r.n, x86_string_room(s, g[RDI], to));
-    }
-    if (r.n && src && !(r.src = x86_host_page(s->c, from, ACC_READ))) {
+    uint64_t n_src = src ? min_u64(r.n, x86_string_room(s, g[RSI], from)) : r.n;
+    uint64_t n_dst = dst ? min_u64(r.n, x86_string_room(s, g[RDI], to)) : r.n;
+    if (!n_src || !n_dst) {
         r.n = 0;
+        return r;
     }
-    if (r.n && dst && !(r.dst = x86_host_page(s->c, to, dst_how))) {
+    if ((src && !(r.src = x86_host_page(s->c, from, ACC_READ))) ||
+        (dst && !(r.dst = x86_host_page(s->c, to, dst_how)))) {
         r.n = 0;
+        return r;
     }
+    n_src = src ? grow(s, from, r.src, ACC_READ, n_src, count) : n_src;
+    n_dst = dst ? grow(s, to, r.dst, dst_how, n_dst, count) : n_dst;
+    r.n = min_u64(n_src, n_dst);
     if (s->step < 0 && r.n) {
         uint64_t back = (r.n - 1) * s->size;
         r.src -= src ? back : 0;
