@@ -35,6 +35,14 @@ static struct region *answers(const struct machine *m, enum io_space space, uint
     return NULL;
 }
 
+static void answer_with(struct region *r, const struct region_ops *ops)
+{
+    uint64_t base = r->base;
+    region_unmap(r);
+    r->ops = ops;
+    region_map(r, base);
+}
+
 static int run(struct trace_play *p, struct machine *m, enum io_space space, uint64_t addr)
 {
     struct trace_diff diff;
@@ -52,9 +60,9 @@ static int run(struct trace_play *p, struct machine *m, enum io_space space, uin
         bad.off = addr - r->base;
         ops = *r->ops;
         ops.read = bad_read;
-        r->ops = &ops;
+        answer_with(r, &ops);
         ret = trace_run(p, m, 0, &diff, &e);
-        r->ops = bad.ops;
+        answer_with(r, bad.ops);
     }
     puts(ret < 0 ? e.msg : ret ? diff.text : r ? "nothing noticed" : "nobody answers there");
     return ret < 0 ? 2 : ret;
