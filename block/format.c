@@ -2,6 +2,7 @@
 /* block/format.c - the table of image formats. */
 #include "block/format.h"
 
+#include "block/crypt.h"
 #include "block/qcow2.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
@@ -14,6 +15,8 @@ static struct node *open_qcow2(struct node *file, const struct image_open *o, st
 {
     struct qcow2_open q = { .read_only = o->read_only,
                             .check = o->check,
+                            .no_io = o->no_io || o->check,
+                            .key = o->key,
                             .inactive = o->inactive,
                             .pass_discard = o->discard,
                             .l2_cache = o->l2_cache };
@@ -31,12 +34,26 @@ static void info_qcow2(const struct node *n, struct format_info *out)
     out->backing_format = q.backing_format;
 }
 
+static struct node *open_luks(struct node *file, const struct image_open *o, struct err *e)
+{
+    return crypt_open(file, o->key, o->no_io || o->check, e);
+}
+
+static void info_luks(const struct node *n, struct format_info *out)
+{
+    (void)n;
+    (void)out;
+}
+
+static const struct format format_luks = { .name = "luks", .open = open_luks, .info = info_luks };
+
 static const struct format format_qcow2 = { .name = "qcow2",
                                             .open = open_qcow2,
                                             .info = info_qcow2 };
 
-static const struct format *const formats[] = { &format_qcow1, &format_qcow2, &format_vdi,
-                                                &format_vhdx,  &format_vmdk,  &format_vpc };
+static const struct format *const formats[] = { &format_luks, &format_qcow1, &format_qcow2,
+                                                &format_vdi,  &format_vhdx,  &format_vmdk,
+                                                &format_vpc };
 
 const struct format *format_find(const char *name)
 {

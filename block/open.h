@@ -4,6 +4,7 @@
 #define BLOCK_OPEN_H
 
 #include "block/file.h"
+#include "block/luks.h"
 
 struct image_open {
     const char *filename; /* or an address of block/nbd.h */
@@ -20,6 +21,8 @@ struct image_open {
      * named any file of the host. */
     const char *data_file;
     bool follow_data;
+    const struct luks_key *key; /* of an encrypted image; used while opening */
+    bool no_io;                 /* the guest's data are not touched: it needs no key */
     bool lock, share_rw;
     bool discard;   /* discards reach the host */
     bool temporary; /* writes go to a file that is gone at the end: snapshot=on */

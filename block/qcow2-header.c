@@ -14,6 +14,7 @@
 #define EXT_CRYPTO 0x0537be77u
 #define EXT_DATA_FILE 0x44415441u
 enum { V2_LENGTH = 72, V3_LENGTH = 112 };
+enum { METHOD_AES = 1, METHOD_LUKS = 2, MAX_LUKS_HEADER = 64 << 20 };
 
 void qcow2_header_free(struct header *h)
 {
@@ -79,7 +80,12 @@ static int parse_extension(struct header *h, uint32_t type, const uint8_t *p, ui
                    ? err_set(e, -EINVAL, "the bitmaps extension is %u bytes long", len)
                    : 0;
     case EXT_CRYPTO:
-        return err_set(e, -ENOTSUP, "encryption (LUKS): known, but Keel does not have it yet");
+        if (len != 16) {
+            return err_set(e, -EINVAL, "the encryption extension is %u bytes long", len);
+        }
+        h->crypt_offset = load_be64(p);
+        h->crypt_len = load_be64(p + 8);
+        return 0;
     case EXT_DATA_FILE:
         free(h->data_file);
         h->data_file = text_at(p, len);
@@ -190,6 +196,20 @@ static int parse_v3(struct header *h, const uint8_t *b, uint32_t *length, struct
     return check_features(h, e);
 }
 
+static int check_crypt(const struct header *h, uint32_t method, struct err *e)
+{
+    if ((method == METHOD_LUKS) != (h->crypt_offset != 0)) {
+        return err_set(e, -EINVAL, "encryption method %u %s a LUKS header", method,
+                       method ? "without" : "with");
+    }
+    if (h->crypt_offset % (1ull << h->cluster_bits) || h->crypt_offset >> 56 ||
+        h->crypt_len > MAX_LUKS_HEADER) {
+        return err_set(e, -EINVAL, "a LUKS header of %llu bytes at %#llx",
+                       (unsigned long long)h->crypt_len, (unsigned long long)h->crypt_offset);
+    }
+    return 0;
+}
+
 int qcow2_parse_header(struct qcow2 *s, const uint8_t *b, size_t len, struct err *e)
 {
     struct header *h = &s->h;
@@ -220,8 +240,11 @@ int qcow2_parse_header(struct qcow2 *s, const uint8_t *b, size_t len, struct err
     if (h->version >= 3) {
         ret = parse_v3(h, b, &length, e);
     }
-    if (ret == 0 && crypt) {
-        ret = err_set(e, -ENOTSUP, "encryption method %u: Keel does not have it", crypt);
+    if (ret == 0 && crypt == METHOD_AES) {
+        ret = err_set(e, -ENOTSUP,
+                      "AES encryption of the old kind, which is not safe: Keel has LUKS");
+    } else if (ret == 0 && crypt > METHOD_LUKS) {
+        ret = err_set(e, -EINVAL, "encryption method %u", crypt);
     }
     ret = ret ? ret : check_geometry(h, e);
     if (ret < 0) {
@@ -237,6 +260,7 @@ int qcow2_parse_header(struct qcow2 *s, const uint8_t *b, size_t len, struct err
         end = backing;
     }
     ret = length <= end ? parse_extensions(h, b, length, end, e) : 0;
+    ret = ret < 0 ? ret : check_crypt(h, crypt, e);
     /* Without the bit somebody wrote who does not know them: they are out of date. */
     h->has_bitmaps = h->has_bitmaps && (h->autoclear & AUTOCLEAR_BITMAPS);
     if (!h->has_bitmaps) {
@@ -301,6 +325,12 @@ static void put_extensions(struct writer *w, const struct header *h)
     if (h->data_file) {
         put_extension(w, EXT_DATA_FILE, h->data_file, (uint32_t)strlen(h->data_file));
     }
+    if (h->crypt_offset) {
+        uint8_t b[16];
+        store_be64(b, h->crypt_offset);
+        store_be64(b + 8, h->crypt_len);
+        put_extension(w, EXT_CRYPTO, b, sizeof(b));
+    }
     if (h->has_bitmaps) {
         uint8_t b[24] = { 0 };
         store_be32(b, h->nb_bitmaps);
@@ -327,6 +357,7 @@ int qcow2_build_header(const struct qcow2 *s, const struct header *h, uint8_t *b
     store_be32(b + 4, h->version);
     store_be32(b + 20, h->cluster_bits);
     store_be64(b + 24, h->size);
+    store_be32(b + 32, h->crypt_offset ? METHOD_LUKS : 0);
     store_be32(b + 36, h->l1_size);
     store_be64(b + 40, h->l1_offset);
     store_be64(b + 48, h->reftable_offset);

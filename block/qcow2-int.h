@@ -152,7 +152,8 @@ struct header {
     uint64_t incompatible, compatible, autoclear;
     uint8_t compression; /* 0 zlib, 1 zstd */
     char *backing_file, *backing_format;
-    char *data_file; /* NULL: the guest's data are in the image itself */
+    char *data_file;                  /* NULL: the guest's data are in the image itself */
+    uint64_t crypt_offset, crypt_len; /* of the LUKS header; 0: not encrypted */
     /* bitmaps extension, kept for what it references */
     bool has_bitmaps;
     uint32_t nb_bitmaps;
@@ -176,6 +177,8 @@ struct qcow2 {
     unsigned sub_bits;              /* log2 of a part's bytes */
     bool extended, external;        /* external: the guest's data are in a file of their own */
     struct node *data;              /* where they are; NULL while that is not known */
+    struct luks *luks;              /* of an encrypted image */
+    struct node *crypt;             /* encrypts what goes to the data; NULL: nothing does */
 
     uint64_t *l1;                        /* host byte order */
     uint32_t l1_dirty_from, l1_dirty_to; /* entries */

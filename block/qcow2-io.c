@@ -336,7 +336,8 @@ static void status_step(struct qop *op)
     if (m.kind == CLUSTER_NONE && !s->node.backing) {
         st->flags = NODE_IS_ZERO;
     }
-    if (m.placed) { /* unless it is data, room it keeps: the bytes there do not count */
+    if (m.placed &&
+        !s->h.crypt_offset) { /* unless it is data, room it keeps: the bytes there do not count */
         st->flags |= NODE_MAPPED;
         st->mapped = m.host;
     }
@@ -370,7 +371,7 @@ static void op_write(struct qop *op)
 
     if (!(r->flags & NODE_COMPRESS)) {
         start_locked(op, false, write_map);
-    } else if (s->external) {
+    } else if (s->external || s->crypt) {
         op_finish(op, -ENOTSUP);
     } else if (whole_clusters(s, r->offset, r->len)) {
         start_locked(op, true, pack_start);
@@ -429,7 +430,7 @@ static void op_start(struct qcow2 *s, struct node_req *r, bool borrowed)
     op->r = r;
     op->borrowed = borrowed;
     if (!s->data && r->op != NODE_STATUS && r->op != NODE_FLUSH) {
-        op_finish(op, -ENOMEDIUM); /* its data file was not opened */
+        op_finish(op, -ENOMEDIUM); /* its data file or key was not given */
         return;
     }
     op_begin(op);

@@ -272,6 +272,9 @@ static void walk_bitmaps(struct walk *w, const struct header *h)
 void walk_rest(struct walk *w, const struct header *h, const struct qcow2_snap *snaps)
 {
     walk_range(w, 0, 1, "the header");
+    if (h->crypt_offset) {
+        walk_range(w, h->crypt_offset, h->crypt_len, "the LUKS header");
+    }
     walk_snapshots(w, h, snaps);
     if (w->ret == 0) {
         walk_bitmaps(w, h);

@@ -348,7 +348,9 @@ static int find_place(struct qop *op, const struct table *t, uint64_t guest)
         op->clusters = moving;
         return 0;
     }
-    return qcow2_alloc(s, op, moving, &op->host, &op->clusters, &op->zeroed);
+    int ret = qcow2_alloc(s, op, moving, &op->host, &op->clusters, &op->zeroed);
+    op->zeroed = op->zeroed && !s->crypt; /* zeros of the file's are none of the guest's */
+    return ret;
 }
 
 /* ---- giving clusters their place before there is anything to write ---- */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* block/qcow2.c - which clusters hold metadata; opening and closing.
- *
- * Left out: encryption (refused by name).
  */
 #include "block/qcow2-int.h"
 
 #include "block/bitmap.h"
+#include "block/crypt.h"
 #include "block/file.h"
 #include "dm/base/err.h"
 #include "dm/base/log.h"
@@ -140,6 +139,10 @@ static void know_metadata(struct qcow2 *s)
             meta_add(s, cluster_of(s, s->reftable[i]), 1);
         }
     }
+    if (s->h.crypt_offset) {
+        meta_add(s, cluster_of(s, s->h.crypt_offset),
+                 round_up_cluster(s, s->h.crypt_len) >> s->cluster_bits);
+    }
     if (s->h.has_bitmaps) {
         meta_add(s, cluster_of(s, s->h.bitmap_dir_offset),
                  round_up_cluster(s, min_u64(s->h.bitmap_dir_size, 64 << 20)) >> s->cluster_bits);
@@ -203,6 +206,7 @@ static void qcow2_free_all(struct qcow2 *s)
     s->node.bitmaps = NULL; /* block/node.c frees those */
     qcow2_bitmaps_unload(s);
     qcow2_free_tables(s);
+    luks_free(s->luks);
     qcow2_header_free(&s->h);
     free(s->frees);
     free(s->reaper);
@@ -233,6 +237,7 @@ static int qcow2_close(struct node *n)
     /* What a failed commit left in memory goes with it; the disk is as the last good one left
      * it. */
     node_close(n->backing);
+    node_close(s->crypt);
     ret2 = node_close(n->other);
     ret = ret < 0 ? ret : ret2;
     ret2 = node_close(n->file);
@@ -255,10 +260,44 @@ static int qcow2_resize(struct node *n, uint64_t len, struct err *e)
     return qcow2_set_size((struct qcow2 *)n, len, e);
 }
 
+/* With the key at hand, and the file that has the data, what is between them. */
+static void set_crypt(struct qcow2 *s)
+{
+    struct node *data = s->external ? s->node.other : s->node.file;
+
+    if (s->luks && data && !s->crypt) {
+        s->crypt = crypt_new(node_share(data), s->luks, 0);
+    }
+    qcow2_set_shape(s);
+}
+
 void qcow2_set_data(struct node *n, struct node *data)
 {
     n->other = data;
-    qcow2_set_shape((struct qcow2 *)n);
+    set_crypt((struct qcow2 *)n);
+}
+
+int qcow2_luks_info(struct node *n, struct luks_info *out, struct err *e)
+{
+    const struct qcow2 *s = (const struct qcow2 *)n;
+
+    return luks_info(n->file, s->h.crypt_offset, s->h.crypt_len, out, e);
+}
+
+static int unlock(struct qcow2 *s, const struct qcow2_open *o, struct err *e)
+{
+    if (!s->h.crypt_offset || o->no_io) {
+        return 0;
+    }
+    if (!o->key) {
+        return err_set(e, -EINVAL, "Parameter 'encrypt.key-secret' is required for cipher");
+    }
+    s->luks = luks_open(s->node.file, s->h.crypt_offset, s->h.crypt_len, o->key, e);
+    if (!s->luks) {
+        return e->code;
+    }
+    set_crypt(s);
+    return 0;
 }
 
 bool qcow2_is(const struct node *n)
@@ -348,7 +387,7 @@ void qcow2_set_shape(struct qcow2 *s)
     s->extended = s->h.incompatible & INCOMPAT_EXTENDED_L2;
     s->sub_bits = s->cluster_bits - (s->extended ? 5 : 0);
     s->external = s->h.incompatible & INCOMPAT_DATA_FILE;
-    s->data = s->external ? s->node.other : s->node.file;
+    s->data = s->h.crypt_offset ? s->crypt : s->external ? s->node.other : s->node.file;
     s->rb_bits = s->cluster_bits + 3 - s->h.refcount_order;
     s->node.len = (s->h.size + 511) & ~511ull;
     if (!s->zeros) {
@@ -370,6 +409,7 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
         set_caches(s, o);
         ret = qcow2_load_tables(s, e);
     }
+    ret = ret < 0 ? ret : unlock(s, o, e);
     if (ret == 0 && !o->check && !s->inactive) {
         ret = qcow2_bitmaps_load(s, e);
     }
@@ -379,6 +419,7 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
     if (ret < 0) {
         err_prefix(e, "image '%s'", file->filename);
         char *filename = s->node.filename;
+        node_close(s->crypt);
         node_close(file);
         bitmap_free_list(s->node.bitmaps);
         qcow2_free_all(s);
@@ -394,6 +435,9 @@ static int qcow2_reopen(struct node *n, bool read_only, struct err *e)
     int ret = read_only ? stop_writing(s) : 0;
 
     n->read_only = read_only || s->inactive;
+    if (s->crypt) {
+        s->crypt->read_only = false; /* what stands under it knows */
+    }
     if (ret == 0 && !n->read_only) {
         ret = start_writing(s, e);
         n->read_only = ret < 0;
@@ -435,6 +479,7 @@ int qcow2_activate(struct node *n, struct err *e)
         ret = qcow2_bitmaps_load(s, e);
     }
     if (ret == 0) {
+        set_crypt(s);
         s->node.read_only = s->inactive = false;
         ret = start_writing(s, e);
     }
@@ -456,6 +501,7 @@ void qcow2_info(const struct node *n, struct qcow2_info *out)
         .backing_file = s->h.backing_file,
         .backing_format = s->h.backing_format,
         .extended_l2 = s->extended,
+        .encrypted = s->h.crypt_offset != 0,
         .data_file = s->external ? s->h.data_file ? s->h.data_file : "" : NULL,
         .data_file_raw = s->h.autoclear & AUTOCLEAR_RAW_DATA,
         .snapshots = s->h.nb_snapshots,

@@ -6,15 +6,18 @@
 #ifndef BLOCK_QCOW2_H
 #define BLOCK_QCOW2_H
 
+#include "block/luks.h"
 #include "block/node.h"
 
 struct qcow2_open {
     bool read_only;
-    bool check;              /* for a check or repair: corrupt and dirty images open as they are */
-    bool inactive;           /* another process still writes to it: read only until activated */
-    bool pass_discard;       /* storage that falls free is given back to the file */
-    uint64_t l2_cache;       /* bytes; 0: enough for the whole image, at most 32 MiB */
-    uint64_t refcount_cache; /* bytes; 0: 256 KiB or four blocks */
+    bool check;    /* for a check or repair: corrupt and dirty images open as they are */
+    bool inactive; /* another process still writes to it: read only until activated */
+    bool no_io;    /* the guest's data are not touched: no key is needed for them */
+    const struct luks_key *key; /* NULL: none; used while opening */
+    bool pass_discard;          /* storage that falls free is given back to the file */
+    uint64_t l2_cache;          /* bytes; 0: enough for the whole image, at most 32 MiB */
+    uint64_t refcount_cache;    /* bytes; 0: 256 KiB or four blocks */
 };
 
 /* Takes file, also when it fails. NULL with e naming what is wrong with the image. */
@@ -38,7 +41,11 @@ struct qcow2_create {
     const char *backing_file, *backing_format; /* NULL: none */
     const char *data_file;                     /* NULL: the guest's data go into the image */
     bool data_file_raw;                        /* they are there as on a raw disk */
+    const struct luks_create *luks;            /* NULL: not encrypted */
+    const struct luks_key *key;                /* with luks */
 };
+/* What is in the LUKS header of an encrypted image. */
+int qcow2_luks_info(struct node *n, struct luks_info *out, struct err *e);
 /* Writes an empty image onto file, which stays the caller's. */
 int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e);
 
@@ -57,6 +64,7 @@ struct qcow2_info {
     bool lazy_refcounts, zstd, corrupt, dirty, extended_l2, data_file_raw;
     const char *backing_file, *backing_format; /* NULL: none; the node's */
     const char *data_file;                     /* NULL: none; the node's */
+    bool encrypted;
     unsigned snapshots;
 };
 void qcow2_info(const struct node *n, struct qcow2_info *out);

@@ -5,6 +5,7 @@
  * rest. The main loop hands out chunks and skips what the source knows to be zero without reading.
  */
 #include "block/format.h"
+#include "block/crypt.h"
 #include "tools/img.h"
 
 #include <errno.h>
@@ -356,7 +357,7 @@ int img_convert(struct img *im, const struct convert *o)
         rc = fail("output file is smaller than input file");
     }
     if (dst && rc == 0) {
-        bool zero = o->target_is_zero || (!o->no_create && !im->backing);
+        bool zero = o->target_is_zero || (!o->no_create && !im->backing && !crypt_is(dst));
         rc = img_copy(im, src, dst, src->len, o, zero);
     }
     if (dst && rc == 0 && o->bitmaps) {

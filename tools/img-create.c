@@ -23,7 +23,14 @@ static const struct {
     { "compression_type", "Compression method used for image cluster compression", true, false },
     { "data_file", "File name of an external data file", true, false },
     { "data_file_raw", "The external data file must stay valid as a raw image", true, false },
-    { "encryption", "", false, false },
+    { "encrypt.cipher-alg", "aes-128 or aes-256 (default)", true, false },
+    { "encrypt.cipher-mode", "xts", true, false },
+    { "encrypt.format", "Encrypt the image: luks", true, false },
+    { "encrypt.hash-alg", "sha1, sha256 (default) or sha512", true, false },
+    { "encrypt.ivgen-alg", "plain64", true, false },
+    { "encrypt.iter-time", "Time to spend on a passphrase in milliseconds (2000)", true, false },
+    { "encrypt.key-secret", "ID of the secret with the passphrase", true, false },
+    { "encryption", "", true, false },
     { "extended_l2", "Extended L2 tables", true, false },
     { "extent_size_hint", "", false, true },
     { "lazy_refcounts", "Postpone refcount updates", true, false },
@@ -124,6 +131,7 @@ struct make {
     const char *filename;
     bool raw;
     enum qcow2_prealloc prealloc;
+    struct luks_options luks;
     char *backing, *backing_format;
     uint64_t size;
     struct qcow2_create c;
@@ -193,6 +201,9 @@ static void announce(const struct make *m)
         return;
     }
     printf("Formatting '%s', fmt=%s", m->filename, m->raw ? "raw" : "qcow2");
+    if (m->luks.on) {
+        printf(" encrypt.format=luks");
+    }
     if (!m->raw) {
         printf(" cluster_size=%u extended_l2=%s", 1u << m->c.cluster_bits,
                m->c.extended_l2 ? "on" : "off");
@@ -248,6 +259,11 @@ static int parse_make(struct make *m, const char *format, const char *options)
     }
     rc = rc ? rc : check_options(m->filename, options, m->raw);
     rc = rc || m->raw ? rc : parse_qcow2(options, &m->c, m->filename);
+    rc = rc || m->raw ? rc : parse_encrypt(m->filename, options, &m->luks);
+    if (!rc && m->luks.on) {
+        m->c.luks = &m->luks.create;
+        m->c.key = m->luks.key;
+    }
     rc = rc || parse_prealloc(m->filename, prealloc, m->raw, &m->prealloc);
     if (!rc && m->size == UINT64_MAX && size && !tool_bytes(size, &m->size)) {
         rc = fail("Invalid image size specified.");
@@ -268,6 +284,9 @@ static const struct format *other_format(const char *format)
 int img_make(struct img *im, const char *filename, const char *format, uint64_t size,
              const char *options, bool no_check)
 {
+    if (strcmp(format, "luks") == 0) {
+        return make_luks(im, filename, size, options);
+    }
     if (other_format(format)) {
         return other_make(im, other_format(format), filename, size, options);
     }

@@ -124,11 +124,38 @@ static void print_bitmaps(const struct node *n)
     }
 }
 
-static json_t *specific_json(const struct node *n, const struct qcow2_info *q)
+/* NULL: the header is not as it should be. */
+static json_t *encrypt_json(struct node *n)
+{
+    struct luks_info i;
+    struct err e = { 0 };
+    json_t *j = qcow2_luks_info(n, &i, &e) == 0 ? luks_json(&i) : NULL;
+
+    if (j) {
+        json_object_set_new(j, "format", json_string("luks"));
+    }
+    return j;
+}
+
+static void print_encrypt(struct node *n)
+{
+    struct luks_info i;
+    struct err e = { 0 };
+
+    if (qcow2_luks_info(n, &i, &e) == 0) {
+        printf("    encrypt:\n");
+        print_luks(&i, "        ", true);
+    }
+}
+
+static json_t *specific_json(struct node *n, const struct qcow2_info *q)
 {
     json_t *data = json_pack("{s:s, s:s, s:i, s:b}", "compat", q->version >= 3 ? "1.1" : "0.10",
                              "compression-type", q->zstd ? "zstd" : "zlib", "refcount-bits",
                              (int)q->refcount_bits, "extended-l2", q->extended_l2);
+    if (q->encrypted) {
+        json_object_set_new(data, "encrypt", encrypt_json(n));
+    }
     if (q->version >= 3) {
         json_object_set_new(data, "lazy-refcounts", json_boolean(q->lazy_refcounts));
         json_object_set_new(data, "corrupt", json_boolean(q->corrupt));
@@ -166,6 +193,9 @@ static json_t *info_json(struct node *n)
     }
     qcow2_info(n, &q);
     json_object_set_new(j, "dirty-flag", json_boolean(q.dirty));
+    if (q.encrypted) {
+        json_object_set_new(j, "encrypted", json_true());
+    }
     json_object_set_new(j, "cluster-size", json_integer(1 << q.cluster_bits));
     json_object_set_new(j, "format-specific", specific_json(n, &q));
     if (q.snapshots) {
@@ -197,6 +227,9 @@ static void print_specific(struct node *n, const struct qcow2_info *q)
         print_bitmaps(n);
     }
     printf("    refcount bits: %u\n", q->refcount_bits);
+    if (q->encrypted) {
+        print_encrypt(n);
+    }
     if (q->version >= 3) {
         if (q->data_file) {
             printf("    data file: %s\n    data file raw: %s\n", q->data_file,
@@ -220,6 +253,9 @@ static void print_info(struct node *n)
         return;
     }
     qcow2_info(n, &q);
+    if (q.encrypted) {
+        printf("encrypted: yes\n");
+    }
     if (q.dirty) {
         printf("cleanly shut down: no\n");
     }

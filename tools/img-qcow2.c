@@ -135,7 +135,7 @@ static int preallocate(struct img *im, const char *filename, struct node *data,
                        enum qcow2_prealloc how)
 {
     struct file_open f = { .filename = filename, .fd = -1, .growable = true, .lock = true };
-    struct qcow2_open o = { 0 };
+    struct qcow2_open o = { .key = im->target_key };
     struct err e = { 0 };
     struct node *n = file_open(im->ctx, &f, &e);
     int ret;
@@ -163,6 +163,7 @@ int make_qcow2(struct img *im, const char *filename, const struct qcow2_create *
     struct node *n, *data = NULL;
     int ret;
 
+    im->target_key = c->key;
     if (c->data_file_raw && c->backing_file) {
         return fail("%s: Backing file and data-file-raw cannot be used at the same time", filename);
     }

@@ -17,6 +17,7 @@ struct img {
     const char *command;
     const char *format, *out_format, *options, *backing, *backing_format;
     const char *cache, *src_cache, *prealloc;
+    const struct luks_key *target_key; /* of the image that was made */
     bool quiet, progress, json, share; /* share: -U */
     bool image_opts;                   /* sources are lists of options */
     char **arg;                        /* what is left after the options */
@@ -70,6 +71,19 @@ int other_check(struct img *im, struct node *n, bool repair);
 void print_json(json_t *j);
 /* A string that need not be UTF-8. */
 json_t *json_text(const char *s);
+
+/* tools/img-luks.c */
+struct luks_options {
+    bool on;
+    struct luks_create create;
+    const struct luks_key *key;
+};
+/* encrypt.* of a -o list; 0, or 1 after telling why. */
+int parse_encrypt(const char *filename, const char *options, struct luks_options *l);
+int make_luks(struct img *im, const char *filename, uint64_t size, const char *options);
+json_t *luks_json(const struct luks_info *i);
+/* format: the line that says so too, as in qcow2. */
+void print_luks(const struct luks_info *i, const char *indent, bool format);
 
 /* tools/img-bitmap.c: reads its options itself. */
 int img_bitmap(struct img *im, int argc, char **argv);

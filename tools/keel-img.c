@@ -55,6 +55,8 @@ struct node *img_open(struct img *im, const char *filename, const char *format, 
                             .discard = true,
                             .no_backing = how & OPEN_NO_BACKING,
                             .check = how & OPEN_CHECK,
+                            .key = how & OPEN_TARGET ? im->target_key : NULL,
+                            .no_io = how & OPEN_NO_DATA,
                             .follow_data = format && !(how & OPEN_NO_DATA) };
     const char *cache = how & OPEN_SOURCE ? im->src_cache : im->cache;
     struct err e = { 0 };
@@ -72,6 +74,7 @@ struct node *img_open(struct img *im, const char *filename, const char *format, 
     if (opts) {
         free((char *)o.filename);
         free((char *)o.format);
+        free((char *)o.data_file);
     }
     if (!n) {
         fail("Could not open '%s': %s", filename, e.msg);
@@ -149,7 +152,7 @@ static const struct option long_options[] = {
     { "max-length", required_argument, NULL, 'l' },
     { "force-share", no_argument, NULL, 'U' },
     { "repair", required_argument, NULL, 'r' },
-    { "object", required_argument, NULL, 300 },
+    { "object", required_argument, NULL, 267 },
     { "image-opts", no_argument, NULL, 264 },
     { "target-image-opts", no_argument, NULL, 300 },
     { "bitmaps", no_argument, NULL, 262 },
@@ -286,6 +289,10 @@ static int take(struct img *im, struct extra *x, int c)
             return fail("Invalid image size specified.");
         }
         break;
+    case 267: {
+        struct err e = { 0 };
+        return tool_object(optarg, &e) < 0 ? fail("--object: %s", e.msg) : 0;
+    }
     case 300:
         return fail("%s: known, but Keel does not have it yet", im->arg[optind - 1]);
     default:

@@ -22,7 +22,7 @@ static int usage(FILE *f)
     return f == stderr ? 2 : 0;
 }
 
-enum { OPT_IMAGE_OPTS = 256, OPT_NOT_HAD };
+enum { OPT_IMAGE_OPTS = 256, OPT_OBJECT, OPT_NOT_HAD };
 
 static const struct option long_options[] = {
     { "cmd", required_argument, NULL, 'c' },
@@ -38,7 +38,7 @@ static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { "object", required_argument, NULL, OPT_NOT_HAD },
+    { "object", required_argument, NULL, OPT_OBJECT },
     { "trace", required_argument, NULL, OPT_NOT_HAD },
     { "misalign", no_argument, NULL, OPT_NOT_HAD },
     { "copy-on-read", no_argument, NULL, OPT_NOT_HAD },
@@ -48,7 +48,15 @@ static const struct option long_options[] = {
 /* One option about the image. 0, 1 after telling why, 2: not one of them. */
 static int take(struct image_open *o, bool *image_opts, int c, char **argv)
 {
+    struct err e = { 0 };
+
     switch (c) {
+    case OPT_OBJECT:
+        if (tool_object(optarg, &e) < 0) {
+            fprintf(stderr, "keel-io: --object: %s\n", e.msg);
+            return 1;
+        }
+        return 0;
     case 'r':
         o->read_only = true;
         return 0;

@@ -128,6 +128,20 @@ static int take_data_file(struct keyval *kv, struct image_open *o, struct err *e
     return 0;
 }
 
+/* The passphrase of an encrypted image. */
+static int take_key(struct keyval *kv, struct image_open *o, struct err *e)
+{
+    static const char *const formats[] = { "luks", NULL };
+    const char *id = keyval_get(kv, "encrypt.key-secret"), *own = keyval_get(kv, "key-secret");
+
+    if (keyval_only(kv, "encrypt.format", formats, e) < 0) {
+        return e->code;
+    }
+    id = id ? id : own;
+    o->key = id ? tool_secret(id, e) : o->key;
+    return id && !o->key ? e->code : 0;
+}
+
 static int take_opts(struct keyval *kv, struct image_open *o, struct err *e)
 {
     const char *driver = keyval_get(kv, "driver"), *file = keyval_get(kv, "file.driver");
@@ -147,6 +161,7 @@ static int take_opts(struct keyval *kv, struct image_open *o, struct err *e)
     ret = ret < 0 ? ret : take_common(kv, "", o, e);
     ret = ret < 0 ? ret : take_common(kv, "file.", o, e);
     ret = ret < 0 ? ret : take_data_file(kv, o, e);
+    ret = ret < 0 ? ret : take_key(kv, o, e);
     return ret < 0 ? ret : keyval_done(kv, e);
 }
 

@@ -9,6 +9,11 @@
 bool tool_cache(const char *s, enum blk_cache *out);
 /* A number of bytes, 1.5G and the like; false if it is none. */
 bool tool_bytes(const char *s, uint64_t *out);
+/* --object secret,id=ID,data=TEXT|file=FILE[,format=raw|base64]: kept for the options that name it.
+ * 0, or -errno with e. */
+int tool_object(const char *text, struct err *e);
+/* A secret that was given; NULL with e. */
+const struct luks_key *tool_secret(const char *id, struct err *e);
 /* --image-opts: "driver=qcow2,file.filename=a.img,...". Fills what it names of o; o->filename and
  * o->format are malloc'd then. 0, or -errno with e naming the key. */
 int tool_image_opts(const char *text, struct image_open *o, struct err *e);

@@ -217,9 +217,8 @@ def test_img_locks_keep_others_out(bed):
 
 def test_img_names_what_it_does_not_have(bed):
     f = path(bed, "a.qcow2")
-    for opt in ("encrypt.format=luks",):
-        expect_in(opt, "Keel does not have it yet",
-                  run(IMG, "create", "-f", "qcow2", "-o", opt, f, "1M", rc=1))
+    for opt in ("encrypt.format=aes", "encryption=on"):
+        expect_in(opt, "is not safe", run(IMG, "create", "-f", "qcow2", "-o", opt, f, "1M", rc=1))
     expect_in("qed", "Keel does not have it yet", run(IMG, "create", "-f", "qed", f, "1M", rc=1))
     expect_in("foo", "Unknown file format", run(IMG, "create", "-f", "foo", f, "1M", rc=1))
 
@@ -360,6 +359,77 @@ def test_img_bitmap_in_use_at_a_crash_is_only_good_for_removal(bed):
     run(IMG, "bitmap", "--remove", f, "b")
     expect("gone", bitmap_info(IMG, f), [])
     run(IMG, "check", "-q", f)
+
+
+SECRET = ["--object", "secret,id=s,data=open sesame"]
+LUKS = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
+
+
+def opts_of(f, driver="qcow2"):
+    key = "encrypt.key-secret" if driver == "qcow2" else "key-secret"
+    return "driver=%s,%s=s,file.filename=%s" % (driver, key, f)
+
+
+def test_img_luks_inside_qcow2_is_qemus(bed):
+    f, key = path(bed, "a.qcow2"), write(path(bed, "key"), b"open sesame")
+    for opts in ("cluster_size=4k", "extended_l2=on", "encrypt.cipher-alg=aes-128,preallocation=metadata",
+                 "encrypt.hash-alg=sha512,data_file=" + path(bed, "data")):
+        for maker in (IMG, "qemu-img") if have_qemu() else (IMG,):
+            if "preallocation" in opts and maker == "qemu-img":
+                continue  # what it gives a place to reads as noise
+            out = run(maker, "create", "-q", *SECRET, "-f", "qcow2", "-o", LUKS + "," + opts, f, "4M",
+                      rc=0 if maker == IMG else None)
+            if "accurate CPU usage" in out:
+                continue  # qemu-img gives up measuring on a busy machine
+            o = opts_of(f)
+            if "data_file" in opts:
+                o += ",data-file.driver=file,data-file.filename=" + path(bed, "data")
+            run(IO, *SECRET, "--image-opts", "-c", "write -P 7 1k 100k", "-c", "write -z 32k 5k",
+                "-c", "write -P 8 3M 1M", o)
+            for tool in (IO, "qemu-io") if have_qemu() else (IO,):
+                out = run(tool, *SECRET, "--image-opts", "-c", "read -P 7 1k 31k", "-c",
+                          "read -P 0 32k 5k", "-c", "read -P 7 37k 64k", "-c", "read -P 0 101k 90k",
+                          "-c", "read -P 8 3M 1M", "-c", "write -P 9 200k 70k", o, rc=None)
+                expect(opts + " by " + tool, "erification failed" in out or "rror" in out, False)
+            run(IO, "--object", "secret,id=s,file=" + key, "--image-opts", "-c", "read -P 9 200k 70k", o)
+            run(IMG, "check", "-q", f)
+            where = path(bed, "data") if "data_file" in opts else f
+            expect("nothing is readable", b"\7" * 64 in read(where), False)
+    expect_in("no key", "key-secret", run(IO, "-r", "-f", "qcow2", "-c", "read 0 512", f, rc=1))
+    expect_in("wrong", "Invalid password",
+              run(IO, "--object", "secret,id=s,data=x", "--image-opts", "-c", "l", o, rc=1))
+    run(IMG, "create", "-q", *SECRET, "-f", "qcow2", "-o", LUKS, f, "4M")
+    if have_qemu():
+        expect("info", run(IMG, "info", f), run("qemu-img", "info", f))
+    src = write(path(bed, "src"), sample(3 << 20))
+    run(IMG, "convert", *SECRET, "-f", "raw", "-O", "qcow2", "-o", LUKS, src, f)
+    run(IMG, "convert", *SECRET, "--image-opts", "-O", "raw", opts_of(f), path(bed, "back"))
+    expect("comes back", read(path(bed, "back")) == read(src), True)
+
+
+def test_img_luks_by_itself_is_cryptsetups(bed):
+    f, key = path(bed, "a.luks"), write(path(bed, "key"), b"open sesame")
+    src = write(path(bed, "src"), sample(3 << 20))
+    for hash_alg, cipher in (("sha256", "aes-256"), ("sha1", "aes-128"), ("sha512", "aes-256")):
+        run(IMG, "convert", *SECRET, "-f", "raw", "-O", "luks", "-o", "key-secret=s,iter-time=10,"
+            "hash-alg=%s,cipher-alg=%s" % (hash_alg, cipher), src, f)
+        run(IMG, "convert", *SECRET, "--image-opts", "-O", "raw", opts_of(f, "luks"),
+            path(bed, "back"))
+        expect("comes back", read(path(bed, "back")) == read(src), True)
+        if shutil.which("cryptsetup"):
+            run("cryptsetup", "luksOpen", "--test-passphrase", "--key-file", key, f)
+            expect_in("dump", hash_alg, run("cryptsetup", "luksDump", f))
+        if have_qemu():
+            run("qemu-img", "convert", *SECRET, "--image-opts", "-O", "raw", opts_of(f, "luks"),
+                path(bed, "back"))
+            expect("by qemu", read(path(bed, "back")) == read(src), True)
+    if shutil.which("cryptsetup"):
+        write(f, bytes(8 << 20))
+        run("cryptsetup", "luksFormat", "--type", "luks1", "-q", "--pbkdf-force-iterations", "1000",
+            "--cipher", "aes-xts-plain64", "--key-size", "512", "--key-file", key, f)
+        run(IO, *SECRET, "--image-opts", "-c", "write -P 5 0 1M", "-c", "read -P 5 0 1M",
+            opts_of(f, "luks"))
+        run("cryptsetup", "luksOpen", "--test-passphrase", "--key-file", key, f)
 
 
 def test_img_amend_changes_only_what_can_change(bed):

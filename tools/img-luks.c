@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* tools/img-luks.c - keel-img with encryption: options of create, the format "luks", info. */
+#include "block/crypt.h"
+#include "tools/img.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *option(const char *options, const char *prefix, const char *key)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), "%s%s", prefix, key);
+    return option_get(options, name);
+}
+
+/* Options that can have only one value. */
+static int check_fixed(const char *options, const char *prefix)
+{
+    static const struct {
+        const char *key, *value;
+    } fixed[] = { { "cipher-mode", "xts" }, { "ivgen-alg", "plain64" } };
+
+    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
+        char *v = option(options, prefix, fixed[i].key);
+        bool wrong = v && strcmp(v, fixed[i].value) != 0;
+        free(v);
+        if (wrong) {
+            return fail("%s%s: Keel has %s", prefix, fixed[i].key, fixed[i].value);
+        }
+    }
+    return 0;
+}
+
+static int take_luks(struct luks_options *l, const char *options, const char *prefix)
+{
+    char *cipher = option(options, prefix, "cipher-alg"),
+         *hash = option(options, prefix, "hash-alg"), *iter = option(options, prefix, "iter-time"),
+         *id = option(options, prefix, "key-secret");
+    static const char *const hashes[] = { "sha1", "sha256", "sha512" };
+    struct err e = { 0 };
+    uint64_t ms = 2000;
+    int rc = check_fixed(options, prefix);
+
+    l->create = (struct luks_create){ .key_bits = 256, .hash = hash ? NULL : "sha256" };
+    for (size_t i = 0; hash && i < ARRAY_SIZE(hashes); i++) {
+        l->create.hash = strcmp(hash, hashes[i]) == 0 ? hashes[i] : l->create.hash;
+    }
+    if (cipher && strcmp(cipher, "aes-128") == 0) {
+        l->create.key_bits = 128;
+    } else if (cipher && strcmp(cipher, "aes-256") != 0) {
+        rc = fail("%scipher-alg=%s: Keel has aes-128 and aes-256", prefix, cipher);
+    }
+    if (rc == 0 && !l->create.hash) {
+        rc = fail("%shash-alg=%s: Keel has sha1, sha256 and sha512", prefix, hash);
+    }
+    if (rc == 0 && iter && (!tool_bytes(iter, &ms) || ms < 1 || ms > 60000)) {
+        rc = fail("%siter-time=%s: 1 to 60000 ms", prefix, iter);
+    }
+    l->create.iter_ms = (unsigned)ms;
+    l->key = rc == 0 && id ? tool_secret(id, &e) : NULL;
+    if (rc == 0 && !l->key) {
+        rc = id ? fail("%s", e.msg)
+                : fail("Parameter '%skey-secret' is required for cipher", prefix);
+    }
+    free(cipher);
+    free(hash);
+    free(iter);
+    free(id);
+    return rc;
+}
+
+int parse_encrypt(const char *filename, const char *options, struct luks_options *l)
+{
+    char *format = option_get(options, "encrypt.format");
+    char *old = option_get(options, "encryption");
+    int rc = 0;
+
+    if ((format && strcmp(format, "aes") == 0) || (old && strcmp(old, "off") != 0)) {
+        rc = fail("%s: AES encryption of the old kind is not safe: Keel has encrypt.format=luks",
+                  filename);
+    } else if (format && strcmp(format, "luks") != 0) {
+        rc = fail("%s: encrypt.format=%s: Keel has luks", filename, format);
+    } else if (format) {
+        l->on = true;
+        rc = take_luks(l, options, "encrypt.");
+    }
+    free(format);
+    free(old);
+    return rc;
+}
+
+int make_luks(struct img *im, const char *filename, uint64_t size, const char *options)
+{
+    struct file_open f = { .filename = filename, .fd = -1, .growable = true, .lock = true };
+    char *given = option_get(options, "size");
+    struct luks_options l = { .on = true };
+    struct err e = { 0 };
+    struct node *n;
+    int ret;
+
+    if (size == UINT64_MAX && given && !tool_bytes(given, &size)) {
+        size = UINT64_MAX;
+    }
+    free(given);
+    if (size == UINT64_MAX) {
+        return fail("%s: Image creation needs a size parameter", filename);
+    }
+    if (take_luks(&l, options, "")) {
+        return 1;
+    }
+    im->target_key = l.key;
+    if (!im->quiet) {
+        printf("Formatting '%s', fmt=luks size=%" PRIu64 "\n", filename, size);
+    }
+    if (file_create(filename, 0, &e) < 0 || !(n = file_open(im->ctx, &f, &e))) {
+        return fail("%s: %s", filename, e.msg);
+    }
+    ret = crypt_create(n, (size + 511) & ~511ull, &l.create, l.key, &e);
+    if (ret < 0) {
+        fail("%s: %s", filename, e.msg);
+    }
+    return img_close(n) || ret < 0;
+}
+
+/* ---- info ---- */
+
+json_t *luks_json(const struct luks_info *i)
+{
+    json_t *slots = json_array();
+    char alg[16];
+
+    snprintf(alg, sizeof(alg), "aes-%u", i->key_bits);
+    for (unsigned n = 0; n < LUKS_SLOTS; n++) {
+        const struct luks_slot *s = &i->slot[n];
+        json_t *j =
+            json_pack("{s:b, s:I}", "active", s->active, "key-offset", (json_int_t)s->offset);
+        if (s->active) {
+            json_object_set_new(j, "iters", json_integer(s->iterations));
+            json_object_set_new(j, "stripes", json_integer(s->stripes));
+        }
+        json_array_append_new(slots, j);
+    }
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "ivgen-alg", "plain64", "hash-alg",
+                     i->hash, "cipher-alg", alg, "uuid", i->uuid, "cipher-mode", "xts",
+                     "payload-offset", (json_int_t)i->payload, "master-key-iters",
+                     (json_int_t)i->master_iterations, "slots", slots);
+}
+
+void print_luks(const struct luks_info *i, const char *indent, bool format)
+{
+    printf("%sivgen alg: plain64\n%shash alg: %s\n%scipher alg: aes-%u\n%suuid: %s\n", indent,
+           indent, i->hash, indent, i->key_bits, indent, i->uuid);
+    if (format) {
+        printf("%sformat: luks\n", indent);
+    }
+    printf("%scipher mode: xts\n%sslots:\n", indent, indent);
+    for (unsigned n = 0; n < LUKS_SLOTS; n++) {
+        const struct luks_slot *s = &i->slot[n];
+        printf("%s    [%u]:\n%s        active: %s\n", indent, n, indent,
+               s->active ? "true" : "false");
+        if (s->active) {
+            printf("%s        iters: %u\n", indent, s->iterations);
+        }
+        printf("%s        key offset: %" PRIu64 "\n", indent, s->offset);
+        if (s->active) {
+            printf("%s        stripes: %u\n", indent, s->stripes);
+        }
+    }
+    printf("%spayload offset: %" PRIu64 "\n%smaster key iters: %u\n", indent, i->payload, indent,
+           i->master_iterations);
+}
