@@ -249,6 +249,17 @@ static int file_write_zeros(struct file_op *op)
     return ret;
 }
 
+static int file_truncate(struct file *f, uint64_t len)
+{
+    unsigned tries = 0;
+    int ret;
+
+    do {
+        ret = f->calls->ftruncate(f->fd, (off_t)len);
+    } while (ret < 0 && again(&tries));
+    return ret < 0 ? -errno : 0;
+}
+
 /* Makes the file reach to end, at least. */
 static int file_extend(struct file *f, uint64_t end)
 {
@@ -257,7 +268,7 @@ static int file_extend(struct file *f, uint64_t end)
     if (fstat(f->fd, &st) < 0) {
         return -errno;
     }
-    return (uint64_t)st.st_size < end && f->calls->ftruncate(f->fd, (off_t)end) < 0 ? -errno : 0;
+    return (uint64_t)st.st_size < end ? file_truncate(f, end) : 0;
 }
 
 static int file_zero(struct file_op *op)
@@ -493,8 +504,9 @@ static int file_resize(struct node *n, uint64_t len, struct err *e)
                    ? 0
                    : err_set(e, -ENOTSUP, "'%s': a block device cannot grow", n->filename);
     }
-    if (f->calls->ftruncate(f->fd, (off_t)len) < 0) {
-        return err_set(e, -errno, "image '%s' cannot be resized: %s", n->filename, strerror(errno));
+    int ret = file_truncate(f, len);
+    if (ret < 0) {
+        return err_set(e, ret, "image '%s' cannot be resized: %s", n->filename, strerror(-ret));
     }
     n->len = len;
     return 0;

@@ -123,6 +123,7 @@ static int open_image(struct io *io, struct image_open *o, const char *file, boo
     if (image_opts) {
         free((char *)o->filename);
         free((char *)o->format);
+        free((char *)o->data_file);
     }
     if (!io->n) {
         fprintf(stderr, "keel-io: can't open%s%s: %s\n", image_opts ? "" : " device ",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test-qcow2.c - named dangers of qcow2, and each system call failing once. */
+#include "block/bitmap.h"
 #include "block/file.h"
 #include "block/qcow2.h"
 #include "dm/base/err.h"
@@ -309,16 +310,71 @@ static struct node *open_file(const char *name, const struct file_calls *calls)
     return n;
 }
 
-/* Overwrites, allocates, packs, zeroes and discards; says what surely is on disk. */
-static bool faulty_life(struct node *n, bool *durable, bool *ended_well)
+/* What images fail in. */
+static const struct life {
+    struct qcow2_create c;
+    bool bitmap;
+} lives[] = {
+    { .c = { .size = 1 << 20, .version = 3, .cluster_bits = 12, .refcount_bits = 16 } },
+    { .c = { .size = 1 << 20,
+             .version = 3,
+             .cluster_bits = 14,
+             .refcount_bits = 16,
+             .extended_l2 = true },
+      .bitmap = true },
+    { .c = { .size = 1 << 20,
+             .version = 3,
+             .cluster_bits = 12,
+             .refcount_bits = 16,
+             .data_file = "data" },
+      .bitmap = true },
+};
+
+struct files {
+    char image[64], data[64];
+};
+
+/* NULL: a call failed. */
+static struct node *open_life(const struct files *f, const struct life *l,
+                              const struct file_calls *calls)
 {
+    struct qcow2_open o = { .pass_discard = true };
+    struct err e = { 0 };
+    struct node *n = qcow2_open(open_file(f->image, calls), &o, &e);
+
+    if (n && l->c.data_file) {
+        qcow2_set_data(n, open_file(f->data, calls));
+    }
+    return n;
+}
+
+static void make_life(const struct files *f, const struct life *l)
+{
+    struct err e = { 0 };
+    struct node *n;
+
+    assert_int_equal(truncate(f->image, 0), 0);
+    assert_int_equal(truncate(f->data, 0), 0);
+    n = open_file(f->image, NULL);
+    assert_int_equal(qcow2_create(n, &l->c, &e), 0);
+    node_close(n);
+    n = open_life(f, l, NULL);
+    if (l->bitmap) {
+        bitmap_new(n, "b", CLUSTER, &e)->persistent = true;
+    }
+    assert_int_equal(node_close(n), 0);
+}
+
+/* Overwrites, allocates, packs, zeroes and discards; says what surely is on disk. */
+static bool faulty_life(struct node *n, const struct life *l, bool *durable, bool *ended_well)
+{
+    bool pack = l->c.cluster_bits == 12 && !l->c.data_file, all = true;
     uint8_t buf[CLUSTER];
-    bool all = true;
 
     for (int i = 0; i < WRITES; i++) {
         memset(buf, i + 1, CLUSTER);
         int ret = node_rw(n, NODE_WRITE, (uint64_t)i * 3 * CLUSTER, buf, CLUSTER,
-                          i % 4 == 3 ? NODE_COMPRESS : 0);
+                          pack && i % 4 == 3 ? NODE_COMPRESS : 0);
         ended_well[i] = ret == 0;
         all &= ret == 0;
         all &= node_rw(n, i % 2 ? NODE_ZERO : NODE_DISCARD, (uint64_t)(i * 3 + 1) * CLUSTER, NULL,
@@ -338,12 +394,27 @@ static bool faulty_life(struct node *n, bool *durable, bool *ended_well)
     return all && closed;
 }
 
-static void look_after(const char *name, const bool *durable)
+/* A bitmap is in use, or knows of each write. */
+static void look_at_bitmap(const struct node *n, bool lived)
 {
-    struct node *n = open_node(open_file(name, NULL));
+    const struct bitmap *b = bitmap_find(n, "b");
+
+    assert_non_null(b);
+    for (int i = 0; i < WRITES && lived && !b->inconsistent; i++) {
+        assert_true(bitmap_get(b, (uint64_t)i * 3 * CLUSTER));
+    }
+}
+
+static void look_after(const struct files *f, const struct life *l, const bool *durable, bool lived)
+{
+    struct node *n = open_life(f, l, NULL);
     struct qcow2_check c = { 0 };
     uint8_t buf[CLUSTER];
 
+    assert_non_null(n);
+    if (l->bitmap) {
+        look_at_bitmap(n, lived);
+    }
     assert_int_equal(qcow2_check(n, QCOW2_CHECK_ONLY, &c), 0);
     assert_int_equal(c.corruptions, 0);
     for (int i = 0; i < WRITES; i++) {
@@ -357,38 +428,42 @@ static void look_after(const char *name, const bool *durable)
     assert_int_equal(node_close(n), 0);
 }
 
+/* The nth call fails, be it while the image is opened, used or closed. False: there were fewer. */
+static bool fail_once(const struct files *f, const struct life *l, int with, int nth)
+{
+    bool durable[WRITES] = { 0 }, ended[WRITES] = { 0 }, well;
+    struct node *n;
+
+    make_life(f, l);
+    fault.hit = false;
+    fault.with = with;
+    fault.left = nth;
+    n = open_life(f, l, &failing);
+    well = n && faulty_life(n, l, durable, ended);
+    if (with == EINTR || with == EAGAIN || with == 0) {
+        assert_true(well);
+    }
+    fault.left = 0;
+    look_after(f, l, durable, n != NULL);
+    return fault.hit;
+}
+
 static void test_qcow2_when_any_call_fails_once_nothing_is_lost_silently(void **state)
 {
     static const int errors[] = { EIO, ENOSPC, EINTR, EAGAIN, 0 };
-    char name[] = "/var/tmp/keel-test-qcow2-XXXXXX";
-    int fd = mkstemp(name);
+    struct files f = { "/var/tmp/keel-test-qcow2-XXXXXX", "/var/tmp/keel-test-qcow2-XXXXXX" };
 
     (void)state;
-    close(fd);
-    for (size_t w = 0; w < ARRAY_SIZE(errors); w++) {
-        bool hit = true;
-
-        for (int nth = 1; hit; nth++) {
-            bool durable[WRITES] = { 0 }, ended[WRITES] = { 0 };
-            struct err e = { 0 };
-            assert_int_equal(truncate(name, 0), 0);
-            struct node *f = open_file(name, NULL);
-            assert_int_equal(qcow2_create(f, &small, &e), 0);
-            node_close(f);
-            fault.left = 0; /* not while it is opened */
-            fault.hit = false;
-            struct node *n = open_node(open_file(name, &failing));
-            fault.with = errors[w];
-            fault.left = nth;
-            bool well = faulty_life(n, durable, ended);
-            hit = fault.hit;
-            if (errors[w] == EINTR || errors[w] == EAGAIN || errors[w] == 0) {
-                assert_true(well);
+    close(mkstemp(f.image));
+    close(mkstemp(f.data));
+    for (size_t l = 0; l < ARRAY_SIZE(lives); l++) {
+        for (size_t w = 0; w < ARRAY_SIZE(errors); w++) {
+            for (int nth = 1; fail_once(&f, &lives[l], errors[w], nth); nth++) {
             }
-            look_after(name, durable);
         }
     }
-    unlink(name);
+    unlink(f.image);
+    unlink(f.data);
 }
 
 static int setup(void **state)
