@@ -110,32 +110,38 @@ static void inject(struct on_stream *s, size_t head, uint32_t len, uint32_t vnet
     }
 }
 
-/* Takes what is missing of a frame's head or of its rest from the n bytes at p; how many it took. */
+/* Whether the lengths in a frame's head can be; says so once if not. */
+static bool lengths_are_sane(const struct on_stream *s, uint32_t len, uint32_t vnet)
+{
+    if (len <= VNET_MAX + NIC_FRAME_MAX && vnet <= len && (vnet == 0 || vnet == 10 || vnet == 12)) {
+        return true;
+    }
+    log_msg(LOG_WARN, s->filter.n->id,
+            "indev=%s: a frame of %u bytes: the peer is not heard any more", s->in->id, len);
+    return false;
+}
+
+/* Takes what is missing of a frame's head or of its rest from the n bytes at p; how many it took. A
+ * frame without bytes ends with its head and is for nobody. */
 static size_t take(struct on_stream *s, const uint8_t *p, size_t n)
 {
-    size_t head = s->vnet ? 8 : 4, want = head;
-    uint32_t len = 0, vnet = 0;
-    if (s->got >= head) {
-        len = load_be32(s->frame);
-        vnet = s->vnet ? load_be32(s->frame + 4) : 0;
-        want = head + len;
-    }
+    size_t head = s->vnet ? 8 : 4;
+    size_t want = s->got < head ? head : head + load_be32(s->frame);
     n = min_u64(n, want - s->got);
     memcpy(s->frame + s->got, p, n);
     s->got += n;
-    if (s->got == head && want == head) {
-        len = load_be32(s->frame);
-        vnet = s->vnet ? load_be32(s->frame + 4) : 0;
-        s->bad =
-            len > VNET_MAX + NIC_FRAME_MAX || vnet > len || (vnet != 0 && vnet != 10 && vnet != 12);
-        if (s->bad) {
-            log_msg(LOG_WARN, s->filter.n->id,
-                    "indev=%s: a frame of %u bytes: the peer is not heard any more", s->in->id,
-                    len);
-        }
-    } else if (s->got == want) {
+    if (s->got < head) {
+        return n;
+    }
+    uint32_t len = load_be32(s->frame), vnet = s->vnet ? load_be32(s->frame + 4) : 0;
+    if (s->got == head) {
+        s->bad = !lengths_are_sane(s, len, vnet);
+    }
+    if (!s->bad && s->got == head + len) {
         s->got = 0;
-        inject(s, head, len, vnet);
+        if (len > vnet) {
+            inject(s, head, len, vnet);
+        }
     }
     return n;
 }

@@ -645,7 +645,8 @@ def test_net_redirector_when_streams_are_given_then_frames_go_through_them(bed):
     sent = frame(card, b"sent")
     card.send(sent)
     expect("redirected", take_frame(a), sent)
-    for piece in (b"\0\0", struct.pack("!I", 64)[2:] + b"x" * 10, b"x" * 54):
+    empty = struct.pack("!I", 0)  # a frame without bytes is for nobody
+    for piece in (empty, empty + b"\0\0", struct.pack("!I", 64)[2:] + b"x" * 10, b"x" * 54):
         b.sendall(piece)
         time.sleep(0.02)
     expect("injected", take_frame(a), b"x" * 64)

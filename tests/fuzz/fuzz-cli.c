@@ -12,10 +12,12 @@
 #include "dm/options.h"
 #include "ioreq/flat.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -203,6 +205,15 @@ static void build(const struct options *o, struct ev_loop *loop)
     backends_close(&b);
 }
 
+static rlim_t lowest_free_fd(const struct rlimit *files)
+{
+    setrlimit(RLIMIT_NOFILE, files);
+    int fd = dup(STDERR_FILENO);
+    assert(fd >= 0);
+    close(fd);
+    return (rlim_t)fd;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct words l;
@@ -218,6 +229,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     none.rlim_cur = 0;
     setrlimit(RLIMIT_NOFILE, &none);
     if (options_parse(&o, l.argc, l.argv, &e) == 0 && o.action == ACT_RUN) {
+        none.rlim_cur = lowest_free_fd(&files) + 1; /* the block graph's own, which comes first */
+        setrlimit(RLIMIT_NOFILE, &none);
         build(&o, loop);
     }
     options_free(&o);

@@ -47,8 +47,6 @@ check "xl cd-insert" xl cd-insert lin hdc $G/cd2.iso
 check "the guest sees the other CD" say 60 "cd" "CD .*(OTHER|other)"
 check "xl cd-eject" xl cd-eject lin hdc
 check "the guest sees no CD" say 60 "cd" "CD none"
-check "xl vcpu-set 2" xl vcpu-set --ignore-host lin 2
-check "the guest has two processors" say 60 "online" "CPUS 2"
 check "xl pause" xl pause lin
 check "xl unpause" xl unpause lin
 check "the guest runs on" answers lin 60 two
@@ -65,6 +63,10 @@ check "xl migrate localhost" xl migrate lin localhost
 check "the migrated guest answers" answers lin 60 four
 check "the migrated guest writes" say 60 "write m" "WROTE m"
 check "and its write is in the image" scratch_is m
+# This late because programs in a guest with two processors crash now and then on this emulated
+# hypervisor, whichever device model the guest has.
+check "xl vcpu-set 2" xl vcpu-set --ignore-host lin 2
+check "the guest has two processors" say 60 "online" "CPUS 2"
 check "xl save -c" xl save -c lin /tmp/lin2.save
 check "the guest runs on after save -c" answers lin 60 five
 check "the guest powers itself off" say 30 "off" "GUEST OFF"
