@@ -9,7 +9,7 @@ Suites, in this order (all by default):
   traces      every tests/traces/*.ktr replays without a difference
   guest       tests/guest: real systems boot on the translator
   sanitize    unit and functional again under ASan and UBSan; what has threads under TSan
-  fuzz        every fuzz target for a few seconds, under sanitizers
+  fuzz        every fuzz target for a few seconds, under sanitizers ($KEEL_SEED: another course)
   xen         real Xen under emulation: xl starts Keel (runs beside the others)
 
 Each check is one line "ok - what" or "not ok - what". The last line is "N passed, M failed".
@@ -230,7 +230,8 @@ def fuzz(build_dir, seconds=4):
         os.makedirs(work, exist_ok=True)
         seeds = [d for d in [TOP + '/tests/fuzz/seeds/' + name] if os.path.isdir(d)]
         rc, out = run([path, '-max_total_time=%d' % seconds, '-timeout=10', '-rss_limit_mb=1024',
-                       '-print_final_stats=1', work, *seeds], timeout=seconds + 120, env=SAN, cwd=where)
+                       '-seed=' + os.environ.get('KEEL_SEED', '1'), '-print_final_stats=1', work, *seeds],
+                      timeout=seconds + 120, env=SAN, cwd=where)
         m = re.search(r'number_of_executed_units: (\d+)', out)
         count.take(rc == 0, 'fuzz: %s, %s runs' % (name, m[1] if m else 'no'), out)
 
