@@ -69,7 +69,7 @@ def run_block(bed, n, block):
     name = "keel-recipe-%d-%d" % (os.getpid(), n)
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        subprocess.run(["nsenter", "--net=/run/netns/" + name, "ip", "link", "set", "lo", "up"], check=True)
         env = dict(os.environ, T=place, PATH=place + "/bin:" + os.environ["PATH"])
         r = subprocess.run(["nsenter", "--net=/run/netns/" + name, "sh", "-e", "-c", block], cwd=place, env=env,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
