@@ -73,7 +73,7 @@ static void identify_features(const struct ide_drive *d, uint8_t *out)
 {
     uint16_t w82 = 1 << 14 | 1 << 6 | 1 << 5 | 1;         /* NOP, look-ahead, write cache, SMART */
     uint16_t w83 = 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10; /* FLUSH EXT, FLUSH, 48-bit */
-    uint16_t w84 = 1 << 14 | 1 << 6 | 1 << 1 | 1; /* FUA, SMART self-test, error log */
+    uint16_t w84 = 1 << 14 | 1 << 6 | 1 << 1 | 1;         /* FUA, SMART self-test, error log */
     uint16_t on = 1 << 14;
 
     w84 |= d->ch->link ? 1 << 5 : 0; /* general purpose logging, for queued commands */

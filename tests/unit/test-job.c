@@ -565,6 +565,7 @@ static void test_job_io_that_fails_once_ends_or_pauses_it(void **state)
         rig_make(&g);
         make_chain(&g, &ch, LAYERS);
         struct lag_node *victim = ch.file[lag_rnd(LAYERS)];
+        node_share(&victim->ram.base); /* the job may let go of its layer */
         victim->fail_at = victim->ios + 1 + i / 3;
         victim->fail_with = -EIO;
         struct job *j = shorten(&g, &ch, kind, &o, &e);
@@ -579,6 +580,7 @@ static void test_job_io_that_fails_once_ends_or_pauses_it(void **state)
         }
         assert_null(jobs_first(g.jobs));
         victim->fail_at = 0;
+        node_close(&victim->ram.base);
         expect_guest(&g);
         if (g.disk.node == ch.node[3] && kind == COMMIT_ACTIVE) {
             assert_true(strstr(g.events, "FAILED") || !j);
