@@ -88,7 +88,7 @@ static int parse_extents(struct vmdk *v, const struct node *file, const char *te
             v->extent[v->extents++] = x;
         }
         line = strchr(line, '\n');
-        line += line != NULL;
+        line = line ? line + 1 : NULL;
     }
     return 0;
 }
