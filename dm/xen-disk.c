@@ -153,10 +153,16 @@ static void free_disk(struct xen_disks *x, struct xen_disk *d)
     free(d);
 }
 
-/* The tool stack writes a device's nodes at once, so where there is a number all the rest is. */
-static bool is_device(const char *name)
+/* One whose nodes are still being written has no params yet. */
+static bool is_device(const struct xen_disks *x, const char *name)
 {
-    return *name && strlen(name) < 11 && strspn(name, "0123456789") == strlen(name);
+    if (!*name || strlen(name) >= 11 || strspn(name, "0123456789") != strlen(name)) {
+        return false;
+    }
+    char *params = pv_read_device(x->bus, TYPE, name, "params");
+    bool there = params != NULL;
+    free(params);
+    return there;
 }
 
 static bool known(const struct xen_disks *x, const char *name)
@@ -187,7 +193,7 @@ static void look(void *opaque)
     }
     char **names = pv_devices(x->bus, TYPE, &n);
     for (unsigned i = 0; names && i < n; i++) {
-        if (is_device(names[i]) && !known(x, names[i]) && !says(x, names[i], "online", "0")) {
+        if (!known(x, names[i]) && is_device(x, names[i]) && !says(x, names[i], "online", "0")) {
             take_device(x, names[i]);
         }
     }

@@ -20,10 +20,10 @@ class Disk:
         self.back = "/local/domain/0/backend/qdisk/%d/%d/" % (g.domid, devno)
         self.front = "/local/domain/%d/device/vbd/%d/" % (g.domid, devno)
         g.store(self.front + "state", "1")
-        nodes = dict(nodes, frontend=self.front[:-1], online="1", mode=mode, params=params, state="1")
+        nodes = dict(nodes, frontend=self.front[:-1], online="1", mode=mode, state="1", device_type=kind,
+                     params=params)  # last: without it there is no device yet; libxl has a transaction
         for name, value in nodes.items():
             g.store(self.back + name.replace("_", "-"), value)
-        g.store(self.back + "device-type", kind)
 
     def state(self):
         return self.g.store(self.back + "state")
