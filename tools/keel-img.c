@@ -180,14 +180,9 @@ static const struct command {
     { "snapshot", "la:c:d:qUf:" },
 };
 
-/* Options that only keep their argument, or only say yes. */
 static bool take_plain(struct img *im, struct extra *x, int c)
 {
-    const struct {
-        int c;
-        const char **text;
-        bool *flag;
-    } plain[] = {
+    const struct tool_plain plain[] = {
         { 'f', &im->format, NULL },
         { 'F', &im->backing_format, NULL },
         { 'O', &im->out_format, NULL },
@@ -210,17 +205,7 @@ static bool take_plain(struct img *im, struct extra *x, int c)
         { 262, NULL, &x->convert.bitmaps },
         { 263, NULL, &x->convert.skip_broken_bitmaps },
     };
-    for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
-        if (plain[i].c == c && plain[i].text) {
-            *plain[i].text = optarg;
-            return true;
-        }
-        if (plain[i].c == c) {
-            *plain[i].flag = true;
-            return true;
-        }
-    }
-    return false;
+    return tool_take_plain(plain, ARRAY_SIZE(plain), c);
 }
 
 static int take(struct img *im, struct extra *x, int c)
@@ -294,7 +279,7 @@ static int take(struct img *im, struct extra *x, int c)
         return tool_object(optarg, &e) < 0 ? fail("--object: %s", e.msg) : 0;
     }
     case 300:
-        return fail("%s: known, but Keel does not have it yet", im->arg[optind - 1]);
+        return fail("%s: known, but Keel does not have it yet", tool_option(im->arg));
     default:
         return 1;
     }

@@ -102,7 +102,7 @@ static int take(struct image_open *o, bool *image_opts, int c, char **argv)
     case 'm':
     case 'T':
     case OPT_NOT_HAD:
-        fprintf(stderr, "keel-io: %s: known, but Keel does not have it yet\n", argv[optind - 1]);
+        fprintf(stderr, "keel-io: %s: known, but Keel does not have it yet\n", tool_option(argv));
         return 1;
     default:
         return 2;

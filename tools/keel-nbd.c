@@ -62,6 +62,7 @@ static int usage(FILE *f)
             "      --cache=MODE, -n     cache mode; -n: none\n"
             "      --aio=MODE           native or threads\n"
             "      --discard=MODE       ignore or unmap\n"
+            "      --object=secret,...  what an encrypted image's key-secret names\n"
             "      --fork               go to the background once it serves\n"
             "      --pid-file=PATH      write the process id there\n"
             "  -h, --help; -V, --version\n",
@@ -78,6 +79,7 @@ enum {
     OPT_IMAGE_OPTS,
     OPT_FORK,
     OPT_PID_FILE,
+    OPT_OBJECT,
     OPT_NOT_HAD,
 };
 
@@ -109,7 +111,7 @@ static const struct option long_options[] = {
     { "disconnect", no_argument, NULL, OPT_NOT_HAD },
     { "list", no_argument, NULL, OPT_NOT_HAD },
     { "detect-zeroes", required_argument, NULL, OPT_NOT_HAD },
-    { "object", required_argument, NULL, OPT_NOT_HAD },
+    { "object", required_argument, NULL, OPT_OBJECT },
     { "tls-creds", required_argument, NULL, OPT_NOT_HAD },
     { "tls-hostname", required_argument, NULL, OPT_NOT_HAD },
     { "tls-authz", required_argument, NULL, OPT_NOT_HAD },
@@ -118,14 +120,9 @@ static const struct option long_options[] = {
     { 0 },
 };
 
-/* Options that only keep their argument, or only say yes. */
 static bool take_plain(struct serve *s, int c)
 {
-    const struct {
-        int c;
-        const char **text;
-        bool *flag;
-    } plain[] = {
+    const struct tool_plain plain[] = {
         { 'k', &s->socket, NULL },
         { 'b', &s->bind, NULL },
         { 'p', &s->port, NULL },
@@ -140,17 +137,7 @@ static bool take_plain(struct serve *s, int c)
         { OPT_IMAGE_OPTS, NULL, &s->image_opts },
         { OPT_FORK, NULL, &s->fork },
     };
-    for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
-        if (plain[i].c == c && plain[i].text) {
-            *plain[i].text = optarg;
-            return true;
-        }
-        if (plain[i].c == c) {
-            *plain[i].flag = true;
-            return true;
-        }
-    }
-    return false;
+    return tool_take_plain(plain, ARRAY_SIZE(plain), c);
 }
 
 static int take(struct serve *s, int c, char **argv)
@@ -189,8 +176,12 @@ static int take(struct serve *s, int c, char **argv)
             return fail("Invalid discard mode `%s'", optarg);
         }
         break;
+    case OPT_OBJECT: {
+        struct err e = { 0 };
+        return tool_object(optarg, &e) < 0 ? fail("--object: %s", e.msg) : 0;
+    }
     case OPT_NOT_HAD:
-        return fail("%s: known, but Keel does not have it yet", argv[optind - 1]);
+        return fail("%s: known, but Keel does not have it yet", tool_option(argv));
     case 'o':
     case 'B':
     case 'A':

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tools/tool.c - cache modes, sizes and --image-opts on the command lines of the image tools. */
+/* tools/tool.c - plain options, cache modes, sizes and --image-opts on the command lines of the image tools. */
 #include "tools/tool.h"
 
 #include "dm/backends.h"
@@ -8,9 +8,31 @@
 #include "dm/keyval.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+bool tool_take_plain(const struct tool_plain *plain, size_t n, int c)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (plain[i].c != c) {
+            continue;
+        }
+        if (plain[i].text) {
+            *plain[i].text = optarg;
+        } else {
+            *plain[i].flag = true;
+        }
+        return true;
+    }
+    return false;
+}
+
+const char *tool_option(char *const *argv)
+{
+    return argv[optind - (optarg && optarg == argv[optind - 1] ? 2 : 1)];
+}
 
 bool tool_cache(const char *s, enum blk_cache *out)
 {

@@ -5,6 +5,19 @@
 
 #include "block/open.h"
 
+#include <stddef.h>
+
+/* An option that only keeps its argument (text), or only says yes (flag). */
+struct tool_plain {
+    int c; /* as getopt_long gives it */
+    const char **text;
+    bool *flag;
+};
+
+/* Takes c, with getopt's optarg, if it is one of the n; false: it is none of them. */
+bool tool_take_plain(const struct tool_plain *plain, size_t n, int c);
+/* The option that getopt took last, as it was typed, for messages. */
+const char *tool_option(char *const *argv);
 /* qemu's cache modes, "off" included; false: none of them. */
 bool tool_cache(const char *s, enum blk_cache *out);
 /* A number of bytes, 1.5G and the like; false if it is none. */

@@ -232,6 +232,11 @@ def test_nbd_server_options(bed):
     with Server(bed, NBD, "-t", "-k", "SOCK", "-f", "qcow2", "-s", f, name="s"):
         io(uri, "write -q -P 1 1M 1M")
         io(uri, "read -P 1 1M 1M")
+    secret = ("--object", "secret,id=k,data=open sesame")
+    run(IMG, "convert", *secret, "-f", "qcow2", "-O", "luks", "-o", "key-secret=k,iter-time=10", f, f + ".luks")
+    with Server(bed, NBD, "-t", "-k", "SOCK", *secret, "--image-opts",
+                "driver=luks,key-secret=k,file.filename=%s.luks" % f, name="s"):
+        io(uri, "read -P 8 1M 1M")
     # without -t it ends with its last client
     with Server(bed, NBD, "-k", "SOCK", "--image-opts", "driver=qcow2,file.filename=" + f,
                 name="s") as s:
@@ -239,8 +244,9 @@ def test_nbd_server_options(bed):
         expect("status", s.proc.wait(timeout=60), 0)
     expect("no socket left", os.path.exists(sock), False)
     run(NBD, "--fork", "-t", "-b", "127.0.0.1", "-p", "0", "-f", "raw", "/none", rc=1)
-    for args, why in ((("-o", "5"), "-o: known"), (("--tls-creds", "x"), "known, but"),
-                      (("-B", "x"), "known, but"), (("--cache", "x"), "Invalid cache mode"),
+    for args, why in ((("-o", "5"), "-o: known"), (("--tls-creds", "x"), "--tls-creds: known"),
+                      (("--detect-zeroes=on",), "--detect-zeroes=on: known"),
+                      (("--object", "secret,id=s"), "--object: "), (("-B", "x"), "-B: known"), (("--cache", "x"), "Invalid cache mode"),
                       (("-k", "a", "-p", "1"), "can't both"), (("-e", "x"), "Invalid shared")):
         expect_in(why, why, run(NBD, *args, f, rc=1))
 
