@@ -525,7 +525,7 @@ static void status(struct mapped *m, struct node_req *r)
     };
     r->status = (struct node_status){ .len = op.len, .flags = flags[op.run.kind] };
     if (op.run.kind == MAP_NONE && !m->base.backing) {
-        r->status.flags = NODE_IS_ZERO;
+        r->status.flags = NODE_IS_ZERO | (m->knows_zeros ? NODE_ALLOCATED : 0);
     }
     if (op.run.kind == MAP_FILE && op.run.file == m->base.file) {
         r->status.flags |= NODE_MAPPED;

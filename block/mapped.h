@@ -61,6 +61,8 @@ struct mapped {
     const struct map_ops *ops;
     uint64_t block; /* bytes, a power of two from 512 on */
     bool gaps;      /* blocks never lie one after the other */
+    bool
+        knows_zeros; /* without a backing file, a block without a place is the format's word for zeros */
     bool pass_discard;
     uint64_t end;        /* where the next allocation lies in the file; the format's */
     struct node **files; /* more than base.file: closed with it */

@@ -84,7 +84,7 @@ static int erase_whole(struct qop *op, uint64_t len)
     bool nothing = l1i >= s->h.l1_size || !(s->l1[l1i] & OFFSET_MASK);
     int ret = 1;
 
-    if (nothing && (reads_zero(s, CLUSTER_NONE, guest) || op->r->op == NODE_DISCARD)) {
+    if (nothing && reads_zero(s, CLUSTER_NONE, guest)) {
         op->piece = min_u64(len, in_table);
         return 1;
     }

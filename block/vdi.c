@@ -194,6 +194,7 @@ static struct node *vdi_open(struct node *file, const struct image_open *o, stru
         return NULL;
     }
     v->m.keys = 1 + (v->blocks + 127) / 128;
+    v->m.knows_zeros = true;
     mapped_start(&v->m, file, o);
     return &v->m.base;
 }

@@ -419,6 +419,7 @@ static struct node *vpc_open(struct node *file, const struct image_open *o, stru
         return NULL;
     }
     v->m.keys = bat_sectors(v) + v->entries * (v->bitmap_bytes / 512) + 1;
+    v->m.knows_zeros = true;
     mapped_start(&v->m, file, o);
     return &v->m.base;
 }

@@ -13,6 +13,7 @@
 
 enum { MAX_ACTIONS = 64 };
 enum { ACT_ADD = 256, ACT_REMOVE, ACT_CLEAR, ACT_ENABLE, ACT_DISABLE, ACT_MERGE };
+enum { OPT_OBJECT = 512, OPT_IMAGE_OPTS };
 
 struct action {
     int what;
@@ -35,6 +36,8 @@ static const struct option options[] = {
     { "source-file", required_argument, NULL, 'b' },
     { "source-format", required_argument, NULL, 'F' },
     { "granularity", required_argument, NULL, 'g' },
+    { "object", required_argument, NULL, OPT_OBJECT },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { 0 },
 };
 
@@ -131,51 +134,83 @@ static int act_all(struct img *im, struct target *t, const struct action *a, uns
     return img_close(t->n) || rc;
 }
 
-int img_bitmap(struct img *im, int argc, char **argv)
-{
+struct request {
     struct action actions[MAX_ACTIONS];
-    struct target t = { 0 };
-    unsigned n = 0, merges = 0, adds = 0;
-    uint64_t v;
-    int c, rc;
+    unsigned n, merges, adds;
+    uint32_t granularity;
+};
 
-    while ((c = getopt_long(argc, argv, "b:f:F:g:U", options, NULL)) != -1) {
-        if (c == 'b') {
-            im->backing = optarg;
-        } else if (c == 'f') {
-            im->format = optarg;
-        } else if (c == 'F') {
-            im->backing_format = optarg;
-        } else if (c == 'g') {
-            if (!tool_bytes(optarg, &v) || v < 1 || v > UINT32_MAX) {
-                return fail("Invalid granularity specified");
-            }
-            t.granularity = (uint32_t)v;
-        } else if (c >= ACT_ADD && n < MAX_ACTIONS) {
-            merges += c == ACT_MERGE;
-            adds += c == ACT_ADD;
-            actions[n++] = (struct action){ c, c == ACT_MERGE ? optarg : NULL };
-        } else {
-            return 1;
-        }
+static int take(struct img *im, struct request *r, int c)
+{
+    const struct tool_plain plain[] = {
+        { 'b', &im->backing, NULL },
+        { 'f', &im->format, NULL },
+        { 'F', &im->backing_format, NULL },
+        { OPT_IMAGE_OPTS, NULL, &im->image_opts },
+    };
+    struct err e = { 0 };
+    uint64_t v;
+
+    if (tool_take_plain(plain, ARRAY_SIZE(plain), c)) {
+        return 0;
     }
-    if (argc - optind != 2) {
+    if (c == 'g') {
+        if (!tool_bytes(optarg, &v) || v < 1 || v > UINT32_MAX) {
+            return fail("Invalid granularity specified");
+        }
+        r->granularity = (uint32_t)v;
+    } else if (c == OPT_OBJECT) {
+        return tool_object(optarg, &e) < 0 ? fail("--object: %s", e.msg) : 0;
+    } else if (c >= ACT_ADD && c <= ACT_MERGE && r->n < MAX_ACTIONS) {
+        r->merges += c == ACT_MERGE;
+        r->adds += c == ACT_ADD;
+        r->actions[r->n++] = (struct action){ c, c == ACT_MERGE ? optarg : NULL };
+    } else {
+        return 1;
+    }
+    return 0;
+}
+
+static int check_request(const struct img *im, const struct request *r)
+{
+    if (im->image_opts && im->format) {
+        return fail("--image-opts and --format are mutually exclusive");
+    }
+    if (im->args != 2) {
         return fail("Expecting filename and bitmap name");
     }
-    if (!n) {
+    if (!r->n) {
         return fail(
             "Need at least one of --add, --remove, --clear, --enable, --disable, or --merge");
     }
-    if (t.granularity && !adds) {
+    if (r->granularity && !r->adds) {
         return fail("granularity only supported with --add");
     }
-    if ((im->backing && !merges) || (im->backing_format && !im->backing)) {
+    if ((im->backing && !r->merges) || (im->backing_format && !im->backing)) {
         return fail("Merge bitmap source file only supported with --merge");
     }
+    return 0;
+}
+
+int img_bitmap(struct img *im, int argc, char **argv)
+{
+    struct request r = { 0 };
+    struct target t = { 0 };
+    int c, rc = 0;
+
+    while (rc == 0 && (c = getopt_long(argc, argv, "b:f:F:g:", options, NULL)) != -1) {
+        rc = take(im, &r, c);
+    }
     im->arg = argv + optind;
-    t.name = argv[optind + 1];
+    im->args = argc - optind;
+    rc = rc ? rc : check_request(im, &r);
+    if (rc) {
+        return rc;
+    }
+    t.name = im->arg[1];
+    t.granularity = r.granularity;
     im->ctx = node_ctx_new(NULL);
-    rc = act_all(im, &t, actions, n);
+    rc = act_all(im, &t, r.actions, r.n);
     node_ctx_free(im->ctx);
     return rc;
 }

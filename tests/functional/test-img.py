@@ -1,10 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""keel-img and keel-io against qemu-img and qemu-io, both ways.
-
-  KEEL_IMG_RANDOM=N   how many random images the cross-check makes (a few otherwise)
-  KEEL_IMG_SEED=N     where to begin
-"""
+"""keel-img and keel-io against qemu-img and qemu-io, both ways."""
 import json
 import os
 import random
@@ -271,6 +267,15 @@ def test_img_preallocation_gives_everything_its_place(bed):
                                             "-o", "preallocation=metadata", f, rc=1))
 
 
+def io(tool, f, commands):
+    args = [tool["io"], "-f", "qcow2"]
+    for c in commands:
+        args += ["-c", c]
+    out = run(*args, f, rc=None)
+    if "ailed" in out or "rror" in out:
+        raise Failure("%s: %s\n%s" % (f, out, commands))
+
+
 def bitmap_info(tool, f):
     data = json.loads(run(tool, "info", "--output=json", "-f", "qcow2", f))
     return data["format-specific"]["data"].get("bitmaps", [])
@@ -451,141 +456,6 @@ def test_img_backing_loops_and_unsaid_formats_are_refused(bed):
     expect_in("loop", "in its own backing chain", run(IMG, "map", a, rc=1))
     expect_in("chain", "in its own backing chain", run(IO, "-r", "-f", "qcow2", "-c", "l", b, rc=1))
     expect_in("format", "-F", run(IMG, "create", "-f", "qcow2", "-b", "a.qcow2", b, rc=1))
-
-
-# ---- the random cross-check ----
-
-class Shadow:
-    """What the disk must hold, and commands that say so in both tools' language."""
-
-    def __init__(self, size):
-        self.data = bytearray(size)
-        self.size = size
-
-    def fill(self, at, n, v):
-        self.data[at:at + n] = bytes([v]) * n
-
-    def checks(self, rng, n):
-        for _ in range(n):
-            at = rng.randrange(self.size // 512) * 512
-            end = at
-            while end < self.size and self.data[end] == self.data[at]:
-                end += 512
-            yield "read -P %d %d %d" % (self.data[at], at, min(end - at, 1 << 20))
-
-
-def random_commands(rng, s, cluster, ours):
-    out = []
-    for _ in range(rng.randrange(1, 12)):
-        at = rng.randrange(s.size // 512) * 512
-        n = min(rng.choice([512, 4096, cluster, cluster * 3, 65536]), s.size - at)
-        kind = rng.choice(["w", "w", "w", "z", "zu", "c", "f"])
-        v = rng.randrange(1, 256)
-        if kind == "w":
-            out.append("write -q -P %d %d %d" % (v, at, n))
-            s.fill(at, n, v)
-        elif kind[0] == "z":
-            out.append("write -q -z%s %d %d" % (" -u" if kind == "zu" else "", at, n))
-            s.fill(at, n, 0)
-        elif kind == "c" and cluster >= 4096 and ours:  # qemu-io cannot pack what is there already
-            at -= at % cluster
-            n = min(cluster, s.size - at)
-            if n == cluster:
-                out.append("write -q -c -P %d %d %d" % (v, at, n))
-                s.fill(at, n, v)
-        else:
-            out.append("flush")
-    return out
-
-
-def io(tool, f, commands):
-    args = [tool["io"], "-f", "qcow2"]
-    for c in commands:
-        args += ["-c", c]
-    out = run(*args, f, rc=None)
-    if "ailed" in out or "rror" in out:
-        raise Failure("%s: %s\n%s" % (f, out, commands))
-
-
-def joined(runs):
-    """A map without what one of the tools may know from holes in the file itself."""
-    out = []
-    for r in runs:
-        r = dict(r, zero=r["zero"] and not r["data"])
-        last = out[-1] if out else None
-        same = last and all(last[k] == r[k] for k in ("depth", "present", "zero", "data"))
-        if same and last.get("offset", -1) + last["length"] == r.get("offset", last["length"] - 1):
-            last["length"] += r["length"]
-        else:
-            out.append(r)
-    return out
-
-
-def one_random_image(bed, seed):
-    rng = random.Random(seed)
-    f, base = path(bed, "r%d.qcow2" % seed), path(bed, "r%d-base.qcow2" % seed)
-    bits = rng.choice([9, 10, 12, 14, 16, 16, 18, 21])
-    cluster, v3 = 1 << bits, rng.random() < .75
-    size = rng.choice([1, 2, 5]) << 20
-    opts = ["cluster_size=%d" % cluster, "compat=%s" % ("1.1" if v3 else "0.10")]
-    if v3:
-        opts += ["refcount_bits=%d" % (1 << rng.randrange(7)),
-                 "lazy_refcounts=%s" % rng.choice(["on", "off"]),
-                 "compression_type=%s" % (rng.choice(["zlib", "zstd"]) if bits >= 12 else "zlib")]
-    extended = v3 and bits >= 14 and rng.random() < .5
-    data = v3 and rng.random() < .12
-    if extended:
-        opts.append("extended_l2=on")
-    if data:
-        opts += ["data_file=%s" % path(bed, "r%d-data" % seed),
-                 "data_file_raw=%s" % rng.choice(["on", "off"])]
-    prealloc = rng.choice(["off", "off", "off", "metadata", "falloc", "full"])
-    opts.append("preallocation=" + prealloc)
-    s = Shadow(size)
-    backing = []
-    if rng.random() < .4 and "data_file_raw=on" not in opts and (extended or prealloc == "off"):
-        run(rng.choice([K, Q])["img"], "create", "-q", "-f", "qcow2", base, str(size))
-        io(rng.choice([K, Q]), base, random_commands(rng, s, 65536, False))
-        backing = ["-b", base, "-F", "qcow2"]
-    run(rng.choice([K, Q])["img"], "create", "-q", "-f", "qcow2", "-o", ",".join(opts), *backing, f,
-        str(size))
-    for _ in range(rng.randrange(2, 6)):
-        tool, other = rng.choice([(K, Q), (Q, K)])
-        io(tool, f, random_commands(rng, s, cluster, tool is K and not data))
-        if "refcount_bits=1" not in opts and "refcount_bits=2" not in opts and not data and \
-                rng.random() < .3:
-            run(tool["img"], "snapshot", "-c", "s%d" % rng.randrange(1 << 30), f)
-        if rng.random() < .15 and not backing and not data:
-            if not tool["img"].endswith("keel-img") or v3:
-                s.data += bytes(1 << 20)
-                s.size += 1 << 20
-                p = run(tool["img"], "resize", "-q", "-f", "qcow2", f, str(s.size), rc=None)
-                if p:
-                    s.size -= 1 << 20
-                    del s.data[s.size:]
-        for t in (tool, other):
-            run(t["img"], "check", "-q", "-f", "qcow2", f)
-            io({"io": t["io"]}, f, s.checks(rng, 4))
-        maps = [joined(json.loads(run(t["img"], "map", "--output=json", "-f", "qcow2", f)))
-                for t in (tool, other)]
-        if maps[0] != maps[1]:
-            raise Failure("seed %d: map\n%s\n%s" % (seed, maps[0], maps[1]))
-    for t in (K, Q):
-        run(t["img"], "convert", "-f", "qcow2", "-O", "raw", f, path(bed, "raw"))
-        expect("seed %d: data" % seed, read(path(bed, "raw")) == bytes(s.data), True)
-    os.unlink(f)
-
-
-def test_img_random_images_are_the_same_to_both(bed):
-    if not have_qemu():
-        return
-    n = int(os.environ.get("KEEL_IMG_RANDOM", "8"))
-    seed = int(os.environ.get("KEEL_IMG_SEED", "1"))
-    for i in range(seed, seed + n):
-        try:
-            one_random_image(bed, i)
-        except Failure as e:
-            raise Failure("seed %d: %s" % (i, e))
 
 
 if __name__ == "__main__":
