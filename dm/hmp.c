@@ -386,12 +386,40 @@ static bool has_name(const char *names, const char *name)
     return false;
 }
 
+/* The next word at *at, ended in place; one in double quotes may hold blanks, and \" \\ \n \r. NULL:
+ * there is none. */
+static char *next_word(char **at)
+{
+    char *p = *at + strspn(*at, " \t\r\n");
+    if (!*p) {
+        return NULL;
+    }
+    if (*p != '"') {
+        char *end = p + strcspn(p, " \t\r\n");
+        *at = end + (*end != '\0');
+        *end = '\0';
+        return p;
+    }
+    char *from = p + 1, *to = p;
+    for (; *from && *from != '"'; from++) {
+        if (*from == '\\' && from[1]) {
+            from++;
+            *to++ = *from == 'n' ? '\n' : *from == 'r' ? '\r' : *from;
+        } else {
+            *to++ = *from;
+        }
+    }
+    *at = from + (*from == '"');
+    *to = '\0';
+    return p;
+}
+
 /* Splits line (changed) into words, taking "/format" and -f out. Returns how many there are. */
 static unsigned split(struct hmp_call *c, char *line)
 {
     unsigned n = 0;
-    char *save, *w = strtok_r(line, " \t\r\n", &save);
-    for (; w && n < MAX_WORDS; w = strtok_r(NULL, " \t\r\n", &save)) {
+    char *at = line, *w;
+    while (n < MAX_WORDS && (w = next_word(&at))) {
         if (n == 1 && w[0] == '/' &&
             (c->word[0][0] == 'i' || c->word[0][0] == 'o' || c->word[0][0] == 'x')) {
             snprintf(c->format, sizeof(c->format), "%s", w + 1);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/main.c - the process: parse, start, run, end. Reference: man/keel.1. */
 #include "dm/base/err.h"
+#include "dm/base/log.h"
 #include "dm/board.h"
 #include "dm/keel.h"
+#include "target/x86/cpuid.h"
 #include "xen-glue/xen.h"
 
 #include <errno.h>
@@ -16,7 +18,7 @@
 /* libxl's log is standard error; the xenstore node is for people who look there. */
 static int refuse(const struct options *o, const struct err *e)
 {
-    fprintf(stderr, "keel: %s\n", e->msg);
+    log_msg(LOG_ERROR, "keel", "%s", e->msg);
     if (o->domid >= 0 && o->machine != MACHINE_NONE) {
         xen_store_failure((unsigned)o->domid, e->msg);
     }
@@ -32,6 +34,16 @@ static int device_help(const struct options *o, struct err *e)
     return 0;
 }
 
+static void print_cpu(const char *name, const char *brand)
+{
+    printf("x86 %-20s %s\n", name, brand);
+}
+
+static void print_feature(const char *name)
+{
+    printf(" %s", name);
+}
+
 static int tell(const struct options *o, struct err *e)
 {
     switch (o->action) {
@@ -42,7 +54,14 @@ static int tell(const struct options *o, struct err *e)
         board_machine_help();
         return 0;
     case ACT_ACCEL_HELP:
-        printf("Accelerators supported by Keel:\nxen\nqtest\n");
+        printf("Accelerators supported by Keel:\ntcg\nxen\nqtest\n");
+        return 0;
+    case ACT_CPU_HELP:
+        printf("Available CPUs:\n");
+        x86_model_list(print_cpu);
+        printf("\nRecognized CPUID flags:\n");
+        x86_feature_list(print_feature);
+        printf("\n");
         return 0;
     case ACT_LOG_HELP:
         options_log_help();
@@ -100,6 +119,7 @@ static int open_log(const char *path, struct err *e)
 
 static int run(struct keel *k, struct err *e)
 {
+    log_set_head(k->o.log_time, k->o.log_guest ? k->o.name : NULL);
     int ready = -1, ret = k->o.log_file ? open_log(k->o.log_file, e) : 0;
     if (ret == 0 && k->o.daemonize) {
         ready = go_background(e);

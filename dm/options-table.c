@@ -8,6 +8,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/net.h"
+#include "dm/options-host.h"
 #include "dm/options-pc.h"
 #include "dm/options-tcg.h"
 #include "dm/xen-net.h"
@@ -33,7 +34,6 @@ FLAG(take_append, o->append = arg)
 FLAG(take_bios, o->bios = arg)
 FLAG(take_initrd, o->initrd = arg)
 FLAG(take_kernel, o->kernel = arg)
-FLAG(take_cpu, o->cpu_model = arg)
 FLAG(take_no_hpet, o->no_hpet = true)
 FLAG(take_chroot, o->chroot = arg)
 FLAG(take_daemonize, o->daemonize = true)
@@ -68,6 +68,16 @@ FLAG(take_blockdev, opt_list_add(&o->blockdevs, kv))
 FLAG(take_drive, opt_list_add(&o->drives, kv))
 FLAG(take_vnc, opt_list_add(&o->vncs, kv))
 FLAG(take_add_fd, opt_list_add(&o->add_fds, kv))
+
+TAKER(take_cpu)
+{
+    (void)kv, (void)e;
+    if (strcmp(arg, "help") == 0 || strcmp(arg, "?") == 0) {
+        o->action = ACT_CPU_HELP;
+    }
+    o->cpu_model = arg;
+    return 0;
+}
 
 static const struct opt_param accel_params[] = {
     { "accel", "string", false },         { "thread", "string", false },
@@ -340,23 +350,6 @@ TAKER(take_domid)
         return err_set(e, -EINVAL, "expected a domain id from 0 to 32751");
     }
     o->domid = (long)v;
-    return 0;
-}
-
-static const struct opt_param run_with_params[] = {
-    { "chroot", "string", false },
-    { "user", "string", false },
-    { "async-teardown", "boolean", true },
-    { "exit-with-parent", "boolean", true },
-    { 0 },
-};
-
-TAKER(take_run_with)
-{
-    const char *dir = keyval_get(kv, "chroot"), *user = keyval_get(kv, "user");
-    (void)arg, (void)e;
-    o->chroot = dir ? dir : o->chroot;
-    o->runas = user ? user : o->runas;
     return 0;
 }
 
@@ -696,7 +689,8 @@ const struct opt_def opt_table[] = {
     { "mon", true, true, mon_params, "chardev", take_mon,
       "[chardev=]ID[,mode=control|readline]  a monitor on a character stream" },
     { "monitor", true, true, NULL, NULL, take_monitor, "DEV  a monitor for people on DEV" },
-    { "msg", true, false, NULL, NULL, NULL, NULL },
+    { "msg", true, true, opt_msg_params, NULL, opt_take_msg,
+      "[timestamp=on|off][,guest-name=on|off]  what log lines start with" },
     { "mtdblock", true, false, NULL, NULL, NULL, NULL },
     { "name", true, true, name_params, "guest", take_name, "NAME  the guest's name" },
     { "net", true, true, NULL, "type", take_net,
@@ -728,7 +722,8 @@ const struct opt_def opt_table[] = {
     { "only-migratable", false, false, NULL, NULL, NULL, NULL },
     { "option-rom", true, true, opt_option_rom_params, "romfile", opt_take_option_rom,
       "FILE[,bootindex=N]  a ROM for the firmware to run" },
-    { "overcommit", true, false, NULL, NULL, NULL, NULL },
+    { "overcommit", true, true, opt_overcommit_params, NULL, opt_take_overcommit,
+      "mem-lock=on|off  keep all memory out of swap" },
     { "parallel", true, false, NULL, NULL, NULL, NULL },
     { "perfmap", false, false, NULL, NULL, NULL, NULL },
     { "pflash", true, false, NULL, NULL, NULL, NULL },
@@ -747,12 +742,14 @@ const struct opt_def opt_table[] = {
     { "rotate", true, false, NULL, NULL, NULL, NULL },
     { "rtc", true, true, opt_rtc_params, NULL, opt_take_rtc,
       "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]  the clock chip's time" },
-    { "run-with", true, true, run_with_params, NULL, take_run_with,
+    { "run-with", true, true, opt_run_with_params, NULL, opt_take_run_with,
       "[chroot=DIR][,user=NAME|UID:GID]" },
     { "runas", true, true, NULL, NULL, take_runas,
       "NAME|UID:GID  become this user before the guest runs" },
     { "s", false, true, NULL, NULL, take_gdb_default, "shorthand for -gdb tcp::1234" },
-    { "sandbox", true, false, NULL, NULL, NULL, NULL },
+    { "sandbox", true, true, opt_sandbox_params, "enable", opt_take_sandbox,
+      "on|off[,obsolete=...][,elevateprivileges=...][,spawn=...][,resourcecontrol=allow|deny]  "
+      "system calls to refuse" },
     { "sd", true, false, NULL, NULL, NULL, NULL },
     { "sdl", false, false, NULL, NULL, NULL, NULL },
     { "seed", true, false, NULL, NULL, NULL, NULL },

@@ -154,6 +154,9 @@ static int check_whole(struct options *o, struct err *e)
     if (o->max_cpus == 0) {
         o->max_cpus = o->cpus;
     }
+    if (o->domid_restrict && !o->sandbox.given) { /* a restricted process starts no programs */
+        o->sandbox.no_spawn = true;
+    }
     if (o->cpus > o->max_cpus) {
         return err_set(e, -EINVAL, "-smp: %u CPUs are more than maxcpus=%u", o->cpus, o->max_cpus);
     }

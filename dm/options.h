@@ -26,12 +26,20 @@ enum opt_action {
     ACT_MACHINE_HELP,
     ACT_DEVICE_HELP,
     ACT_ACCEL_HELP,
-    ACT_LOG_HELP
+    ACT_LOG_HELP,
+    ACT_CPU_HELP
 };
 
 struct opt_list {
     struct keyval **kv;
     size_t n;
+};
+
+/* -sandbox; zero-initialised: on, and refusing only what nothing here has use for. */
+struct sandbox_policy {
+    bool given, off;
+    bool obsolete; /* long dead system calls stay */
+    bool no_elevation, no_spawn, no_scheduling;
 };
 
 struct options {
@@ -76,6 +84,9 @@ struct options {
     const char *vga; /* -vga, NULL: the board's default */
     const char *keymap;
     const char *chroot, *runas;
+    struct sandbox_policy sandbox;
+    bool lock_memory;         /* -overcommit mem-lock=on */
+    bool log_time, log_guest; /* -msg */
     const char *pidfile;
     const char *log_file;
     bool daemonize;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/sandbox.c - giving up power: -chroot, -runas and their -run-with spellings.
+/* dm/sandbox.c - giving up power: -chroot, -runas and their -run-with spellings, then -sandbox.
  *
  * Everything is open by then: images, sockets, Xen. The user is looked up before the root changes,
  * the groups go before the user, and it is checked that the way back is shut. What Xen's handles
@@ -15,12 +15,14 @@
 
 #include "block/blk.h"
 #include "dm/base/err.h"
+#include "dm/call-filter.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -116,6 +118,14 @@ static int make_room_for_images(const struct backends *be, struct err *e)
     return 0;
 }
 
+static int lock_memory(const struct options *o, struct err *e)
+{
+    if (o->lock_memory && mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
+        return err_set(e, -errno, "-overcommit mem-lock=on: %s", strerror(errno));
+    }
+    return 0;
+}
+
 int sandbox_enter(const struct options *o, const struct backends *be, struct err *e)
 {
     struct identity id;
@@ -124,7 +134,13 @@ int sandbox_enter(const struct options *o, const struct backends *be, struct err
         ret = make_room_for_images(be, e);
     }
     if (ret == 0) {
+        ret = lock_memory(o, e);
+    }
+    if (ret == 0) {
         ret = change_root(o->chroot, e);
     }
-    return ret == 0 ? become(&id, e) : ret;
+    if (ret == 0) {
+        ret = become(&id, e);
+    }
+    return ret == 0 ? call_filter_enter(&o->sandbox, e) : ret;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/base/log.c - one line a fact to standard error, at a bounded rate where others provoke it.
  *
- * Leaves out time stamps: whoever collects standard error (libxl, systemd) has its own.
+ * No time stamps unless asked: whoever collects standard error (libxl, systemd) has its own.
  */
 #include "dm/base/log.h"
 
@@ -10,25 +10,53 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BURST 10
 #define REFILL_NS 1000000000ll /* one line a second */
 
 static int max_level = LOG_WARN;
+static bool with_time;
+static const char *guest_name;
 
 void log_set_level(enum log_level level)
 {
     __atomic_store_n(&max_level, (int)level, __ATOMIC_RELAXED);
 }
 
+void log_set_head(bool time, const char *guest)
+{
+    with_time = time;
+    guest_name = guest;
+}
+
+/* "2026-01-31T12:30:00.123456Z guest ", as far as asked for; returns its length. */
+static size_t put_head(char *line, size_t size)
+{
+    size_t n = 0;
+    if (with_time) {
+        struct timespec now;
+        struct tm utc;
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &utc);
+        n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
+        n += (size_t)snprintf(line + n, size - n, ".%06ldZ ", now.tv_nsec / 1000);
+    }
+    if (guest_name) {
+        n += (size_t)snprintf(line + n, size - n, "%.64s ", guest_name);
+    }
+    return n;
+}
+
 __attribute__((format(printf, 2, 0))) static void emit(const char *part, const char *fmt,
                                                        va_list ap, uint64_t dropped)
 {
-    char text[900], line[1024];
+    char text[800], line[1024];
     vsnprintf(text, sizeof(text), fmt, ap);
-    int n = snprintf(line, sizeof(line) - 64, "%s: %s", part, text);
-    size_t len = (size_t)min_u64((uint64_t)n, sizeof(line) - 65);
+    size_t len = put_head(line, 128), room = sizeof(line) - 64 - len;
+    int n = snprintf(line + len, room, "%s: %s", part, text);
+    len += (size_t)min_u64((uint64_t)n, room - 1);
     if (dropped) {
         len += (size_t)snprintf(line + len, 48, " (%llu similar lines dropped)",
                                 (unsigned long long)dropped);

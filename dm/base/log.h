@@ -15,6 +15,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Lines above this level are dropped; LOG_WARN unless set. */
 void log_set_level(enum log_level level);
+/* What lines start with: the time, UTC, and the guest's name (NULL: without). Before there are threads;
+ * guest stays the caller's. */
+void log_set_head(bool time, const char *guest);
 void log_msg(enum log_level level, const char *part, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -284,6 +284,11 @@ int pci_init(struct pci_dev *p, const struct pci_info *info, struct err *e)
     if (!p->bus) {
         return err_set(e, -ENODEV, "%s: this machine has no PCI bus", p->dev.id);
     }
+    if (p->bus_name && strcmp(p->bus_name, "pci.0") != 0) {
+        p->bus = NULL;
+        return err_set(e, -ENODEV, "%s: bus=%s: this machine has pci.0 only", p->dev.id,
+                       p->bus_name);
+    }
     devfn = choose_devfn(p, e);
     if (devfn < 0) {
         p->bus = NULL;

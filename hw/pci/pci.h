@@ -44,7 +44,8 @@ struct pci_dev {
     struct device dev;
     struct pci_bus *bus;
     uint8_t devfn;
-    char *addr; /* property "addr": "slot[.fn]" in hex, NULL: the next free slot */
+    char *addr;     /* property "addr": "slot[.fn]" in hex, NULL: the next free slot */
+    char *bus_name; /* property "bus": "pci.0", the only one, or NULL */
     uint8_t config[256], wmask[256], w1c[256];
     uint8_t power_on[256]; /* config as class->init left it; pci_reset goes back to it */
     bool sealed;           /* power_on is taken */
@@ -62,7 +63,10 @@ struct pci_dev {
     void (*config_wrote)(struct pci_dev *p, unsigned off, unsigned size);
 };
 
-#define PCI_PROPS(type) PROP(type, "addr", PROP_STR, pci.addr, 0, "slot[.function], in hex")
+#define PCI_PROPS_AT(type, pci)                                                                    \
+    PROP(type, "addr", PROP_STR, pci.addr, 0, "slot[.function], in hex"),                          \
+        PROP(type, "bus", PROP_STR, pci.bus_name, 0, "pci.0, the only one")
+#define PCI_PROPS(type) PCI_PROPS_AT(type, pci)
 extern const struct state_field pci_state[];
 #define PCI_STATE(type) FIELD_SUB(type, pci, pci_state, 1)
 

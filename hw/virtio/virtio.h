@@ -95,7 +95,7 @@ struct virtio_dev {
 };
 
 #define VIRTIO_PROPS(type)                                                                         \
-    PROP(type, "addr", PROP_STR, v.pci.addr, 0, "slot[.function], in hex"),                        \
+    PCI_PROPS_AT(type, v.pci),                                                                     \
         PROP(type, "disable-legacy", PROP_BOOL, v.disable_legacy, 0, "modern registers only"),     \
         PROP(type, "disable-modern", PROP_BOOL, v.disable_modern, 0, "legacy registers only"),     \
         PROP(type, "vectors", PROP_U32, v.vectors, 0xffffffff, "MSI-X vectors; 0: INTx only")

@@ -326,10 +326,17 @@ struct x86_model *x86_model_new(const char *spec, bool native, struct err *e)
     return m;
 }
 
-void x86_model_list(void (*put)(void *o, const char *name), void *o)
+void x86_model_list(void (*put)(const char *name, const char *brand))
 {
     for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
-        put(o, models[i].name);
+        put(models[i].name, models[i].brand);
+    }
+}
+
+void x86_feature_list(void (*put)(const char *name))
+{
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+        put(features[i].name);
     }
 }
 

@@ -131,8 +131,9 @@ static inline bool x86_has(const struct x86_cpu *c, enum x86_feature f)
 /* "NAME,+x,-y,z=on": a copy to free(); NULL with e naming what is unknown. native: without what the
  * processor underneath does not have. */
 struct x86_model *x86_model_new(const char *spec, bool native, struct err *e);
-/* The names of the table, for `-cpu help`. */
-void x86_model_list(void (*put)(void *o, const char *name), void *o);
+/* What there is, for `-cpu help`. */
+void x86_model_list(void (*put)(const char *name, const char *brand));
+void x86_feature_list(void (*put)(const char *name));
 /* Leaf 1's EAX. */
 uint32_t cpuid_signature(const struct x86_model *m);
 /* EAX, EBX, ECX, EDX. */

@@ -3,6 +3,7 @@
 """The command line: what is had works, what is not ends the start with one line naming it."""
 import ctypes
 import os
+import re
 import resource
 import signal
 import socket
@@ -18,7 +19,7 @@ def test_cli_when_option_is_known_but_missing_then_it_is_named(bed):
     expect("-spice", bed.refused("-spice", "port=1"),
            "-spice: known, but Keel does not have it yet")
     expect("--usb", bed.refused("--usb"), "-usb: known, but Keel does not have it yet")
-    for option in ("-usbdevice", "-sandbox",
+    for option in ("-usbdevice",
                    "-object", "-trace", "-xen-attach"):
         expect_in(option, "known, but Keel does not have it yet", bed.refused(option, "x"))
 
@@ -390,6 +391,23 @@ def test_cli_when_incoming_is_broken_then_one_line(bed):
     expect_in("absent", "/none", bed.refused(*QTEST, "-incoming", "file:/none"))
     expect_in("fd", "not an open descriptor", bed.refused(*QTEST, "-incoming", "fd:77"))
     expect_in("fd", "-incoming fd:x", bed.refused(*QTEST, "-incoming", "fd:x"))
+
+
+def test_cli_when_help_is_asked_for_then_what_there_is_is_listed(bed):
+    for args, want in ((("-cpu", "help"), r"(?s)Available CPUs:.*x86 Haswell.*Recognized CPUID flags:.* avx2"),
+                       (("-accel", "help"), "tcg\nxen\nqtest"), (("-machine", "help"), "xenfv"),
+                       (("-device", "help"), 'name "e1000"'), (("-device", "e1000,help"), "bus=<str>|bus")):
+        code, text = bed.run(*args)
+        expect("exit code", code, 0)
+        if not re.search(want, text):
+            raise Failure("%r: %s" % (args, text))
+
+
+def test_cli_when_bus_is_named_then_it_is_the_one_there_is(bed):
+    bed.machine("-device", "VGA,bus=pci.0", "-device", "virtio-blk-pci,bus=pci.0,drive=d", "-drive",
+                "if=none,id=d,format=raw,file=" + bed.file("d", bytes(512))).qmp()
+    expect("bus", bed.refused(*QTEST, "-device", "VGA,bus=pci.1"),
+           "-device VGA,bus=pci.1: VGA.0: bus=pci.1: this machine has pci.0 only")
 
 
 def test_cli_when_fd_is_handed_over_then_it_is_a_disk(bed):

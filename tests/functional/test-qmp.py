@@ -573,6 +573,8 @@ def test_qmp_when_hmp_is_used_then_answers_look_like_qemus(bed):
     expect_in("version", "Keel 0.1.0", q.hmp("info version"))
     expect("name", q.hmp("info name"), "frodo\r\n")
     expect("unknown", q.hmp("frob"), "unknown command: 'frob'\r\n")
+    expect("quoted", q.hmp('"no such" x'), "unknown command: 'no such'\r\n")
+    expect("escaped", q.hmp('"a\\"b\\\\'), "unknown command: 'a\"b\\'\r\n")
     expect("unknown info", q.hmp("info frob"), "unknown command: 'info frob'\r\n")
     expect_in("block", "cd.iso (raw, read-only)", q.hmp("info block"))
     expect_in("stats", "rd_bytes=0", q.hmp("info blockstats"))

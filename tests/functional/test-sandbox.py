@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""-sandbox: what the process may still ask of the kernel, and that its work gets done with that."""
+import os
+import re
+import subprocess
+
+from keel import Failure, expect, expect_in, main
+
+LIBVIRT = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+
+
+def call_inside(pid, expression):
+    """What a function of the C library answers when the process itself calls it."""
+    out = subprocess.run(
+        ["gdb", "-nx", "-batch", "-p", str(pid), "-ex", "handle SIGSYS nostop noprint pass",
+         "-ex", "print ((int (*)())%s" % expression.replace("(", ")(", 1)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    m = re.search(r"^\$1 = (-?\d+)$", out, re.M)
+    if not m:
+        raise Failure("gdb: %s" % out)
+    return int(m.group(1))
+
+
+def filter_modes(pid):
+    """seccomp(2)'s mode of every thread: 0 none, 2 a filter."""
+    modes = set()
+    for t in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, t)) as f:
+            modes.add(int(re.search(r"^Seccomp:\s+(\d)", f.read(), re.M).group(1)))
+    return modes
+
+
+REFUSED = {
+    "ptrace": "ptrace(16, 1, 0, 0)", "execve": 'execve("/bin/true", 0, 0)', "clone": "fork()",
+    "unshare": "unshare(0x10000000)", "setuid": "syscall(105, 0)", "chroot": 'chroot("/")',
+    "personality": "personality(8)", "mmap": "syscall(9, 0, 4096, 7, 0x22, -1, 0)",
+    "socket": "socket(17, 3, 0)", "bpf": "syscall(321, 0, 0, 0)", "kill": "kill(1, 15)",
+}
+
+
+def test_sandbox_when_spawn_is_denied_then_every_thread_keeps_only_listed_calls(bed):
+    p = bed.machine(*LIBVIRT, "-vnc", "unix:" + bed.path("vnc"), "-netdev", "user,id=n")
+    qmp = p.qmp()
+    expect("threads", filter_modes(p.proc.pid), {2})
+    for name, call in REFUSED.items():
+        expect(call, call_inside(p.proc.pid, call), -1)
+        if len(re.findall("sandbox:", p.output())) < 8:
+            expect_in("the log", "(%s) refused" % name, p.output())
+    expect("a listed call", call_inside(p.proc.pid, "getppid()"), os.getpid())
+    expect("alive", qmp.cmd("query-status")["status"], "running")
+    expect("the log is bounded", len(re.findall("sandbox:", p.output())), 8)
+
+
+def test_sandbox_when_spawn_is_denied_then_a_machine_works_as_before(bed):
+    disk, other = bed.file("disk", bytes(1 << 20)), bed.file("other", b"other" + bytes(507))
+    p = bed.machine(*LIBVIRT, "-drive", "if=ide,format=raw,file=" + disk, "-device", "VGA", "-netdev",
+                    "user,id=n,hostfwd=tcp:127.0.0.1:0-:22", "-device", "e1000,netdev=n,bus=pci.0",
+                    "-vnc", "unix:" + bed.path("vnc"))
+    q = p.qmp()
+    viewer = p.connect(bed.path("vnc"))
+    expect("a viewer", viewer.recv(12)[:4], b"RFB ")
+    q.cmd("blockdev-add", driver="raw", node_name="o", file={"driver": "file", "filename": other})
+    q.cmd("blockdev-snapshot-sync", device="ide0-hd0", snapshot_file=bed.path("over"))
+    q.cmd("screendump", filename=bed.path("s.ppm"))
+    q.cmd("netdev_add", type="socket", id="m", listen="127.0.0.1:0")
+    q.cmd("xen-save-devices-state", filename=bed.path("state"))
+    expect_in("screen", "P6", open(bed.path("s.ppm"), "rb").read(2).decode())
+    if "sandbox:" in p.output():
+        raise Failure(p.output())
+
+
+def test_sandbox_when_spawn_is_denied_then_no_program_starts_and_the_log_says_why(bed):
+    p = bed.machine("-sandbox", "on,spawn=deny")
+    q = p.qmp()
+    expect_in("migrate", "not permitted", q.error("migrate", uri="exec:cat > %s" % bed.path("out"))[1])
+    expect_in("the log", "sandbox: system call 56 (clone) refused", p.output())
+    expect("nothing ran", os.path.exists(bed.path("out")), False)
+
+
+def test_sandbox_by_default_refuses_ways_into_the_host_only(bed):
+    p = bed.machine()
+    q = p.qmp()
+    expect("threads", filter_modes(p.proc.pid), {2})
+    for call in ("unshare(0x10000000)", "syscall(321, 0, 0, 0)", 'mount("a", "/", "b", 0, 0)'):
+        expect(call, call_inside(p.proc.pid, call), -1)
+    expect("a scheduling call", call_inside(p.proc.pid, "setpriority(0, 0, 1)"), 0)
+    q.cmd("migrate", uri="exec:cat > " + bed.path("out"))
+    while q.cmd("query-migrate")["status"] == "active":
+        pass
+    expect("a program ran", os.path.getsize(bed.path("out")) > 0, True)
+
+
+def test_sandbox_when_off_or_in_part_then_it_is(bed):
+    p = bed.machine("-sandbox", "off")
+    p.qmp()
+    expect("off", filter_modes(p.proc.pid), {0})
+    p.hurt()
+    p = bed.machine("-sandbox", "on,elevateprivileges=deny,resourcecontrol=deny")
+    p.qmp()
+    for call in ('chroot("/")', "setpriority(0, 0, 1)"):
+        expect(call, call_inside(p.proc.pid, call), -1)
+
+
+def test_sandbox_when_value_is_wrong_then_it_is_named(bed):
+    for value, what in (("perhaps", "enable=perhaps: expected on or off"),
+                        ("on,spawn=maybe", "spawn=maybe: expected allow or deny"),
+                        ("on,elevateprivileges=no", "expected allow, deny or children"),
+                        ("on,frob=deny", "unknown parameter 'frob'")):
+        expect_in(value, what, bed.refused("-sandbox", value))
+
+
+def test_log_lines_start_with_what_msg_asks_for(bed):
+    p = bed.machine("-msg", "timestamp=on,guest-name=on", "-name", "web", "-sandbox", "on,spawn=deny", "-incoming",
+                    "fd:77")
+    p.wait()
+    if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z web keel: -incoming fd:77", p.output()):
+        raise Failure(p.output())
+    expect_in("cpu-pm", "cpu-pm=on: known", bed.refused("-overcommit", "cpu-pm=on"))
+
+
+def test_memory_is_locked_when_overcommit_asks(bed):
+    if os.getuid() != 0 or "ASAN_OPTIONS" in os.environ:  # whose shadow is terabytes
+        return
+    p = bed.machine("-m", "16", "-overcommit", "mem-lock=on")
+    p.qmp()
+    with open("/proc/%d/status" % p.proc.pid) as f:
+        locked = int(re.search(r"^VmLck:\s+(\d+) kB", f.read(), re.M).group(1))
+    if locked < 16 << 10:
+        raise Failure("VmLck is %d kB" % locked)
+
+
+if __name__ == "__main__":
+    main(globals())
