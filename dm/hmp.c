@@ -28,7 +28,6 @@
 #include <string.h>
 
 #define MAX_WORDS 16
-#define MAX_LINE 4096
 
 struct hmp_call {
     struct keel *k;
@@ -364,15 +363,6 @@ static const struct hmp_command {
     { "xp", 1, "/COUNTxSIZE ADDRESS, guest-physical", do_xp },
 };
 
-static void do_help(struct hmp_call *c)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        text_add(c->out, "%s %s\r\n", commands[i].names, commands[i].help);
-    }
-    text_add(c->out, "info ");
-    hmp_info_names(c->out);
-}
-
 static bool has_name(const char *names, const char *name)
 {
     size_t n = strlen(name);
@@ -384,6 +374,21 @@ static bool has_name(const char *names, const char *name)
         p += len;
     }
     return false;
+}
+
+/* All commands, or the one asked about. */
+static void do_help(struct hmp_call *c)
+{
+    const char *name = c->word[1];
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (!*name || has_name(commands[i].names, name)) {
+            text_add(c->out, "%s %s\r\n", commands[i].names, commands[i].help);
+        }
+    }
+    if (!*name || strcmp(name, "info") == 0) {
+        text_add(c->out, "info ");
+        hmp_info_names(c->out);
+    }
 }
 
 /* The next word at *at, ended in place; one in double quotes may hold blanks, and \" \\ \n \r. NULL:
@@ -469,38 +474,81 @@ void hmp_run(struct keel *k, const char *line, struct text *out)
 
 /* ---- on a stream ---- */
 
-static void prompt(struct monitor *mon)
+#define PROMPT "(qemu) "
+
+static void add_if_begins(struct text *words, const char *word, size_t len, const char *begin)
 {
-    monitor_put(mon, "(qemu) ", 7);
+    if (len >= strlen(begin) && strncmp(word, begin, strlen(begin)) == 0) {
+        text_put(words, word, len);
+        text_put(words, " ", 1);
+    }
+}
+
+static void add_all(struct text *words, const char *names, const char *separators,
+                    const char *begin)
+{
+    for (const char *n = names; *n; n += strspn(n, separators)) {
+        size_t len = strcspn(n, separators);
+        add_if_begins(words, n, len, begin);
+        n += len;
+    }
+}
+
+/* What could stand where the last word of line begins: a command, a topic of info or help, a drive. */
+static void complete(void *owner, const char *line, struct text *words)
+{
+    struct monitor *mon = owner;
+    const char *blank = strrchr(line, ' '), *begin = blank ? blank + 1 : line;
+    if (!blank || strncmp(line, "help ", 5) == 0) {
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+            add_all(words, commands[i].names, " ", begin);
+        }
+    } else if (strncmp(line, "info ", 5) == 0) {
+        struct text names = { 0 };
+        hmp_info_names(&names);
+        add_all(words, names.p, "|\r\n", begin);
+        text_free(&names);
+    } else {
+        for (const struct drive *d = mon->k->be.drives; d; d = d->next) {
+            add_if_begins(words, d->id, strlen(d->id), begin);
+        }
+    }
 }
 
 void hmp_greet(struct monitor *mon)
 {
     static const char hello[] =
-        "Keel " KEEL_VERSION " monitor - type 'help' for more information\r\n";
+        "Keel " KEEL_VERSION " monitor - type 'help' for more information\r\n" PROMPT;
+    mon->line.prompt = PROMPT;
+    mon->line.complete = complete;
+    mon->line.owner = mon;
     monitor_put(mon, hello, sizeof(hello) - 1);
-    prompt(mon);
 }
 
-static void run_line(struct monitor *mon)
+static void show(struct monitor *mon, struct text *t)
+{
+    if (t->len) {
+        monitor_put(mon, t->p, t->len);
+    }
+    text_free(t);
+}
+
+static void run_line(struct monitor *mon, const char *line)
 {
     struct text out = { 0 };
-    hmp_run(mon->k, mon->line.p ? mon->line.p : "", &out);
-    if (out.len) {
-        monitor_put(mon, out.p, out.len);
-    }
-    text_free(&out);
-    text_free(&mon->line);
-    prompt(mon);
+    show(mon, &mon->line.out);
+    hmp_run(mon->k, line, &out);
+    text_put(&out, PROMPT, strlen(PROMPT));
+    show(mon, &out);
 }
 
 void hmp_feed(struct monitor *mon, const char *p, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        if (p[i] == '\n' || (p[i] == '\r' && (i + 1 == len || p[i + 1] != '\n'))) {
-            run_line(mon);
-        } else if (p[i] != '\r' && p[i] != '\0' && mon->line.len < MAX_LINE) {
-            text_put(&mon->line, &p[i], 1);
+        const char *line = line_edit_byte(&mon->line, p[i]);
+        if (line) {
+            run_line(mon, line);
         }
     }
+    show(mon, &mon->line.out);
 }

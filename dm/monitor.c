@@ -68,7 +68,7 @@ static void collect_fds(struct monitor *mon)
 static void on_open(struct monitor *mon)
 {
     text_free(&mon->out);
-    text_free(&mon->line);
+    line_edit_reset(&mon->line);
     json_frame_reset(&mon->in);
     mon->negotiated = mon->oob = false;
     if (mon->control) {
@@ -156,7 +156,7 @@ void monitor_free_all(struct keel *k)
         chr_attach(mon->chr, NULL, NULL);
         on_close(mon);
         free_named(mon);
-        text_free(&mon->line);
+        line_edit_free(&mon->line);
         json_frame_reset(&mon->in);
         free(mon);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/monitor.h - a monitor: one character stream on which somebody commands Keel.
  *
- * mode=control speaks QMP (qmp.c), readline speaks HMP (hmp.c). monitor.c carries bytes: it buffers
+ * mode=control speaks QMP (qmp.c), readline speaks HMP (hmp.c, line-edit.c). monitor.c carries bytes: it buffers
  * what the peer does not take yet, stops listening to a peer that does not read, and collects the
  * descriptors a peer passes until a command takes them.
  */
@@ -9,6 +9,7 @@
 #define DM_MONITOR_H
 
 #include "dm/json-frame.h"
+#include "dm/line-edit.h"
 #include "dm/text.h"
 
 #include <jansson.h>
@@ -40,7 +41,7 @@ struct monitor {
     struct json_frame in;
 
     /* HMP */
-    struct text line;
+    struct line_edit line;
 
     struct monitor *next;
 };

@@ -353,7 +353,7 @@ def test_boot_when_nographic_then_terminal_is_shared_with_the_monitor(bed):
     p = subprocess.Popen([bed.keel, "-accel", "tcg,keel-engine=interp", "-nographic", "-S"],
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     out, _ = p.communicate(b"\1cinfo status\r\1x", timeout=60)
-    expect_in("monitor", b"VM status: paused", out)
+    expect_in("the typed line, then its answer", b"(qemu) info status\r\nVM status: paused", out)
     expect("exit code", p.returncode, 0)
 
 
