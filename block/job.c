@@ -282,9 +282,14 @@ static void piece_ended(struct copier *c, uint64_t len, int ret, bool reading)
     job_kick(j);
 }
 
+static bool nothing_to_copy(const struct job *j)
+{
+    return j->ops->plain || !j->copy.todo->dirty;
+}
+
 void job_kick(struct job *j)
 {
-    if (!j->ended && j->copy.in_flight == 0 && (j->ret || j->cancelled || !j->copy.todo->dirty)) {
+    if (!j->ended && j->copy.in_flight == 0 && (j->ret || j->cancelled || nothing_to_copy(j))) {
         ev_post(node_ctx_loop(j->jobs->ctx), &j->step);
     } else if (!j->ended && j->copy.in_flight == 0 && j->user_paused) {
         set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);

@@ -60,6 +60,7 @@ struct jobs_watch {
 
 struct job_ops {
     const char *type; /* "mirror" */
+    bool plain;       /* it copies nothing: no "block job" to the monitor */
     /* The work may start or go on: nothing holds the job. */
     void (*work)(struct job *j);
     /* Nothing of the job is in flight, nobody holds it, and it has nothing left to copy or cannot

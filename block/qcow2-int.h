@@ -9,6 +9,7 @@
  * qcow2-op.h    qcow2-io.c, -write.c, -erase.c: requests, each an explicit state machine
  * qcow2-meta.c  walking all references; writing a whole new set of metadata and switching to it
  * qcow2-snap.c  creating, snapshots, resizing, amending: all of them on top of qcow2-meta.c
+ * qcow2-state.c the state of a machine in a snapshot
  * qcow2-check.c checking and repairing
  * qcow2-bitmap.c persistent dirty bitmaps
  *
@@ -253,6 +254,12 @@ static inline unsigned l1_reach(const struct header *h)
     return 2 * h->cluster_bits - entry_bits(h);
 }
 
+/* The L1 entries that a disk of `size` bytes takes; a snapshot's VM state begins behind them. */
+static inline uint32_t l1_needed(const struct header *h, uint64_t size)
+{
+    return size ? (uint32_t)(((size - 1) >> l1_reach(h)) + 1) : 0;
+}
+
 /* The entries of an L2 table, as bytes. */
 static inline struct l2_entry entry_load(const struct qcow2 *s, const uint8_t *table, uint64_t i)
 {
@@ -445,8 +452,18 @@ int qcow2_bitmaps_store(struct qcow2 *s);
 int qcow2_state_start(struct qcow2 *s, struct new_state *st, uint32_t n, struct err *e);
 /* qcow2_switch; frees what st has. */
 int qcow2_state_switch(struct qcow2 *s, struct new_state *st, struct err *e);
+/* Frees what st has. */
+void qcow2_state_drop(struct new_state *st);
+/* The snapshot's place in s->snaps, by id or else by name; -ENOENT. */
+int qcow2_find_snapshot(const struct qcow2 *s, const char *name, struct err *e);
 int qcow2_set_size(struct qcow2 *s, uint64_t len, struct err *e);
 int qcow2_repair_refcounts(struct qcow2 *s, struct err *e);
 int qcow2_read_table(struct qcow2 *s, uint64_t offset, uint32_t entries, uint64_t **out);
+
+/* qcow2-state.c */
+/* Writes vm's bytes behind the end of the file, and an L1 table that has them and the disk as it is:
+ * sn's from now on. Nothing of the image refers to it yet. */
+int qcow2_put_vm_state(struct qcow2 *s, struct qcow2_snap *sn, const struct qcow2_vm *vm,
+                       struct err *e);
 
 #endif

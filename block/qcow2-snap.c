@@ -11,13 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-static uint32_t l1_needed(const struct header *h, uint64_t size)
-{
-    unsigned bits = l1_reach(h);
-
-    return size ? (uint32_t)(((size - 1) >> bits) + 1) : 0;
-}
-
 static int check_l1_size(const struct qcow2 *s, uint64_t size, struct err *e)
 {
     unsigned bits = l1_reach(&s->h);
@@ -50,12 +43,20 @@ int qcow2_state_start(struct qcow2 *s, struct new_state *st, uint32_t n, struct 
     return 0;
 }
 
+void qcow2_state_drop(struct new_state *st)
+{
+    qcow2_header_free(&st->h);
+    free(st->l1);
+}
+
 int qcow2_state_switch(struct qcow2 *s, struct new_state *st, struct err *e)
 {
     int ret = qcow2_switch(s, st, e);
 
-    qcow2_header_free(&st->h);
-    free(st->l1);
+    qcow2_state_drop(st);
+    if (ret < 0) {
+        s->virgin = UINT64_MAX; /* what failed may have left something behind the end */
+    }
     return ret;
 }
 
@@ -215,7 +216,7 @@ const struct qcow2_snapshot *qcow2_snapshot(const struct node *n, unsigned i)
     return i < s->h.nb_snapshots ? &s->snaps[i].pub : NULL;
 }
 
-static int find_snapshot(const struct qcow2 *s, const char *name, struct err *e)
+int qcow2_find_snapshot(const struct qcow2 *s, const char *name, struct err *e)
 {
     for (int by_name = 0; by_name < 2; by_name++) {
         for (uint32_t i = 0; i < s->h.nb_snapshots; i++) {
@@ -239,6 +240,20 @@ static unsigned next_id(const struct qcow2 *s)
 }
 
 int qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
+{
+    return qcow2_snapshot_create_vm(n, name, NULL, e);
+}
+
+/* Entries behind the disk's end are VM state that another program left: no part of the disk. */
+static void drop_vm_state(const struct qcow2 *s, struct new_state *st)
+{
+    for (uint32_t i = l1_needed(&s->h, s->h.size); i < st->h.l1_size; i++) {
+        st->l1[i] = 0;
+    }
+}
+
+int qcow2_snapshot_create_vm(struct node *n, const char *name, const struct qcow2_vm *vm,
+                             struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)n;
     struct new_state st;
@@ -271,13 +286,24 @@ int qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
                  .name = xstrdup(name),
                  .date_sec = (uint32_t)now.tv_sec,
                  .date_nsec = (uint32_t)now.tv_nsec,
+                 .vm_clock_nsec = vm ? vm->clock_ns : 0,
+                 .icount = vm ? vm->icount : UINT64_MAX,
                  .disk_size = s->h.size },
         .l1_offset = s->h.l1_offset,
         .l1_size = s->h.l1_size,
     };
     st.snaps = sn;
     st.h.nb_snapshots++;
-    ret = qcow2_state_switch(s, &st, e);
+    drop_vm_state(s, &st);
+    if (vm && vm->len) {
+        ret = qcow2_put_vm_state(s, &sn[count], vm, e);
+    }
+    if (ret < 0) {
+        s->virgin = UINT64_MAX;
+        qcow2_state_drop(&st);
+    } else {
+        ret = qcow2_state_switch(s, &st, e);
+    }
     free(sn[count].pub.id);
     free(sn[count].pub.name);
     free(sn);
@@ -287,7 +313,7 @@ int qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
 int qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)n;
-    int at = find_snapshot(s, name, e), ret;
+    int at = qcow2_find_snapshot(s, name, e), ret;
     struct new_state st;
     struct qcow2_snap *sn;
 
@@ -315,7 +341,7 @@ int qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
 int qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)n;
-    int at = find_snapshot(s, name, e), ret;
+    int at = qcow2_find_snapshot(s, name, e), ret;
     struct new_state st;
     uint64_t *l1, size;
 
@@ -325,9 +351,7 @@ int qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
     node_drain(n);
     size = s->snaps[at].pub.disk_size ? s->snaps[at].pub.disk_size : s->h.size;
     ret = check_l1_size(s, size, e);
-    ret = ret < 0 ? ret
-                  : qcow2_state_start(
-                        s, &st, (uint32_t)max_u64(l1_needed(&s->h, size), s->snaps[at].l1_size), e);
+    ret = ret < 0 ? ret : qcow2_state_start(s, &st, l1_needed(&s->h, size), e);
     if (ret < 0) {
         return ret;
     }
@@ -335,11 +359,11 @@ int qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
     memset(st.l1, 0, st.h.l1_size * sizeof(*st.l1));
     ret = qcow2_read_table(s, s->snaps[at].l1_offset, s->snaps[at].l1_size, &l1);
     if (ret < 0) {
-        qcow2_header_free(&st.h);
-        free(st.l1);
+        qcow2_state_drop(&st);
         return err_set(e, ret, "image '%s': %s", n->filename, strerror(-ret));
     }
-    memcpy(st.l1, l1, s->snaps[at].l1_size * sizeof(*l1));
+    /* What the table has behind that is VM state: the snapshot's alone. */
+    memcpy(st.l1, l1, min_u64(st.h.l1_size, s->snaps[at].l1_size) * sizeof(*l1));
     free(l1);
     ret = qcow2_state_switch(s, &st, e);
     /* Nobody knows what of the disk is another now. */
@@ -353,7 +377,7 @@ int qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
 int qcow2_snapshot_view(struct node *n, const char *name, struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)n;
-    int at = n->read_only ? find_snapshot(s, name, e) : -EROFS, ret;
+    int at = n->read_only ? qcow2_find_snapshot(s, name, e) : -EROFS, ret;
     uint64_t size, *l1;
 
     if (at < 0) {
@@ -467,8 +491,7 @@ int qcow2_amend(struct node *n, unsigned version, unsigned refcount_bits, int la
         if (st.h.refcount_order != 4 || (st.h.compatible & COMPAT_LAZY_REFCOUNTS) ||
             st.h.incompatible || st.h.has_bitmaps || has_zero_clusters(s, &ret) || ret < 0 ||
             s->h.nb_snapshots) {
-            qcow2_header_free(&st.h);
-            free(st.l1);
+            qcow2_state_drop(&st);
             return err_set(e, ret < 0 ? ret : -ENOTSUP,
                            "image '%s' uses what compat=0.10 does not have", n->filename);
         }

@@ -83,6 +83,19 @@ struct qcow2_snapshot {
 const struct qcow2_snapshot *qcow2_snapshot(const struct node *n, unsigned i);
 /* Each is atomic: after a crash the image is as before or as after. */
 int qcow2_snapshot_create(struct node *n, const char *name, struct err *e);
+/* What of a machine's state goes into a snapshot. */
+struct qcow2_vm {
+    const void *state; /* len bytes; len 0: the disk alone, of a machine whose state is elsewhere */
+    uint64_t len;
+    uint64_t clock_ns; /* the machine's virtual time */
+    uint64_t icount;   /* instructions, UINT64_MAX: they are not counted */
+};
+/* vm NULL: the disk alone. */
+int qcow2_snapshot_create_vm(struct node *n, const char *name, const struct qcow2_vm *vm,
+                             struct err *e);
+/* A snapshot's VM state, vm_state_size bytes at *out, which the caller frees; at most max. */
+int qcow2_snapshot_state(struct node *n, const char *id_or_name, uint64_t max, uint8_t **out,
+                         struct err *e);
 int qcow2_snapshot_delete(struct node *n, const char *id_or_name, struct err *e);
 int qcow2_snapshot_apply(struct node *n, const char *id_or_name, struct err *e);
 /* A node that was opened for reading shows the snapshot in place of the disk. */

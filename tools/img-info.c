@@ -4,6 +4,7 @@
 #include "tools/img.h"
 
 #include "block/bitmap.h"
+#include "block/snapshot-text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -64,23 +65,11 @@ static void print_snapshots(const struct node *n)
 {
     const struct qcow2_snapshot *sn;
 
-    printf("Snapshot list:\n%-10s%-17s%8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE", "DATE",
-           "VM CLOCK", "ICOUNT");
+    printf("Snapshot list:\n%s\n", SNAPSHOT_HEADING);
     for (unsigned i = 0; (sn = qcow2_snapshot(n, i)); i++) {
-        char date[32], clock[40], size[32], icount[32] = "";
-        time_t t = sn->date_sec;
-        struct tm tm;
-        uint64_t s = sn->vm_clock_nsec / 1000000000;
-
-        strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
-        snprintf(clock, sizeof(clock), "%02u:%02u:%02u.%03u", (unsigned)(s / 3600),
-                 (unsigned)(s / 60 % 60), (unsigned)(s % 60),
-                 (unsigned)(sn->vm_clock_nsec / 1000000 % 1000));
-        if (sn->icount != UINT64_MAX) {
-            snprintf(icount, sizeof(icount), "%" PRIu64, sn->icount);
-        }
-        printf("%-9s %-16s %8s%20s%13s%11s\n", sn->id, sn->name,
-               human(sn->vm_state_size, size, sizeof(size)), date, clock, icount);
+        char *line = snapshot_line(sn, sn->id);
+        puts(line);
+        free(line);
     }
 }
 

@@ -26,8 +26,6 @@ struct img {
 
 /* "keel-img: ..." to standard error. Returns 1. */
 int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* As people read it: "1.5 GiB". */
-const char *human(uint64_t bytes, char *buf, size_t len);
 /* Opens for a command; NULL after telling why. */
 struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
                       unsigned how);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,17 +20,6 @@ int fail(const char *fmt, ...)
     va_end(ap);
     fputc('\n', stderr);
     return 1;
-}
-
-const char *human(uint64_t bytes, char *buf, size_t len)
-{
-    static const char *const unit[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
-    int i;
-
-    frexp((double)bytes / (1000.0 / 1024.0), &i);
-    i = i > 0 ? (i - 1) / 10 : 0;
-    snprintf(buf, len, "%0.3g %sB", (double)bytes / (double)(1ull << (i * 10)), unit[i]);
-    return buf;
 }
 
 /* With --image-opts the command's sources are written that way, not what they name in turn. */

@@ -2,6 +2,7 @@
 /* dm/base/util.c - allocation that cannot fail, and text fit to print; see util.h. */
 #include "dm/base/util.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,4 +49,15 @@ void make_printable(char *s)
             *s = '?';
         }
     }
+}
+
+const char *human(uint64_t bytes, char *buf, size_t len)
+{
+    static const char *const unit[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
+    int i;
+
+    frexp((double)bytes / (1000.0 / 1024.0), &i);
+    i = i > 0 ? (i - 1) / 10 : 0;
+    snprintf(buf, len, "%0.3g %sB", (double)bytes / (double)(1ull << (i * 10)), unit[i]);
+    return buf;
 }

@@ -36,4 +36,7 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * shall be one line on a terminal. */
 void make_printable(char *s);
 
+/* A size as people read it, "1.5 GiB", into buf. Returns buf. */
+const char *human(uint64_t bytes, char *buf, size_t len);
+
 #endif

@@ -106,7 +106,9 @@ static void make_good(unsigned i)
         node_write(n, at, buf, sizeof(buf));
     }
     node_rw(n, NODE_WRITE, 8192, buf, 512, NODE_COMPRESS);
-    qcow2_snapshot_create(n, "s", &e);
+    static const uint8_t state[3000] = { 1 };
+    const struct qcow2_vm vm = { .state = state, .len = sizeof(state), .icount = UINT64_MAX };
+    qcow2_snapshot_create_vm(n, "s", &vm, &e);
     node_write(n, 4096, buf, sizeof(buf));
     assert(qcow2_quiesce(n) == 0);
     good_len[i] = ram->len;
@@ -179,6 +181,9 @@ static void once(const uint8_t *data, size_t size, bool write, bool check)
         if (write && qcow2_snapshot(n, 0)) {
             char id[64];
             snprintf(id, sizeof(id), "%s", qcow2_snapshot(n, 0)->id);
+            uint8_t *state;
+            qcow2_snapshot_state(n, id, 1 << 20, &state, &e);
+            free(state);
             qcow2_snapshot_apply(n, id, &e);
             qcow2_snapshot_delete(n, id, &e);
         }

@@ -71,6 +71,7 @@ static struct model {
         bool used;
         char name[16];
         uint64_t sectors;
+        uint64_t state_len; /* of a machine: byte i is state_byte(name, i) */
         struct sector s[MAX_SECTORS];
     } snaps[MAX_SNAPS];
 } model;
@@ -533,6 +534,27 @@ static void read_state(uint8_t *image, uint64_t len)
     node_close(n);
 }
 
+static uint8_t state_byte(const char *name, uint64_t i)
+{
+    return (uint8_t)(i * 31 + (i >> 9) + (uint8_t)name[1]);
+}
+
+static void look_at_vm_state(struct node *n, const struct snap *sn, uint8_t *image, uint64_t len)
+{
+    uint8_t *p;
+    struct err e = { 0 };
+
+    if (qcow2_snapshot_state(n, sn->name, UINT64_MAX, &p, &e) < 0) {
+        crash_fail(image, len, e.msg);
+    }
+    for (uint64_t i = 0; i < sn->state_len; i++) {
+        if (p[i] != state_byte(sn->name, i)) {
+            crash_fail(image, len, "a machine's state is another");
+        }
+    }
+    free(p);
+}
+
 static void look_at_snapshots(uint8_t *image, uint64_t len)
 {
     struct node *n = with_backing(open_state(image, len, false, false));
@@ -544,6 +566,10 @@ static void look_at_snapshots(uint8_t *image, uint64_t len)
         snprintf(name, sizeof(name), "%s", sn->name);
         for (unsigned k = 0; k < MAX_SNAPS; k++) {
             if (model.snaps[k].used && strcmp(model.snaps[k].name, name) == 0) {
+                if (sn->vm_state_size != model.snaps[k].state_len) {
+                    crash_fail(image, len, "a machine's state has another size");
+                }
+                look_at_vm_state(n, &model.snaps[k], image, len);
                 if (qcow2_snapshot_apply(n, name, &e) < 0) {
                     crash_fail(image, len, e.msg);
                 }
@@ -775,6 +801,20 @@ static void remember(struct snap *sn)
     memcpy(sn->s, model.s, model.sectors * sizeof(model.s[0]));
 }
 
+static int take_snapshot(struct node *n, struct snap *sn, struct err *e)
+{
+    uint8_t *p = xcalloc(1, 300000);
+    struct qcow2_vm vm = { .state = p, .clock_ns = 123, .icount = UINT64_MAX };
+
+    sn->state_len = vm.len = rnd(3) ? 0 : 1 + rnd(rnd(2) ? 2000 : 300000);
+    for (uint64_t i = 0; i < vm.len; i++) {
+        p[i] = state_byte(sn->name, i);
+    }
+    int ret = qcow2_snapshot_create_vm(n, sn->name, rnd(2) || vm.len ? &vm : NULL, e);
+    free(p);
+    return ret;
+}
+
 static void snapshot_op(struct node *n)
 {
     struct err e = { 0 };
@@ -785,7 +825,7 @@ static void snapshot_op(struct node *n)
         snprintf(sn->name, sizeof(sn->name), "s%u", ++next_id);
         remember(sn);
         sn->used = true;
-        int ret = qcow2_snapshot_create(n, sn->name, &e);
+        int ret = take_snapshot(n, sn, &e);
         if (ret == -EINVAL) { /* one more than its reference counts can count */
             sn->used = false;
             return;
