@@ -10,6 +10,7 @@
 #include "dm/keel.h"
 #include "dm/qmp-block.h"
 #include "dm/text.h"
+#include "dm/vm-snapshot.h"
 #include "hw/pci/pci.h"
 #include "ioreq/soft.h"
 #include "ui/vnc.h"
@@ -304,6 +305,7 @@ static const struct {
     { "tlb", hmp_info_tlb },
     { "pic", info_pic },
     { "qtree", info_qtree },
+    { "snapshots", hmp_info_snapshots },
     { "state", info_state },
     { "status", info_status },
     { "usernet", hmp_info_usernet },

@@ -18,6 +18,7 @@
 #include "dm/keys.h"
 #include "dm/keyval.h"
 #include "dm/qmp-block.h"
+#include "dm/vm-snapshot.h"
 #include "ui/con.h"
 #include "ui/vnc.h"
 #include "xen-glue/xen.h"
@@ -316,6 +317,11 @@ static void do_block(struct hmp_call *c)
     hmp_block(c->k, c->word, c->flags, c->out);
 }
 
+static void do_vm_snapshot(struct hmp_call *c)
+{
+    hmp_vm_snapshot(c->k, c->word, c->out);
+}
+
 static void do_help(struct hmp_call *c);
 
 static const struct hmp_command {
@@ -333,6 +339,7 @@ static const struct hmp_command {
     { "block_stream", 1, "DRIVE [SPEED [BASE]]", do_block },
     { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
     { "cont c", 0, "let the guest run", do_cont },
+    { "delvm", 1, "TAG: take a snapshot of the machine out of its disks", do_vm_snapshot },
     { "device_add", 1, "DRIVER[,id=ID][,...]", do_device_add },
     { "device_del", 1, "ID", do_device_del },
     { "drive_backup", 2, "[-n] [-f] DRIVE FILE [FORMAT]", do_block },
@@ -343,12 +350,14 @@ static const struct hmp_command {
     { "hostfwd_remove", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT", do_hostfwd_remove },
     { "i", 1, "/b|w|l PORT", do_in },
     { "info", 1, "WHAT", do_info },
+    { "loadvm", 1, "TAG: go on from a snapshot of the machine", do_vm_snapshot },
     { "migrate", 1, "[-d] file:PATH, fd:NUMBER or exec:COMMAND", do_migrate },
     { "netdev_add", 1, "TYPE,id=ID[,...]", do_netdev_add },
     { "netdev_del", 1, "ID", do_netdev_del },
     { "nmi", 0, "press the NMI button", do_nmi },
     { "o", 2, "/b|w|l PORT VALUE", do_out },
     { "quit q", 0, "end Keel", do_quit },
+    { "savevm", 0, "[TAG]: machine and disks, into the qcow2 disks", do_vm_snapshot },
     { "screendump", 1, "FILE, PPM or .png", do_screendump },
     { "sendkey", 1, "KEY-KEY-...", do_sendkey },
     { "set_link", 2, "NAME on|off", do_set_link },

@@ -94,6 +94,8 @@ int keel_migrate(struct keel *k, const char *uri, struct err *e);
 /* incoming: "fd:N", "file:PATH" or "exec:COMMAND", which writes it; or a path or /dev/fdset/N. */
 int keel_load_incoming(struct keel *k, const char *incoming, struct err *e);
 int keel_load(struct keel *k, const char *filename, struct err *e);
+/* Bytes: what no state of this machine exceeds. */
+uint64_t keel_state_max(const struct keel *k);
 
 /* cpus.c: the vCPUs as far as a device model knows them. */
 bool cpu_present(const struct keel *k, unsigned cpu);

@@ -588,6 +588,13 @@ TAKER(take_incoming)
     return NOT_YET(e, arg);
 }
 
+TAKER(take_loadvm)
+{
+    (void)kv;
+    o->loadvm = arg;
+    return *arg ? 0 : err_set(e, -EINVAL, "the name of a snapshot is expected");
+}
+
 const struct opt_def opt_table[] = {
     /* name, takes argument, have, parameters, implied key, taker, help */
     { "D", true, true, NULL, NULL, take_log_file,
@@ -678,7 +685,8 @@ const struct opt_def opt_table[] = {
     { "kernel", true, true, NULL, NULL, take_kernel,
       "FILE  start this Linux bzImage, multiboot image or ELF file with PVH note" },
     { "kvm-shadow-memory", true, false, NULL, NULL, NULL, NULL },
-    { "loadvm", true, false, NULL, NULL, NULL, NULL },
+    { "loadvm", true, true, NULL, NULL, take_loadvm,
+      "TAG  start from a snapshot of the machine in its disks" },
     { "localtime", false, false, NULL, NULL, NULL, NULL },
     { "m", true, true, memory_params, "size", take_memory,
       "[size=]MiB  guest memory; under Xen without video memory" },

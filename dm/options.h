@@ -77,6 +77,7 @@ struct options {
     long domid; /* -1: not given */
     bool domid_restrict;
     const char *incoming;
+    const char *loadvm;
     bool stopped; /* -S */
     bool no_shutdown, no_reboot, snapshot;
     const char *boot; /* drive letters */

@@ -39,6 +39,8 @@ static void job_event(void *opaque, struct job *j, enum job_event what)
         monitor_event(
             opaque, "JOB_STATUS_CHANGE",
             json_pack("{s:s, s:o}", "status", job_status_name(j->status), "id", qmp_text(j->id)));
+    } else if (j->ops->plain) {
+        return;
     } else if (what == JOB_EV_PENDING) {
         monitor_event(opaque, "BLOCK_JOB_PENDING",
                       json_pack("{s:s, s:o}", "type", j->ops->type, "id", qmp_text(j->id)));
@@ -421,6 +423,7 @@ static struct job *job_arg(struct qmp_call *c)
     const char *device = qmp_str(c, "device"), *id = qmp_str(c, "id");
     struct job *j = job_find(c->k->be.jobs, device ? device : id);
 
+    j = device && j && j->ops->plain ? NULL : j;
     if (!j && device) {
         qmp_fail(c, "DeviceNotActive", "Block job '%.100s' not found", device);
     } else if (!j) {
@@ -487,6 +490,9 @@ static json_t *query_block_jobs(struct qmp_call *c)
     json_t *list = json_array();
 
     for (struct job *j = jobs_first(c->k->be.jobs); j; j = j->next) {
+        if (j->ops->plain) {
+            continue;
+        }
         const char *io = j->io_error == 0 ? "ok" : j->io_error == -ENOSPC ? "nospace" : "failed";
         json_t *o = json_pack("{s:s, s:o, s:I, s:I, s:b, s:b, s:I, s:s, s:b, s:s, s:b, s:b}",
                               "type", j->ops->type, "device", qmp_text(j->id), "len",

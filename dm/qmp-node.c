@@ -79,9 +79,9 @@ struct node *qmp_node_arg(struct qmp_call *c)
                 : (qmp_fail(c, "GenericError", "Need a 'device' or a 'node-name'"), NULL);
 }
 
-void drives_resized(struct qmp_call *c, const struct node *n)
+void drives_resized(struct keel *k, const struct node *n)
 {
-    for (struct drive *d = c->k->be.drives; d; d = d->next) {
+    for (struct drive *d = k->be.drives; d; d = d->next) {
         struct node *top = blk_present(d->blk) ? blk_image_node(blk_image(d->blk)) : NULL;
         void *opaque;
         const struct blk_user *u = blk_user(d->blk, &opaque);
@@ -268,7 +268,7 @@ static json_t *do_resize(struct qmp_call *c)
     jobs_hold(c->k->be.jobs);
     int ret = node_resize(n, ((uint64_t)size + 511) & ~511ull, &c->err);
     if (ret == 0) {
-        drives_resized(c, n);
+        drives_resized(c->k, n);
     }
     jobs_release(c->k->be.jobs);
     return ret < 0 ? NULL : qmp_ok();

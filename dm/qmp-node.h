@@ -29,7 +29,7 @@ struct node *drive_node(const struct drive *d);
 /* The drive whose node that is, NULL: none. */
 struct drive *node_drive(const struct qmp_call *c, const struct node *n);
 /* Every drive on n learns its new length. */
-void drives_resized(struct qmp_call *c, const struct node *n);
+void drives_resized(struct keel *k, const struct node *n);
 
 /* A new image for a job or a snapshot: an existing one, or made to be like `like`. */
 struct new_image {

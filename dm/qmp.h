@@ -34,7 +34,8 @@ struct qmp_command {
 extern const struct qmp_command *const qmp_tables[];
 extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_commands_block[],
     qmp_commands_input[], qmp_commands_net[], qmp_commands_memory[], qmp_commands_bitmap[],
-    qmp_commands_job[], qmp_commands_object[], qmp_commands_node[], qmp_commands_snapshot[];
+    qmp_commands_job[], qmp_commands_object[], qmp_commands_node[], qmp_commands_snapshot[],
+    qmp_commands_vm_snapshot[];
 
 /* Appends an argument as the command line would have it: nested objects become dotted keys, a list of
  * strings its key several times. False for what no option takes. */

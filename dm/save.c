@@ -190,11 +190,16 @@ static int read_all(int fd, struct state_buf *b, uint64_t most)
     }
 }
 
+uint64_t keel_state_max(const struct keel *k)
+{
+    return MAX_STATE_BYTES + (k->soft ? 2 * k->o.ram_bytes : 0);
+}
+
 /* Closes fd. */
 static int load_fd(struct keel *k, int fd, const char *name, struct err *e)
 {
     struct state_buf b = { 0 };
-    int ret = read_all(fd, &b, MAX_STATE_BYTES + (k->soft ? 2 * k->o.ram_bytes : 0));
+    int ret = read_all(fd, &b, keel_state_max(k));
     close(fd);
     if (ret < 0) {
         err_set(e, ret, "%s: cannot read device state: %s", name, strerror(-ret));

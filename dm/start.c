@@ -19,6 +19,7 @@
 #include "dm/qmp-block.h"
 #include "dm/qmp.h"
 #include "dm/record.h"
+#include "dm/vm-snapshot.h"
 #include "dm/xen-net.h"
 #include "hw/test/debug-exit.h"
 #include "ioreq/flat.h"
@@ -401,6 +402,10 @@ static int enter_first_state(struct keel *k, struct err *e)
             return ret;
         }
         machine_set_run_state(k->m, RUN_PAUSED);
+    }
+    const struct vm_disks every = { 0 };
+    if (k->o.loadvm && vm_snapshot_load(k, k->o.loadvm, &every, e) < 0) {
+        return err_prefix(e, "-loadvm %s", k->o.loadvm);
     }
     if (!k->o.stopped) {
         machine_set_run_state(k->m, RUN_RUNNING);

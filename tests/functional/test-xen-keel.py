@@ -517,6 +517,8 @@ def test_save_and_go_on(build):
         k = Keel(build, g, recording("sr"))
         with k.qmp() as q:
             q("cont")
+            expect("savevm", q("human-monitor-command", command_line="savevm x"),
+                   "Error: the guest's memory and processors are Xen's: use xl save\r\n")
         ide_setup(g)
         save(k, g, keep=True)
         ide_dma(g, 3, False)

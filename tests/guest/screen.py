@@ -51,7 +51,7 @@ def screen(g, letters=font()):
     return "\n".join("".join(cell(r, c) for c in range(80)).rstrip() for r in range(25))
 
 
-def wait_screen(g, what, seconds=90):
+def wait_screen(g, what, seconds=90, every=0.3):
     end = time.time() + seconds
     while True:
         text = screen(g)
@@ -59,7 +59,7 @@ def wait_screen(g, what, seconds=90):
             return text
         if g.ended() or time.time() > end:
             raise Failure("no %r on the screen:\n%s" % (what, text))
-        time.sleep(0.3)
+        time.sleep(every)
 
 
 def keep(g, name):
