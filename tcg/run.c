@@ -28,7 +28,6 @@ static void init_locks(struct tcg *t)
     pthread_mutexattr_settype(&a, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&t->lock, &a);
     pthread_mutexattr_destroy(&a);
-    pthread_mutex_init(&t->atomic_lock, NULL);
 }
 
 static int start_jit(struct tcg *t, struct err *e)
@@ -88,7 +87,6 @@ void tcg_free(struct tcg *t)
         fclose(t->perf_map);
     }
     pthread_mutex_destroy(&t->lock);
-    pthread_mutex_destroy(&t->atomic_lock);
     free(t->ir);
     free(t);
 }
@@ -161,9 +159,8 @@ static void let_go(struct tcg_cpu *cpu)
     block_free(cpu->tcg, e->one);
     e->making = e->one = NULL;
     e->single = false;
-    if (e->atomic_locked) {
-        e->atomic_locked = false;
-        pthread_mutex_unlock(&cpu->tcg->atomic_lock);
+    if (e->alone) {
+        tcg_together(cpu);
     }
     if (e->locked) {
         engine_unlock(cpu);

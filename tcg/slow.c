@@ -2,8 +2,8 @@
 /* tcg/slow.c - atomic operations by C code: for the interpreter, and for the generator where memory is
  * not plain.
  *
- * Plain memory is changed by compare-and-swap, which is atomic against host code of other vCPUs. What
- * is not plain (a device, two pages) is serialised by one lock.
+ * Plain memory is changed by compare-and-swap, which is atomic against host code of other vCPUs. For what
+ * is not plain (a device, two pages) the others stand aside: they may be storing to it without a lock.
  */
 #include "tcg/eval.h"
 #include "tcg/tcg-int.h"
@@ -53,17 +53,30 @@ static uint64_t rmw_new(struct rmw *r, uint64_t old)
     return v.lo;
 }
 
+void tcg_alone(struct tcg_cpu *cpu)
+{
+    if (cpu->tcg->target->alone) {
+        cpu->tcg->target->alone(cpu, true);
+    }
+    engine_of(cpu)->alone = true;
+}
+
+void tcg_together(struct tcg_cpu *cpu)
+{
+    engine_of(cpu)->alone = false;
+    if (cpu->tcg->target->alone) {
+        cpu->tcg->target->alone(cpu, false);
+    }
+}
+
 static uint64_t rmw_locked(struct tcg_cpu *cpu, uint64_t linear, struct rmw *r)
 {
     const struct tcg_target *t = cpu->tcg->target;
-    struct engine_cpu *e = engine_of(cpu);
     t->probe_write(cpu, linear, r->size);
-    pthread_mutex_lock(&cpu->tcg->atomic_lock);
-    e->atomic_locked = true; /* given back if one of these unwinds */
+    tcg_alone(cpu);
     uint64_t old = t->load(cpu, linear, r->size);
     t->store(cpu, linear, r->size, rmw_new(r, old));
-    e->atomic_locked = false;
-    pthread_mutex_unlock(&cpu->tcg->atomic_lock);
+    tcg_together(cpu);
     return old;
 }
 

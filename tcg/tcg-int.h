@@ -66,9 +66,9 @@ enum { HASH_BITS = 16, L1_BITS = 14, L2_BITS = 18 };
 struct engine_cpu {
     struct tcg_cpu *cpu;
     struct engine_cpu *next;
-    int inside;  /* atomic: in tcg_run */
-    bool locked; /* holds the lock while calling the target */
-    bool atomic_locked;
+    int inside;                 /* atomic: in tcg_run */
+    bool locked;                /* holds the lock while calling the target */
+    bool alone;                 /* tcg_alone */
     bool single;                /* runs a block of one instruction */
     struct block *making, *one; /* freed when the target unwinds */
     void *map;
@@ -93,7 +93,6 @@ struct tcg {
     int flush_wanted;    /* atomic */
     tcg_protect_fn protect;
     void *protect_o;
-    pthread_mutex_t atomic_lock; /* read-modify-write of what is not plain memory */
     struct tcg_stats stats;
     FILE *perf_map;
     /* The generator's thunks; NULL with the interpreter alone. */

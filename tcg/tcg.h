@@ -131,9 +131,12 @@ struct tcg_target {
     void (*load_bytes)(struct tcg_cpu *cpu, uint64_t linear, void *buf, unsigned size);
     void (*store_bytes)(struct tcg_cpu *cpu, uint64_t linear, const void *buf, unsigned size);
     void (*probe_write)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
-    /* Atomic read-modify-write: host pointer that holds linear .. +size for writing, or NULL when it
-     * is not plain or crosses a page (then the engine takes the slow lock of the whole machine). */
+    /* Atomic read-modify-write: host pointer that holds linear .. +size for writing, with what code it
+     * hits gone, or NULL when it is not plain or crosses a page (then the others stand aside). */
     void *(*host_write)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
+    /* begin: when this returns no other CPU is in guest code, or comes there, until the same with end.
+     * NULL: there is but one. */
+    void (*alone)(struct tcg_cpu *cpu, bool begin);
     /* Under NATIVE with x87: the state must be in the processor (true) or in memory (false). */
     void (*x87_sync)(struct tcg_cpu *cpu, bool to_processor);
     /* SIGFPE in translated code: #XM, #MF or #DE; does not return. */
@@ -198,6 +201,10 @@ bool tcg_invalidate(struct tcg *t, struct tcg_cpu *cpu, uint64_t phys, uint64_t 
 /* From a helper or callback inside tcg_run: forgets what the current instruction did so far (nothing
  * that shows) and runs it once more, translated by itself; then goes on behind it. */
 void tcg_retry_single(struct tcg_cpu *cpu) __attribute__((noreturn));
+/* From a helper: what is done until tcg_together no other CPU sees half of. Faults were looked for
+ * before; one that comes all the same ends it. */
+void tcg_alone(struct tcg_cpu *cpu);
+void tcg_together(struct tcg_cpu *cpu);
 /* Whether any block was made from bytes of this 4 KiB page: stores to it must not be plain. */
 bool tcg_page_has_code(struct tcg *t, uint64_t phys);
 void tcg_flush(struct tcg *t); /* everything; when no vCPU is inside tcg_run */

@@ -223,10 +223,12 @@ X86_HELPER(cmpxchg8b, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H_
     bool ok;
     if (p) {
         ok = __atomic_compare_exchange_n(p, &old, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    } else { /* two pages, devices, code: never contended by design of guests */
+    } else { /* two pages, devices */
+        tcg_alone(t);
         old = x86_ld(c, a, 8);
         ok = old == want;
         x86_st(c, a, 8, ok ? to : old);
+        tcg_together(t);
     }
     if (!ok) {
         t->gpr[RAX] = (uint32_t)old;
@@ -267,10 +269,12 @@ X86_HELPER(cmpxchg16b, IR_H_READS | IR_H_WRITES | IR_H_FAULTS | IR_H_F_IN | IR_H
     if (p) {
         old = exchange16(p, want, to);
     } else {
+        tcg_alone(t);
         old = (u128)x86_ld(c, a + 8, 8) << 64 | x86_ld(c, a, 8);
         u128 v = old == want ? to : old;
         x86_st(c, a, 8, (uint64_t)v);
         x86_st(c, a + 8, 8, (uint64_t)(v >> 64));
+        tcg_together(t);
     }
     bool ok = old == want;
     if (!ok) {

@@ -10,6 +10,20 @@
 #include "target/x86/vcpu-int.h"
 #include "target/x86/x86-int.h"
 
+/* Everything can be read and written: a code segment cannot be written, a read-only one neither. */
+static bool flat(const struct x86_cpu *c, unsigned seg)
+{
+    const struct x86_segment *s = &c->seg[seg];
+    return s->limit == UINT32_MAX && s->flags & SEG_P && (s->flags & 0xe) == 2;
+}
+
+/* QUIRK: a supervisor's accesses through a null FS or GS are not refused. Linux for i386 enters its kernel with
+ * the user's, and each change of the key would empty the jump cache. */
+static bool may_use(const struct x86_cpu *c, unsigned seg)
+{
+    return flat(c, seg) || (!(c->seg[seg].flags & SEG_P) && !(c->seg[SS].flags >> 5 & 3));
+}
+
 static uint32_t segment_bits(const struct x86_cpu *c, bool cs64)
 {
     uint32_t m = 0;
@@ -22,15 +36,8 @@ static uint32_t segment_bits(const struct x86_cpu *c, bool cs64)
     const uint64_t *b = c->tcg.seg_base;
     m |= !(b[ES] | b[CS] | b[SS] | b[DS]) ? MODE_ZERO_BASES : 0;
     if (protected) {
-        static const uint8_t data[] = { ES, SS, DS };
-        for (unsigned i = 0; i < 3; i++) {
-            const struct x86_segment *s = &c->seg[data[i]];
-            bool flat = s->limit == UINT32_MAX && s->flags & SEG_P && !(s->flags & 4);
-            /* a code segment cannot be written, a read-only one neither */
-            if (!flat || (s->flags & 0xa) != 2) {
-                m |= MODE_SEGLIMITS;
-            }
-        }
+        m |= flat(c, ES) && flat(c, SS) && flat(c, DS) ? 0 : MODE_SEGLIMITS;
+        m |= may_use(c, FS) && may_use(c, GS) ? 0 : MODE_FSGS_LIMITS;
     }
     return m;
 }

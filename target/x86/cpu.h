@@ -146,6 +146,7 @@ enum x86_mode {
     MODE_AC = 1 << 26, /* CR0.AM and EFLAGS.AC and CPL 3: alignment checks */
     MODE_TSD = 1 << 27,
     MODE_NE = 1 << 28,
+    MODE_FSGS_LIMITS = 1 << 29, /* the same as SEGLIMITS of FS or GS, for accesses through them */
 };
 
 struct x86_fpu {                                     /* x87 when tcg.x87_live is false */

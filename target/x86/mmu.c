@@ -522,7 +522,8 @@ void *x86_mmu_host_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
         return NULL;
     }
     probe_here(c, mode_now(c), linear);
-    return plain_write(c, mode_now(c), linear);
+    uint8_t *h = plain_write(c, mode_now(c), linear);
+    return h ? h : beside_code(c, mode_now(c), linear, size);
 }
 
 void x86_unaligned(struct tcg_cpu *cpu, uint64_t linear)

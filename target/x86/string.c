@@ -39,7 +39,7 @@ void x86_string_begin(struct x86_string *s, struct tcg_cpu *t, uint64_t a, uint6
     s->src_base = c64 && seg != FS && seg != GS ? 0 : t->seg_base[seg];
     s->dst_base = c64 ? 0 : t->seg_base[ES];
     s->lin_mask = c64 ? UINT64_MAX : UINT32_MAX;
-    s->checked = c->mode & MODE_SEGLIMITS && !c64;
+    s->checked = c->mode & (MODE_SEGLIMITS | MODE_FSGS_LIMITS) && !c64;
     c->ends_block = true;
 }
 

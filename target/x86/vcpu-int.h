@@ -17,6 +17,8 @@ struct x86_debug;
 /* ioreq_run for this vCPU: it counts as outside guest code if it must wait for the machine lock, and
  * what others or the device itself changed meanwhile is seen before it returns. */
 void x86_io(struct x86_cpu *c, struct io_req *r);
+/* struct tcg_target's alone. */
+void x86_alone(struct tcg_cpu *t, bool begin);
 /* The machine lock around questions to the interrupt chips. */
 void x86_lock_machine(struct x86_cpu *c);
 void x86_unlock_machine(struct x86_cpu *c);
@@ -28,6 +30,7 @@ struct vcpu {
     struct x86_cpu *c;
     struct vcpus *all;
     bool inside;       /* atomic: in guest code or between; soft TLB entries may be in use */
+    bool asking;       /* atomic: outside with a request that the machine has not answered */
     pthread_t thread;  /* atomic: that ran it last */
     enum vcpu_how how; /* set while paused */
 };
@@ -47,6 +50,11 @@ struct vcpus {
     bool (*settle)(void *o);
     void (*triple_fault)(void *o, unsigned cpu);
     void *o;
+
+    /* One processor has guest memory for itself: who, under alone_lock; atomic for the others, who
+     * wait for the lock outside guest code. */
+    pthread_mutex_t alone_lock;
+    const struct x86_cpu *alone;
 
     pthread_t *threads; /* n, or one */
     pthread_t ticker;   /* thread=single: ends time slices */

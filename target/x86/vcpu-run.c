@@ -15,6 +15,8 @@
 #include "target/x86/vcpu-int.h"
 #include "target/x86/x86-int.h"
 
+#include <sched.h>
+
 /* ---- inside and outside ---- */
 
 static uint32_t pending(const struct x86_cpu *c)
@@ -40,15 +42,67 @@ static void flush_if_asked(struct x86_cpu *c)
     }
 }
 
-static void go_inside(struct x86_cpu *c)
-{
-    __atomic_store_n(&vcpu_of(c)->inside, true, __ATOMIC_SEQ_CST);
-    flush_if_asked(c);
-}
-
 static void go_outside(struct x86_cpu *c)
 {
     __atomic_store_n(&vcpu_of(c)->inside, false, __ATOMIC_SEQ_CST);
+}
+
+/* Another processor has guest memory for itself, or is about to. */
+static bool must_stand_aside(const struct x86_cpu *c)
+{
+    const struct x86_cpu *who = __atomic_load_n(&c->all->alone, __ATOMIC_SEQ_CST);
+    return who && who != c;
+}
+
+static void go_inside(struct x86_cpu *c)
+{
+    __atomic_store_n(&vcpu_of(c)->inside, true, __ATOMIC_SEQ_CST);
+    while (must_stand_aside(c)) {
+        go_outside(c);
+        pthread_mutex_lock(&c->all->alone_lock);
+        pthread_mutex_unlock(&c->all->alone_lock);
+        __atomic_store_n(&vcpu_of(c)->inside, true, __ATOMIC_SEQ_CST);
+    }
+    flush_if_asked(c);
+}
+
+static bool may_touch_memory(struct vcpu *v)
+{
+    return __atomic_load_n(&v->inside, __ATOMIC_SEQ_CST) ||
+           __atomic_load_n(&v->asking, __ATOMIC_SEQ_CST);
+}
+
+static void await_others(struct x86_cpu *c)
+{
+    struct vcpus *all = c->all;
+    for (unsigned i = 0; i < all->n; i++) {
+        struct vcpu *v = &all->cpu[i];
+        while (v->c != c && may_touch_memory(v)) {
+            tcg_kick(&v->c->tcg); /* each time: what it was on its way into may have forgotten */
+            sched_yield();
+        }
+    }
+}
+
+/* Waits outside: the others may be waiting for this one. Whoever comes inside later sees `alone`, and
+ * whoever was there before is waited for. */
+void x86_alone(struct tcg_cpu *t, bool begin)
+{
+    struct x86_cpu *c = x86_of(t);
+    struct vcpus *all = c->all;
+    if (all->n == 1 || all->single) {
+        return;
+    }
+    if (begin) {
+        go_outside(c);
+        pthread_mutex_lock(&all->alone_lock);
+        __atomic_store_n(&all->alone, c, __ATOMIC_SEQ_CST);
+        await_others(c);
+        go_inside(c);
+    } else {
+        __atomic_store_n(&all->alone, NULL, __ATOMIC_SEQ_CST);
+        pthread_mutex_unlock(&all->alone_lock);
+    }
 }
 
 void x86_io(struct x86_cpu *c, struct io_req *r)
@@ -59,8 +113,10 @@ void x86_io(struct x86_cpu *c, struct io_req *r)
         flush_if_asked(c); /* nobody could wait for this vCPU while it held the lock */
         return;
     }
+    __atomic_store_n(&vcpu_of(c)->asking, true, __ATOMIC_SEQ_CST);
     go_outside(c);
     ioreq_run(c->m, r);
+    __atomic_store_n(&vcpu_of(c)->asking, false, __ATOMIC_SEQ_CST);
     icount_settle(c->all);
     go_inside(c);
 }
@@ -284,6 +340,10 @@ static bool run_inside(struct vcpu *v, bool slice)
         __atomic_store_n(&c->tcg.exit_request, 0, __ATOMIC_SEQ_CST);
         if (counts) {
             icount_fire(c);
+        }
+        if (must_stand_aside(c)) {
+            go_outside(c);
+            go_inside(c);
         }
         uint32_t p = pending(c);
         bool alone = false;

@@ -57,6 +57,7 @@ static const struct tcg_target target = {
     .store_bytes = x86_mmu_store_bytes,
     .probe_write = x86_mmu_probe_write,
     .host_write = x86_mmu_host_write,
+    .alone = x86_alone,
     .x87_sync = x86_x87_sync,
     .fp_exception = x86_fp_exception,
     .unaligned = x86_unaligned,
@@ -428,6 +429,7 @@ struct vcpus *vcpus_new(struct machine *m, struct soft_host *s, const struct vcp
     v->triple_fault = o->triple_fault;
     v->o = o->o;
     pthread_mutex_init(&v->lock, NULL);
+    pthread_mutex_init(&v->alone_lock, NULL);
     pthread_cond_init(&v->wake, NULL);
     pthread_cond_init(&v->idle, NULL);
     v->debug = x86_debug_new();
@@ -479,6 +481,7 @@ void vcpus_free(struct vcpus *v)
     free(v->threads);
     free(v->cpu);
     pthread_mutex_destroy(&v->lock);
+    pthread_mutex_destroy(&v->alone_lock);
     pthread_cond_destroy(&v->wake);
     pthread_cond_destroy(&v->idle);
     free(v);

@@ -305,6 +305,57 @@ static void limits_are_checked(struct rig *r)
     assert_int_equal(GPR(RSP), 0x1004);
 }
 
+/* FS and GS have limits of their own, with ES, SS and DS flat. */
+static void limits_of_fs_and_gs(struct rig *r)
+{
+    for (unsigned seg = FS; seg <= GS; seg++) {
+        const char *code = seg == FS ? "648b03 648b4301" : "658b03 658b4301";
+        enter(r, PROT32);
+        x86_set_segment(r->c, seg, 0x18, 0, 0xfffff, 0x93 | SEG_DB);
+        x86_mode_changed(r->c);
+        GPR(RBX) = 0xffffc;
+        assert_int_equal(run(r, code), EX_GP);
+        assert_int_equal(r->c->tcg.pc, CODE + 3);
+        enter(r, PROT32);
+        x86_set_segment(r->c, seg, 0x18, 0, UINT32_MAX, 0x91 | SEG_DB | SEG_G); /* read-only */
+        x86_mode_changed(r->c);
+        GPR(RBX) = DATA;
+        assert_int_equal(run(r, seg == FS ? "648b03 648903" : "658b03 658903"), EX_GP);
+        assert_int_equal(r->c->tcg.pc, CODE + 3);
+    }
+    enter(r, PROT32);
+    set_all(r->c, UINT32_MAX, SEG_DB | SEG_G, 3);
+    x86_set_segment(r->c, CS, 0x1b, 0, UINT32_MAX, 0xfb | SEG_DB | SEG_G);
+    x86_set_segment(r->c, GS, 0, 0, 0, 0); /* null, for the user */
+    x86_mode_changed(r->c);
+    GPR(RBX) = DATA;
+    assert_int_equal(run(r, "8b03 658b03"), EX_GP);
+    assert_int_equal(r->c->tcg.pc, CODE + 2);
+    enter(r, PROT32);
+    x86_set_segment(r->c, FS, 0x18, 0, 0xfff, 0x93 | SEG_DB); /* strings take it too */
+    x86_mode_changed(r->c);
+    GPR(RSI) = 0x0ffc;
+    assert_int_equal(run(r, "64ad 64ad"), EX_GP);
+    assert_int_equal(r->c->tcg.pc, CODE + 2);
+}
+
+/* 32-bit addresses in real mode reach 64 KiB, or 4 GiB with a limit that protected mode left. */
+static void limits_of_real_mode(struct rig *r)
+{
+    enter(r, REAL16);
+    GPR(RBX) = 0xfffc;
+    assert_int_equal(run(r, "67668b03 67668b4301"), EX_GP);
+    assert_int_equal(r->c->tcg.pc, 4);
+    enter(r, REAL16);
+    GPR(RBP) = 0x10000;
+    assert_int_equal(run(r, "67668b4500"), EX_SS);
+    enter(r, REAL16);
+    x86_set_segment(r->c, DS, 0x1000, CODE, UINT32_MAX, 0x93);
+    x86_mode_changed(r->c);
+    GPR(RBX) = 0x10000;
+    assert_int_equal(run(r, "67668b03"), -1);
+}
+
 static void faults_change_nothing(struct rig *r)
 {
     static const char *const each[] = {
@@ -722,6 +773,8 @@ static const struct {
     CASE(addresses_wrap),
     CASE(segment_overrides),
     CASE(limits_are_checked),
+    CASE(limits_of_fs_and_gs),
+    CASE(limits_of_real_mode),
     CASE(faults_change_nothing),
     CASE(adc_waits_for_its_store),
     CASE(undefined_opcodes),
