@@ -16,6 +16,7 @@
 
 struct ev_loop;
 struct err;
+struct luks_key;
 struct node;
 struct node_ctx;
 struct throttle_group;
@@ -72,14 +73,16 @@ struct blk_open {
     const char *format;   /* "raw" (also NULL), "qcow2" */
     bool read_only;
     enum blk_cache cache;
-    bool aio_threads;  /* aio=threads in place of native (libaio) */
-    bool discard;      /* discard=unmap: what is discarded is given back to the host */
-    bool temporary;    /* snapshot=on: what is written is gone at the end */
-    bool lock;         /* take the image's locks, as qemu and its tools do */
-    bool share_rw;     /* others may write */
-    bool inactive;     /* another process still writes to it, until blk_image_activate */
-    uint64_t l2_cache; /* qcow2: bytes; 0: automatic */
-    bool guessed;      /* format was guessed: it may not name other files */
+    bool aio_threads;      /* aio=threads in place of native (libaio) */
+    bool discard;          /* discard=unmap: what is discarded is given back to the host */
+    bool temporary;        /* snapshot=on: what is written is gone at the end */
+    bool lock;             /* take the image's locks, as qemu and its tools do */
+    bool share_rw;         /* others may write */
+    bool inactive;         /* another process still writes to it, until blk_image_activate */
+    uint64_t l2_cache;     /* qcow2: bytes; 0: automatic */
+    bool guessed;          /* format was guessed: it may not name other files */
+    const char *data_file; /* qcow2: where its data are, else one that has a data file is refused */
+    const struct luks_key *key;      /* of an encrypted image; used while opening */
     struct throttle_group *throttle; /* NULL: no limits */
     bool copy_on_read;
     unsigned detect_zeroes; /* enum node_zeroes */

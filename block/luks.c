@@ -343,6 +343,9 @@ struct luks *luks_open(struct node *file, uint64_t at, uint64_t room, const stru
     } else {
         err_set(e, ret < 0 ? ret : -EACCES, "%s",
                 ret < 0 ? strerror(-ret) : "Invalid password, cannot unlock any keyslot");
+        if (ret == 0 && key->name) {
+            err_prefix(e, "secret '%s'", key->name);
+        }
     }
     explicit_bzero(master, sizeof(master));
     explicit_bzero(o.parts, split_bytes(info.key_bits));

@@ -24,6 +24,7 @@ enum { LUKS_SECTOR = 512, LUKS_SLOTS = 8 };
 struct luks_key {
     const uint8_t *bytes;
     size_t len;
+    const char *name; /* for messages; NULL: none */
 };
 
 struct luks_create {

@@ -6,6 +6,7 @@
  */
 #include "block/open.h"
 
+#include "block/crypt.h"
 #include "block/format.h"
 #include "block/nbd.h"
 #include "block/qcow2.h"
@@ -223,6 +224,25 @@ static int open_data(struct node *n, const struct image_open *o, struct err *e)
     return 0;
 }
 
+bool image_encrypted(const struct node *n)
+{
+    struct qcow2_info info = { 0 };
+
+    if (qcow2_is(n)) {
+        qcow2_info(n, &info);
+    }
+    return info.encrypted || crypt_is(n);
+}
+
+static int check_key(const struct node *n, const struct image_open *o, struct err *e)
+{
+    return !o->key || image_encrypted(n)
+               ? 0
+               : err_set(e, -EINVAL,
+                         "image '%s' is not encrypted, so that encrypt.key-secret=%s is of no use",
+                         n->filename, o->key->name ? o->key->name : "");
+}
+
 static int check_loop(const struct image_open *o, struct chain *here, struct err *e)
 {
     struct stat st;
@@ -314,7 +334,8 @@ static struct node *open_chain(struct node_ctx *c, const struct image_open *o,
     if (n && format) {
         n = format->open(n, &p, e);
     }
-    if (n && format && (open_data(n, &p, e) < 0 || open_backing(n, &p, &here, e) < 0)) {
+    if (n && (check_key(n, &p, e) < 0 || open_data(n, &p, e) < 0 ||
+              (format && open_backing(n, &p, &here, e) < 0))) {
         node_close(n);
         n = NULL;
     }
@@ -338,7 +359,7 @@ struct node *image_open_on(struct node *file, const struct image_open *o, struct
         check_loop(&p, &here, e);
     }
     n = format_find(p.format)->open(file, &p, e);
-    if (n && open_backing(n, &p, &here, e) < 0) {
+    if (n && (check_key(n, &p, e) < 0 || open_backing(n, &p, &here, e) < 0)) {
         node_close(n);
         n = NULL;
     }

@@ -38,6 +38,8 @@ struct node *image_open(struct node_ctx *c, const struct image_open *o, struct e
 struct node *image_open_on(struct node *file, const struct image_open *o, struct err *e);
 /* The name of n's format: "raw" when a protocol node is used as it is. */
 const char *image_format(const struct node *n);
+/* n itself, not what is under it. */
+bool image_encrypted(const struct node *n);
 /* The protocol node under n. */
 struct node *image_protocol(struct node *n);
 /* The name of the backing file as seen from where overlay is. malloc'd. */

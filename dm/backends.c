@@ -10,7 +10,9 @@
 #include "dm/chardev/chardev.h"
 #include "dm/chardev/chr-mux.h"
 #include "dm/fdset.h"
+#include "dm/keyval.h"
 #include "dm/options.h"
+#include "dm/secret.h"
 #include "hw/net/net-dev.h"
 #include "ui/con.h"
 
@@ -143,6 +145,28 @@ static int each(struct backends *b, const struct opt_list *l, const char *option
     return 0;
 }
 
+int secret_object_add(struct backends *b, struct keyval *kv, struct err *e)
+{
+    const char *id = keyval_get(kv, "id");
+
+    if (id && throttle_group_find(b->throttles, id)) {
+        return err_set(e, -EEXIST, "object '%s' is there already", id);
+    }
+    return b->pretend ? 0 : secret_add(&b->secrets, kv, e);
+}
+
+int secret_option(struct backends *b, struct keyval *kv, const char *key,
+                  const struct luks_key **out, struct err *e)
+{
+    const char *id = keyval_get(kv, key);
+
+    if (!id || b->pretend) {
+        return 0;
+    }
+    *out = secret_find(b->secrets, id, e);
+    return *out ? 0 : err_prefix(e, "%s=%s", key, id);
+}
+
 static int add_chardev(struct backends *b, struct keyval *kv, struct err *e)
 {
     const char *id = keyval_get(kv, "id");
@@ -178,6 +202,9 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
     }
     b->snapshot = o->snapshot;
     b->incoming = o->incoming != NULL;
+    if (ret == 0) {
+        ret = each(b, &o->secrets, "object", secret_object_add, e);
+    }
     if (ret == 0) {
         ret = each(b, &o->throttles, "object", throttle_object_add, e);
     }
@@ -227,6 +254,7 @@ void backends_close(struct backends *b)
     while (b->throttles) {
         throttle_group_drop(&b->throttles, b->throttles);
     }
+    secret_free_all(&b->secrets);
     node_ctx_free(b->graph);
     networks_close(b); /* filters hold streams */
     for (size_t i = 0; i < b->nchrs; i++) {

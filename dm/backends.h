@@ -29,8 +29,10 @@ struct err;
 struct ev_loop;
 struct fdset;
 struct keyval;
+struct luks_key;
 struct opt_list;
 struct options;
+struct secret;
 struct jobs;
 struct named_node;
 struct node_ctx;
@@ -66,6 +68,7 @@ struct backends {
     struct drive *drives;             /* in the order given */
     struct named_node *nodes;         /* dm/blockdev.h */
     struct throttle_group *throttles; /* those with a name */
+    struct secret *secrets;           /* dm/secret.h */
     struct jobs *jobs;
     bool snapshot;     /* -snapshot: all disks are temporary */
     bool incoming;     /* the machine's state is still to arrive */
@@ -100,6 +103,11 @@ void backends_close(struct backends *b);
 int drive_add(struct backends *b, struct keyval *kv, struct err *e);
 /* What follows -object throttle-group. 0, or -errno with e. */
 int throttle_object_add(struct backends *b, struct keyval *kv, struct err *e);
+/* What follows -object secret. A replay, which opens no image, has none. 0, or -errno with e. */
+int secret_object_add(struct backends *b, struct keyval *kv, struct err *e);
+/* The passphrase that the key names; *out stays NULL when it is not given. 0, or -errno with e. */
+int secret_option(struct backends *b, struct keyval *kv, const char *key,
+                  const struct luks_key **out, struct err *e);
 /* An empty drive behind the others. */
 struct drive *drive_new(struct backends *b, const char *id);
 /* The address (block/nbd.h) that server.type and so on, each with this prefix, name; malloc'd. */

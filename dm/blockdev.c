@@ -10,13 +10,14 @@
 #include "block/copy-on-read.h"
 #include "block/nbd.h"
 #include "block/open.h"
+#include "block/qcow2.h"
 #include "block/raw.h"
 #include "block/throttle.h"
 #include "dm/backends.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/fdset.h"
-#include "dm/keyval.h"
+#include "dm/keyval-json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -222,6 +223,49 @@ static bool own_backing(const struct maker *m, bool *given, struct node **out)
     return true;
 }
 
+/* data-file=NODE, or data-file.driver=...: only what is asked for so. Whoever made the image may have
+ * named any file of the host. */
+static int add_data_file(const struct maker *m, struct node *n)
+{
+    struct qcow2_info info = { 0 };
+    char k[160];
+    bool given =
+        keyval_get(m->kv, key(m, "data-file", k, sizeof(k))) || has_options(m, "data-file");
+    struct node *data;
+
+    if (qcow2_is(n)) {
+        qcow2_info(n, &info);
+    }
+    if (given != (info.data_file != NULL)) {
+        return given ? err_set(m->e, -EINVAL, "image '%s' has no data file", n->filename)
+                     : err_set(m->e, -EPERM,
+                               "image '%s' keeps its data in '%s': %sdata-file: missing",
+                               n->filename, info.data_file, m->prefix);
+    }
+    data = given ? child(m, "data-file", true) : NULL;
+    if (given && !data) {
+        return m->e->code;
+    }
+    if (data) {
+        qcow2_set_data(n, data);
+    }
+    return 0;
+}
+
+/* The passphrase of an encrypted image. */
+static int find_key(const struct maker *m, const struct luks_key **out)
+{
+    static const char *const formats[] = { "luks", NULL };
+    char k[160];
+    bool inside = strcmp(get(m, "driver"), "luks") != 0;
+
+    if (inside && keyval_only(m->kv, key(m, "encrypt.format", k, sizeof(k)), formats, m->e) < 0) {
+        return m->e->code;
+    }
+    return secret_option(
+        m->b, m->kv, key(m, inside ? "encrypt.key-secret" : "key-secret", k, sizeof(k)), out, m->e);
+}
+
 static struct node *make_format(const struct maker *m)
 {
     const char *format = get(m, "driver");
@@ -241,11 +285,16 @@ static struct node *make_format(const struct maker *m)
                 m->prefix, format);
         return NULL;
     }
-    if (get_size(m, "l2-cache-size", &o.l2_cache) < 0 || !own_backing(m, &o.no_backing, &backing)) {
+    if (get_size(m, "l2-cache-size", &o.l2_cache) < 0 || find_key(m, &o.key) < 0 ||
+        !own_backing(m, &o.no_backing, &backing)) {
         return NULL;
     }
     file = child(m, "file", true);
     n = file ? image_open_on(file, &o, m->e) : NULL;
+    if (n && add_data_file(m, n) < 0) {
+        node_close(n);
+        n = NULL;
+    }
     if (!n) {
         node_close(backing);
         return NULL;
@@ -375,7 +424,7 @@ static int take_node(struct backends *b, struct keyval *kv, struct named_node *d
     return keyval_done(kv, e);
 }
 
-static int add(struct backends *b, struct keyval *kv, struct err *e)
+int blockdev_add(struct backends *b, struct keyval *kv, struct err *e)
 {
     struct named_node *d = xcalloc(1, sizeof(*d)), **end = &b->nodes;
     int ret = take_node(b, kv, d, e);
@@ -392,70 +441,12 @@ static int add(struct backends *b, struct keyval *kv, struct err *e)
     return 0;
 }
 
-static void flatten(struct keyval *kv, const json_t *v, const char *path)
-{
-    const char *name;
-    json_t *member;
-    char number[32];
-    size_t i;
-
-    if (json_is_object(v)) {
-        json_object_foreach((json_t *)v, name, member)
-        {
-            char *inner = *path ? xasprintf("%s.%s", path, name) : xstrdup(name);
-            flatten(kv, member, inner);
-            free(inner);
-        }
-    } else if (json_is_array(v)) {
-        json_array_foreach((json_t *)v, i, member)
-        {
-            char *inner = xasprintf("%s.%zu", path, i);
-            flatten(kv, member, inner);
-            free(inner);
-        }
-    } else if (json_is_string(v)) {
-        keyval_add(kv, path, json_string_value(v));
-    } else if (json_is_integer(v)) {
-        snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
-        keyval_add(kv, path, number);
-    } else {
-        keyval_add(kv, path, json_is_null(v) ? "" : json_is_true(v) ? "on" : "off");
-    }
-}
-
-struct keyval *keyval_from_json(const json_t *object)
-{
-    struct keyval *kv = keyval_parse("", NULL);
-
-    flatten(kv, object, "");
-    return kv;
-}
-
 int blockdev_add_json(struct backends *b, const json_t *options, struct err *e)
 {
-    struct keyval *kv = keyval_from_json(options);
-    int ret = add(b, kv, e);
+    struct keyval *kv = keyval_from_json(options, KEYVAL_NUMBERED, e);
+    int ret = kv ? blockdev_add(b, kv, e) : e->code;
 
     keyval_free(kv);
-    return ret;
-}
-
-int blockdev_add(struct backends *b, struct keyval *kv, struct err *e)
-{
-    json_error_t why;
-    json_t *options;
-    int ret;
-
-    if (kv->text[0] != '{') {
-        return add(b, kv, e);
-    }
-    options = json_loads(kv->text, JSON_REJECT_DUPLICATES, &why);
-    if (!json_is_object(options)) {
-        json_decref(options);
-        return err_set(e, -EINVAL, "not a JSON object: %s", why.text);
-    }
-    ret = blockdev_add_json(b, options, e);
-    json_decref(options);
     return ret;
 }
 

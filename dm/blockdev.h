@@ -20,7 +20,7 @@ struct named_node {
     struct named_node *next;
 };
 
-/* What follows -blockdev; JSON or key=value. 0, or -errno with e. */
+/* What follows -blockdev. 0, or -errno with e. */
 int blockdev_add(struct backends *b, struct keyval *kv, struct err *e);
 /* The arguments of blockdev-add. */
 int blockdev_add_json(struct backends *b, const json_t *options, struct err *e);
@@ -28,7 +28,5 @@ int blockdev_del(struct backends *b, const char *name, struct err *e);
 void blockdev_close_all(struct backends *b);
 /* A drive that holds the node of that name, for a device: -ENOENT, -EBUSY with e and NULL. */
 struct drive *blockdev_drive(struct backends *b, const char *name, struct err *e);
-/* The options of a JSON object as a flat list: "file.filename" and so on. */
-struct keyval *keyval_from_json(const json_t *object);
 
 #endif

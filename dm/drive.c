@@ -145,6 +145,24 @@ static int set_format(struct drive *d, const char *format, struct err *e)
     return err_set(e, -EINVAL, "format=%s: unknown image format", format);
 }
 
+/* What only an image with another file, or with a key, has. The drive's next medium has neither. */
+static int parse_behind(struct backends *b, struct drive *d, struct keyval *kv, struct err *e)
+{
+    static const char *const formats[] = { "luks", NULL }, *const drivers[] = { "file", NULL };
+    const char *data = keyval_get(kv, "data-file.filename");
+    if (keyval_only(kv, "encrypt.format", formats, e) < 0 ||
+        keyval_only(kv, "data-file.driver", drivers, e) < 0 ||
+        secret_option(b, kv, "key-secret", &d->open.key, e) < 0 ||
+        secret_option(b, kv, "encrypt.key-secret", &d->open.key, e) < 0) {
+        return e->code;
+    }
+    if (!data && keyval_get(kv, "data-file.driver")) {
+        return err_set(e, -EINVAL, "data-file.filename: missing");
+    }
+    d->open.data_file = data;
+    return 0;
+}
+
 static int parse_format(struct drive *d, struct keyval *kv, struct err *e)
 {
     const char *format = keyval_get(kv, "format"), *media = keyval_get(kv, "media");
@@ -274,7 +292,8 @@ static int parse_drive(struct backends *b, struct drive *d, struct keyval *kv, s
     const char *id;
     if (parse_interface(d, kv, e) < 0 || parse_place(b, d, kv, e) < 0 ||
         parse_cache(d, kv, e) < 0 || parse_discard(d, kv, e) < 0 || parse_format(d, kv, e) < 0 ||
-        parse_behaviour(b, d, kv, e) < 0 || keyval_bool(kv, "readonly", &readonly, e) < 0 ||
+        parse_behaviour(b, d, kv, e) < 0 || parse_behind(b, d, kv, e) < 0 ||
+        keyval_bool(kv, "readonly", &readonly, e) < 0 ||
         keyval_bool(kv, "read-only", &readonly, e) < 0) {
         return -EINVAL;
     }
@@ -368,6 +387,8 @@ static int take_drive(struct backends *b, struct drive *d, struct err *e)
             return e->code;
         }
     }
+    d->open.key = NULL;
+    d->open.data_file = NULL;
     list_drive(b, d);
     if (image) {
         blk_set_image(d->blk, image);

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TAKER(name)                                                                                \
@@ -420,6 +421,11 @@ static const struct opt_param drive_params[] = {
     { "format", "string", false },
     { "cache", "string", false },
     { "aio", "string", false },
+    { "encrypt.format", "string", false },
+    { "encrypt.key-secret", "string", false },
+    { "key-secret", "string", false },
+    { "data-file.driver", "string", false },
+    { "data-file.filename", "string", false },
     { "readonly", "boolean", false },
     { "read-only", "boolean", false },
     { "discard", "string", false },
@@ -501,9 +507,7 @@ FLAG(take_fdb, add_drive(o, arg, "floppy", "1", "disk"))
 TAKER(take_device)
 {
     const char *driver = keyval_get(kv, "driver");
-    if (arg[0] == '{') {
-        return NOT_YET(e, "JSON syntax");
-    }
+    (void)arg;
     if (!driver || !*driver) {
         return err_set(e, -EINVAL, "driver: missing");
     }
@@ -556,7 +560,12 @@ FLAG(take_net, opt_list_add(&o->nets, kv))
 TAKER(take_object)
 {
     const char *type = keyval_get(kv, "qom-type");
-    (void)arg;
+    if (type && strcmp(type, "secret") == 0) {
+        free(kv->text);
+        kv->text = opt_public_object(arg); /* messages show it */
+        opt_list_add(&o->secrets, kv);
+        return 0;
+    }
     if (type && strcmp(type, "throttle-group") == 0) {
         opt_list_add(&o->throttles, kv);
         return 0;
@@ -725,7 +734,7 @@ const struct opt_def opt_table[] = {
     { "numa", true, false, NULL, NULL, NULL, NULL },
     { "object", true, true, NULL, "qom-type", take_object,
       "filter-dump|mirror|redirector|buffer,id=ID,netdev=ID[,...]  between a card and its back "
-      "end" },
+      "end; secret,id=ID,file=FILE  a passphrase; throttle-group,id=ID[,...]  limits for disks" },
     { "one-insn-per-tb", false, false, NULL, NULL, NULL, NULL },
     { "only-migratable", false, false, NULL, NULL, NULL, NULL },
     { "option-rom", true, true, opt_option_rom_params, "romfile", opt_take_option_rom,

@@ -7,6 +7,7 @@
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/keyval-json.h"
 #include "dm/options-pc.h"
 #include "ioreq/cpu.h"
 #include "tcg/ir.h"
@@ -71,6 +72,46 @@ struct keyval *opt_keyval(struct options *o, const char *text, const char *impli
     return kv;
 }
 
+char *opt_public_object(const char *arg)
+{
+    struct err e;
+    struct keyval *kv =
+        arg[0] == '{' ? keyval_parse_json(arg, KEYVAL_REPEATED, &e) : keyval_parse(arg, "qom-type");
+    const char *type = kv ? keyval_get(kv, "qom-type") : NULL;
+    const char *id = kv ? keyval_get(kv, "id") : NULL;
+    char *shown = type && strcmp(type, "secret") != 0 ? xstrdup(arg)
+                  : id                                ? xasprintf("secret,id=%s", id)
+                                                      : xstrdup(type ? "secret" : "...");
+
+    keyval_free(kv);
+    return shown;
+}
+
+static bool takes_json(const struct opt_def *d)
+{
+    static const char *const names[] = { "blockdev", "device", "netdev", "object" };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(d->name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct keyval *parse_argument(struct options *o, const struct opt_def *d, const char *arg,
+                                     struct err *e)
+{
+    if (arg[0] != '{' || !takes_json(d)) {
+        return opt_keyval(o, arg, d->implied);
+    }
+    bool nodes = strcmp(d->name, "blockdev") == 0;
+    struct keyval *kv = keyval_parse_json(arg, nodes ? KEYVAL_NUMBERED : KEYVAL_REPEATED, e);
+    if (kv) {
+        opt_list_add(&o->all, kv);
+    }
+    return kv;
+}
+
 static int take_option(struct options *o, const struct opt_def *d, const char *arg, struct err *e)
 {
     struct keyval *kv = NULL;
@@ -78,8 +119,8 @@ static int take_option(struct options *o, const struct opt_def *d, const char *a
         if (d->params && !*arg) {
             return err_set(e, -EINVAL, "empty");
         }
-        kv = opt_keyval(o, arg, d->implied);
-        int ret = opt_check_params(d, kv, e);
+        kv = parse_argument(o, d, arg, e);
+        int ret = kv ? opt_check_params(d, kv, e) : e->code;
         if (ret < 0) {
             return ret;
         }
@@ -108,7 +149,11 @@ static int parse_one(struct options *o, int argc, char **argv, int *at, struct e
         arg = argv[++*at];
     }
     if (take_option(o, d, arg, e) < 0) {
-        return err_prefix(e, "-%s%s%s", name, arg ? " " : "", arg ? arg : "");
+        bool object = strcmp(d->name, "object") == 0;
+        char *shown = object ? opt_public_object(arg) : xstrdup(arg ? arg : "");
+        err_prefix(e, "-%s%s%s", name, arg ? " " : "", shown);
+        free(shown);
+        return e->code;
     }
     return 0;
 }
@@ -197,7 +242,7 @@ void options_free(struct options *o)
                                  &o->drives,    &o->devices,   &o->globals,  &o->add_fds,
                                  &o->data_dirs, &o->fw_cfgs,   &o->smbioses, &o->option_roms,
                                  &o->netdevs,   &o->nics,      &o->nets,     &o->filters,
-                                 &o->throttles, &o->gdbs };
+                                 &o->throttles, &o->secrets,   &o->gdbs };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         free(lists[i]->kv);
     }

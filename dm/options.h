@@ -97,7 +97,7 @@ struct options {
     /* In the order typed. */
     struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, blockdevs,
         drives, devices, globals, add_fds, data_dirs, fw_cfgs, smbioses, option_roms, netdevs, nics,
-        nets, filters, throttles;
+        nets, filters, secrets, throttles;
     struct opt_list all; /* owns every keyval */
 };
 
@@ -129,6 +129,8 @@ const struct opt_def *opt_find(const char *name);
 int opt_check_params(const struct opt_def *d, const struct keyval *kv, struct err *e);
 
 void opt_list_add(struct opt_list *l, struct keyval *kv);
+/* An argument of -object as it may be shown and kept: without what is secret. malloc'd. */
+char *opt_public_object(const char *arg);
 /* Parses text into a keyval that o owns. */
 struct keyval *opt_keyval(struct options *o, const char *text, const char *implied);
 

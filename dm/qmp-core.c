@@ -6,7 +6,7 @@
 #include "dm/fdset.h"
 #include "dm/hotplug.h"
 #include "dm/keel.h"
-#include "dm/keyval.h"
+#include "dm/keyval-json.h"
 #include "dm/monitor.h"
 #include "xen-glue/xen.h"
 
@@ -105,19 +105,9 @@ static json_t *add_cpu(struct qmp_call *c)
 
 static json_t *add_card(struct qmp_call *c)
 {
-    struct keyval *kv = keyval_parse("", NULL);
-    const char *key;
-    json_t *v;
-    int ret = 0;
-    json_object_foreach(c->args, key, v)
-    {
-        if (ret == 0 && !qmp_flatten(kv, key, v)) {
-            ret = err_set(&c->err, -EINVAL, "Invalid parameter type for '%.100s'", key);
-        }
-    }
-    if (ret == 0) {
-        ret = hotplug_add(c->k, kv, &c->err);
-    }
+    struct keyval *kv = keyval_from_json(c->args, KEYVAL_REPEATED, &c->err);
+    int ret = kv ? hotplug_add(c->k, kv, &c->err) : c->err.code;
+
     keyval_free(kv);
     return outcome(c, ret);
 }

@@ -2,6 +2,7 @@
 /* dm/qmp-net.c - QMP and the monitor on networks. Reference: QEMU's qapi/net.json; docs/network.md. */
 #include "dm/hmp-net.h"
 #include "dm/keel.h"
+#include "dm/keyval-json.h"
 #include "dm/qmp.h"
 #include "dm/text.h"
 
@@ -38,57 +39,11 @@ static json_t *do_set_link(struct qmp_call *c)
 
 /* ---- netdev_add ---- */
 
-bool qmp_flatten(struct keyval *kv, const char *key, json_t *v)
-{
-    char text[32], nested[64];
-    const char *name;
-    json_t *member;
-    size_t i;
-    if (json_is_string(v)) {
-        keyval_add(kv, key, json_string_value(v));
-    } else if (json_is_boolean(v)) {
-        keyval_add(kv, key, json_is_true(v) ? "on" : "off");
-    } else if (json_is_integer(v)) {
-        snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(v));
-        keyval_add(kv, key, text);
-    } else if (json_is_array(v)) {
-        json_array_foreach(v, i, member)
-        {
-            json_t *str = json_is_object(member) ? json_object_get(member, "str") : member;
-            if (!json_is_string(str)) {
-                return false;
-            }
-            keyval_add(kv, key, json_string_value(str));
-        }
-    } else if (json_is_object(v) && !strchr(key, '.')) {
-        json_object_foreach(v, name, member)
-        {
-            if (snprintf(nested, sizeof(nested), "%s.%s", key, name) >= (int)sizeof(nested) ||
-                !qmp_flatten(kv, nested, member)) {
-                return false;
-            }
-        }
-    } else {
-        return false;
-    }
-    return true;
-}
-
 static json_t *do_netdev_add(struct qmp_call *c)
 {
-    struct keyval *kv = keyval_parse("", NULL);
-    const char *key;
-    json_t *v;
-    int ret = 0;
-    json_object_foreach(c->args, key, v)
-    {
-        if (ret == 0 && !qmp_flatten(kv, key, v)) {
-            ret = err_set(&c->err, -EINVAL, "Invalid parameter type for '%.100s'", key);
-        }
-    }
-    if (ret == 0) {
-        ret = netdev_add(&c->k->be, kv, &c->err);
-    }
+    struct keyval *kv = keyval_from_json(c->args, KEYVAL_REPEATED, &c->err);
+    int ret = kv ? netdev_add(&c->k->be, kv, &c->err) : c->err.code;
+
     keyval_free(kv);
     return ret < 0 ? NULL : qmp_ok();
 }

@@ -121,6 +121,9 @@ json_t *image_info_json(struct node *n, bool chain)
                              image_format(n), "virtual-size", (json_int_t)n->len, "dirty-flag", 0);
 
     format_info(n, &f);
+    if (image_encrypted(n)) {
+        json_object_set_new(info, "encrypted", json_true());
+    }
     if (file->is_file) {
         json_object_set_new(info, "actual-size", json_integer((json_int_t)file_allocated(file)));
     }
@@ -202,13 +205,13 @@ json_t *node_info_json(struct node *n)
          b = node_skip_filters(b->backing)) {
         depth++;
     }
-    json_t *info =
-        json_pack("{s:o, s:o, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file",
-                  qmp_text(n->filename), "node-name", qmp_text(node_name(n)), "ro",
-                  (int)n->read_only, "drv", n->ops->name, "backing_file_depth", depth, "encrypted",
-                  0, "detect_zeroes", zeroes[n->detect_zeroes], "write_threshold", 0, "image",
-                  image_info_json(node_skip_filters(n), true), "cache", "no-flush",
-                  cache == BLK_UNSAFE, "direct", (int)direct, "writeback", (int)!through);
+    json_t *info = json_pack(
+        "{s:o, s:o, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file",
+        qmp_text(n->filename), "node-name", qmp_text(node_name(n)), "ro", (int)n->read_only, "drv",
+        n->ops->name, "backing_file_depth", depth, "encrypted",
+        (int)image_encrypted(node_skip_filters(n)), "detect_zeroes", zeroes[n->detect_zeroes],
+        "write_threshold", 0, "image", image_info_json(node_skip_filters(n), true), "cache",
+        "no-flush", cache == BLK_UNSAFE, "direct", (int)direct, "writeback", (int)!through);
     if (n->backing) {
         json_object_set_new(info, "backing_file", qmp_text(n->backing->filename));
     }

@@ -37,9 +37,6 @@ extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_c
     qmp_commands_job[], qmp_commands_object[], qmp_commands_node[], qmp_commands_snapshot[],
     qmp_commands_vm_snapshot[];
 
-/* Appends an argument as the command line would have it: nested objects become dotted keys, a list of
- * strings its key several times. False for what no option takes. */
-bool qmp_flatten(struct keyval *kv, const char *key, json_t *v);
 /* Sets the error and returns NULL. */
 json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -56,7 +56,9 @@ static struct option_list describe(const struct backends *b, int argc, char **ar
 
     add_option(&l, xstrdup("program"), xstrdup("keel " KEEL_VERSION));
     for (int i = 0; i < argc; i++) {
-        add_option(&l, xstrdup("argv"), xstrdup(argv[i]));
+        bool object = i > 0 && argv[i - 1][0] == '-' &&
+                      strcmp(argv[i - 1] + (argv[i - 1][1] == '-') + 1, "object") == 0;
+        add_option(&l, xstrdup("argv"), object ? opt_public_object(argv[i]) : xstrdup(argv[i]));
     }
     for (const struct drive *d = b->drives; d; d = d->next) {
         drive_option(&l, d->blk);

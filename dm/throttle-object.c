@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/throttle-object.c - "throttle-group" objects: -object, object-add. */
+/* dm/throttle-object.c - "throttle-group" objects. */
 #include "dm/backends.h"
 #include "dm/base/err.h"
-#include "dm/blockdev.h"
-#include "dm/keel.h"
 #include "dm/keyval.h"
-#include "dm/qmp.h"
+#include "dm/secret.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -47,7 +45,7 @@ int throttle_object_add(struct backends *b, struct keyval *kv, struct err *e)
     if (!id || !*id) {
         return err_set(e, -EINVAL, "Parameter 'id' is missing");
     }
-    if (throttle_group_find(b->throttles, id)) {
+    if (throttle_group_find(b->throttles, id) || secret_find(b->secrets, id, NULL)) {
         return err_set(e, -EEXIST, "A group with this name already exists");
     }
     if (parse(kv, &l, e) < 0 || keyval_done(kv, e) < 0) {
@@ -56,38 +54,3 @@ int throttle_object_add(struct backends *b, struct keyval *kv, struct err *e)
     throttle_group_set(throttle_group_new(&b->throttles, id), &l);
     return 0;
 }
-
-static json_t *do_object_add(struct qmp_call *c)
-{
-    struct keyval *kv;
-    int ret;
-
-    if (strcmp(qmp_str(c, "qom-type"), "throttle-group") != 0) {
-        return qmp_fail(c, NULL, "qom-type '%.60s': Keel does not have it yet",
-                        qmp_str(c, "qom-type"));
-    }
-    kv = keyval_from_json(c->args);
-    ret = throttle_object_add(&c->k->be, kv, &c->err);
-    keyval_free(kv);
-    return ret < 0 ? NULL : qmp_ok();
-}
-
-static json_t *do_object_del(struct qmp_call *c)
-{
-    struct throttle_group *g = throttle_group_find(c->k->be.throttles, qmp_str(c, "id"));
-
-    if (!g) {
-        return qmp_fail(c, NULL, "object '%.60s' not found", qmp_str(c, "id"));
-    }
-    if (throttle_group_used(g)) {
-        return qmp_fail(c, NULL, "object '%.60s' is in use, can not be deleted", qmp_str(c, "id"));
-    }
-    throttle_group_drop(&c->k->be.throttles, g);
-    return qmp_ok();
-}
-
-const struct qmp_command qmp_commands_object[] = {
-    { "object-add", "qom-type:s id:s *", do_object_add },
-    { "object-del", "id:s", do_object_del },
-    { 0 },
-};

@@ -6,60 +6,14 @@ import resource
 import subprocess
 import time
 
+from disk import Disk, holds, img
 from keel import Failure, expect, expect_in, main
 
-TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
 MB = 1 << 20
 
 
-def img(*args, rc=0):
-    p = subprocess.run([os.path.join(TOOLS, "keel-img"), *args], capture_output=True, text=True)
-    expect("keel-img %r: %s" % (args, p.stdout + p.stderr), p.returncode, rc)
-    return p.stdout + p.stderr
-
-
-def holds(path, *reads, fmt="qcow2"):
-    args = [a for r in reads for a in ("-c", "read " + r)]
-    p = subprocess.run([os.path.join(TOOLS, "keel-io"), "-r", "-f", fmt, *args, path],
-                       capture_output=True, text=True)
-    if p.returncode or "verification failed" in p.stdout:
-        raise Failure("%s: %s" % (path, p.stdout + p.stderr))
-
-
-class Disk:
-    """A machine with one IDE disk, written by the ATA commands of a guest."""
-
-    def __init__(self, bed, *args):
-        self.p = bed.machine(*args)
-        self.q, self.t = self.p.qmp(), self.p.qtest()
-
-    def ata(self, command, lba, count=1):
-        t = self.t
-        t.out("b", 0x1f6, 0xe0 | lba >> 24)
-        t.out("b", 0x1f2, count)
-        for i in range(3):
-            t.out("b", 0x1f3 + i, lba >> 8 * i & 255)
-        t.out("b", 0x1f7, command)
-        self.ready()
-
-    def ready(self):
-        end = time.time() + 30
-        while time.time() < end:
-            if self.t.inp("b", 0x1f7) & 0x88 in (0, 8):
-                return
-        raise Failure("the disk stays busy")
-
-    def put(self, lba, byte):
-        self.ata(0x30, lba)
-        for _ in range(256):
-            self.t.out("w", 0x1f0, byte * 0x101)
-        self.ready()
-        self.ata(0xe7, 0)
-        expect("status", self.t.inp("b", 0x1f7) & 0x21, 0)
-
-    def get(self, lba):
-        self.ata(0x20, lba)
-        return [self.t.inp("w", 0x1f0) for _ in range(256)][255] & 255
+class Machine(Disk):
+    """With jobs on its disk."""
 
     def finish(self, job):
         """Waits until the job is gone; its event."""
@@ -91,7 +45,7 @@ def qcow2(bed, name="d.qcow2", size="8M", *args):
 
 
 def disk(bed, path, extra=""):
-    return Disk(bed, "-drive", "id=d,if=ide,index=0,format=qcow2,file=%s%s" % (path, extra))
+    return Machine(bed, "-drive", "id=d,if=ide,index=0,format=qcow2,file=%s%s" % (path, extra))
 
 
 def chain_of(q):
@@ -297,7 +251,7 @@ def test_jobs_nodes_come_and_go(bed):
 def test_jobs_blockdev_json_and_filters(bed):
     path = qcow2(bed)
     zeros = qcow2(bed, "z.qcow2")
-    d = Disk(bed, "-object", "throttle-group,id=g,x-iops-total=1000", "-blockdev",
+    d = Machine(bed, "-object", "throttle-group,id=g,x-iops-total=1000", "-blockdev",
              '{"driver": "file", "node-name": "f", "filename": "%s"}' % path, "-blockdev",
              '{"driver": "qcow2", "node-name": "q", "file": "f"}', "-blockdev",
              '{"driver": "throttle", "node-name": "t", "throttle-group": "g", "file": "q"}',

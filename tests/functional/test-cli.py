@@ -115,7 +115,8 @@ def test_cli_when_device_is_wrong_then_it_is_named(bed):
     expect_in("twice", "used twice", bed.refused(*QTEST, "-device", "isa-debugcon,id=a", "-device",
                                                  "isa-debugcon,id=a,iobase=0x402"))
     expect_in("global", "x.y=z", bed.refused(*QTEST, "-global", "x.y=z"))
-    expect_in("json", "JSON", bed.refused(*QTEST, "-device", '{"driver":"VGA"}'))
+    expect_in("json", "not a JSON object", bed.refused(*QTEST, "-device", '{"driver":"VGA"'))
+    expect_in("json", "frob", bed.refused(*QTEST, "-device", '{"driver":"VGA","frob":1}'))
 
 
 def test_cli_when_drive_is_wrong_then_it_is_named(bed):

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""A machine's first IDE disk, driven by ATA commands; images, looked at with Keel's tools."""
+import os
+import subprocess
+import time
+
+from keel import Failure, expect
+
+TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
+
+
+def img(*args, rc=0):
+    p = subprocess.run([os.path.join(TOOLS, "keel-img"), *args], capture_output=True, text=True)
+    expect("keel-img %r: %s" % (args, p.stdout + p.stderr), p.returncode, rc)
+    return p.stdout + p.stderr
+
+
+def holds(path, *reads, fmt="qcow2"):
+    args = [a for r in reads for a in ("-c", "read " + r)]
+    p = subprocess.run([os.path.join(TOOLS, "keel-io"), "-r", "-f", fmt, *args, path],
+                       capture_output=True, text=True)
+    if p.returncode or "verification failed" in p.stdout:
+        raise Failure("%s: %s" % (path, p.stdout + p.stderr))
+
+
+class Disk:
+    """A machine with one IDE disk, written by the ATA commands of a guest."""
+
+    def __init__(self, bed, *args):
+        self.p = bed.machine(*args)
+        self.q, self.t = self.p.qmp(), self.p.qtest()
+
+    def ata(self, command, lba, count=1):
+        t = self.t
+        t.out("b", 0x1f6, 0xe0 | lba >> 24)
+        t.out("b", 0x1f2, count)
+        for i in range(3):
+            t.out("b", 0x1f3 + i, lba >> 8 * i & 255)
+        t.out("b", 0x1f7, command)
+        self.ready()
+
+    def ready(self):
+        end = time.time() + 30
+        while time.time() < end:
+            if self.t.inp("b", 0x1f7) & 0x88 in (0, 8):
+                return
+        raise Failure("the disk stays busy")
+
+    def put(self, lba, byte):
+        self.ata(0x30, lba)
+        for _ in range(256):
+            self.t.out("w", 0x1f0, byte * 0x101)
+        self.ready()
+        self.ata(0xe7, 0)
+        expect("status", self.t.inp("b", 0x1f7) & 0x21, 0)
+
+    def get(self, lba):
+        self.ata(0x20, lba)
+        return [self.t.inp("w", 0x1f0) for _ in range(256)][255] & 255
