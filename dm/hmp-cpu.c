@@ -9,9 +9,11 @@
 #include "dm/keel.h"
 #include "dm/text.h"
 #include "target/x86/cpu.h"
+#include "target/x86/disas.h"
 #include "target/x86/dump.h"
 #include "target/x86/vcpu.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,12 +36,18 @@ static void let_go(struct keel *k, bool ran)
     }
 }
 
-/* Lines of the monitor end in CR LF. */
+/* The first n lines of p. Those of the monitor end in CR LF. */
+static void put_some_lines(struct text *out, const char *p, unsigned long n)
+{
+    for (; *p && n; p++) {
+        text_put(out, *p == '\n' ? "\r\n" : p, *p == '\n' ? 2 : 1);
+        n -= *p == '\n';
+    }
+}
+
 static void put_lines(struct text *out, const char *p)
 {
-    for (; *p; p++) {
-        text_put(out, *p == '\n' ? "\r\n" : p, *p == '\n' ? 2 : 1);
-    }
+    put_some_lines(out, p, ULONG_MAX);
 }
 
 static void print_registers(const struct x86_cpu *c, FILE *f)
@@ -64,8 +72,10 @@ static void look(struct keel *k, bool all, void (*print)(const struct x86_cpu *c
         return;
     }
     bool ran = hold(k);
-    for (unsigned i = 0; i < (all ? vcpus_count(k->vcpus) : 1); i++) {
-        print(vcpus_cpu(k->vcpus, i), f);
+    for (unsigned i = 0; i < vcpus_count(k->vcpus); i++) {
+        if (all || i == k->monitor_cpu) {
+            print(vcpus_cpu(k->vcpus, i), f);
+        }
     }
     let_go(k, ran);
     fclose(f);
@@ -113,7 +123,26 @@ bool hmp_cpu_translate(struct keel *k, uint64_t linear, uint64_t *gpa)
         return true;
     }
     bool ran = hold(k);
-    bool ok = x86_debug_translate(vcpus_cpu(k->vcpus, 0), linear, gpa);
+    bool ok = x86_debug_translate(vcpus_cpu(k->vcpus, k->monitor_cpu), linear, gpa);
     let_go(k, ran);
     return ok;
+}
+
+bool hmp_cpu_disas(struct keel *k, uint64_t pc, const uint8_t *code, unsigned len,
+                   unsigned long count, struct text *out)
+{
+    char *p = NULL;
+    size_t text_len;
+    FILE *f = k->vcpus ? open_memstream(&p, &text_len) : NULL;
+    if (!f) {
+        return false;
+    }
+    bool ran = hold(k);
+    uint32_t mode = vcpus_cpu(k->vcpus, k->monitor_cpu)->mode;
+    let_go(k, ran);
+    x86_disas(f, pc, code, len, mode);
+    fclose(f);
+    put_some_lines(out, p, count);
+    free(p);
+    return true;
 }

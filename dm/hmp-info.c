@@ -99,7 +99,8 @@ static void info_cpus(struct keel *k, struct text *out)
 {
     for (unsigned i = 0; i < k->o.max_cpus; i++) {
         if (cpu_present(k, i)) {
-            text_add(out, "%c CPU #%u: thread_id=%d\r\n", i == 0 ? '*' : ' ', i, (int)getpid());
+            text_add(out, "%c CPU #%u: thread_id=%d\r\n", i == k->monitor_cpu ? '*' : ' ', i,
+                     (int)getpid());
         }
     }
 }

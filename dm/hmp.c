@@ -12,6 +12,7 @@
 #include "dm/hmp-block.h"
 #include "dm/hmp-cpu.h"
 #include "dm/hmp-info.h"
+#include "dm/hmp-memory.h"
 #include "dm/hmp-net.h"
 #include "dm/hotplug.h"
 #include "dm/keel.h"
@@ -264,35 +265,25 @@ static void do_out(struct hmp_call *c)
     }
 }
 
-static void dump_item(struct hmp_call *c, uint64_t at, unsigned size, bool first, bool last)
-{
-    uint64_t v = 0, gpa = at;
-    bool mapped = !c->linear || hmp_cpu_translate(c->k, at, &gpa);
-    if (first) {
-        text_add(c->out, "%016llx:", (unsigned long long)at);
-    }
-    if (!mapped || gmem_peek(c->k->m, gpa, &v, size) < 0) {
-        text_add(c->out, " Cannot access memory");
-    } else {
-        text_add(c->out, " 0x%0*llx", (int)size * 2, (unsigned long long)v);
-    }
-    if (last) {
-        text_add(c->out, "\r\n");
-    }
-}
-
 static void do_xp(struct hmp_call *c)
 {
     uint64_t at;
-    unsigned size = format_size(c, 4), line = 16 / size;
-    unsigned long count = strtoul(c->format, NULL, 10);
-    count = count ? count : 1;
-    if (!parse_number(c, c->word[1], UINT64_MAX, &at)) {
+    if (parse_number(c, c->word[1], UINT64_MAX, &at)) {
+        hmp_memory(c->k, c->format, at, c->linear, c->out);
+    }
+}
+
+static void do_cpu(struct hmp_call *c)
+{
+    uint64_t n;
+    if (!parse_number(c, c->word[1], UINT32_MAX, &n)) {
         return;
     }
-    for (unsigned long i = 0; i < count && i < 65536; i++) {
-        dump_item(c, at + i * size, size, i % line == 0, i % line == line - 1 || i + 1 == count);
+    if (n >= c->k->o.max_cpus || !cpu_present(c->k, (unsigned)n)) {
+        text_add(c->out, "invalid CPU index\r\n");
+        return;
     }
+    c->k->monitor_cpu = (unsigned)n;
 }
 
 static void do_x(struct hmp_call *c)
@@ -339,6 +330,7 @@ static const struct hmp_command {
     { "block_stream", 1, "DRIVE [SPEED [BASE]]", do_block },
     { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
     { "cont c", 0, "let the guest run", do_cont },
+    { "cpu", 1, "N: whose memory and tables are looked at", do_cpu },
     { "delvm", 1, "TAG: take a snapshot of the machine out of its disks", do_vm_snapshot },
     { "device_add", 1, "DRIVER[,id=ID][,...]", do_device_add },
     { "device_del", 1, "ID", do_device_del },
@@ -368,8 +360,8 @@ static const struct hmp_command {
     { "system_powerdown", 0, "press the power button", do_powerdown },
     { "system_reset", 0, "press the reset button", do_reset },
     { "system_wakeup", 0, "wake up from suspension", do_wakeup },
-    { "x", 1, "/COUNTxSIZE ADDRESS, as the first processor sees it", do_x },
-    { "xp", 1, "/COUNTxSIZE ADDRESS, guest-physical", do_xp },
+    { "x", 1, "/COUNT[xduoci][bhwg] ADDRESS, as the chosen processor sees it", do_x },
+    { "xp", 1, "/COUNT[xduoci][bhwg] ADDRESS, guest-physical", do_xp },
 };
 
 static bool has_name(const char *names, const char *name)

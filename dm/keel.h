@@ -44,6 +44,7 @@ struct keel {
     struct qtest *qtest;
     struct taps *taps; /* recording */
     unsigned next_monitor;
+    unsigned monitor_cpu;   /* chosen by the monitor's `cpu` */
     unsigned mouse_buttons; /* as input-send-event left them */
 
     uint64_t cpu_here[8]; /* vCPUs that are plugged in, one bit each */

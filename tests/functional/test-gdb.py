@@ -172,6 +172,14 @@ def test_gdb_when_interrupted_then_it_says_where_and_detach_lets_go(bed):
     expect_in("paging", "PG disabled", q.hmp("info mem"))
     expect_in("blocks", "TB count", q.hmp("info jit"))
     expect_in("memory", "0xb8 0x34 0x12", q.hmp("x /3xb 0xfe000"))
+    expect("number", q.hmp("xp /1dh 0xfe001"), "00000000000fe001:   4660\r\n")
+    expect("number", q.hmp("xp/ub 0xfe000"), "00000000000fe000:  184\r\n")
+    expect("letters", q.hmp("xp /2c 0xfe001"), "00000000000fe001: '4' '\\x12'\r\n")
+    code = q.hmp("x /2i 0xfe000").splitlines()
+    expect("instructions", (len(code), "b83412" in code[0], "mov ax, 0x1234" in code[0]), (2, True, True))
+    expect("form", q.hmp("x /2z 0xfe000"), "invalid char in format: 'z'\r\n")
+    expect("cpu", q.hmp("cpu 1"), "invalid CPU index\r\n")
+    expect("cpu", q.hmp("cpu 0"), "")
 
 
 def test_log_of_ir_has_the_guests_loop(bed):
