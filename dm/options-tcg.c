@@ -34,14 +34,15 @@ static const struct {
     { "op_opt", TCG_DUMP_OP_OPT, 0, "its IR behind the passes" },
     { "out_asm", TCG_DUMP_OUT, 0, "its host code" },
     { "exec", 0, VCPU_LOG_EXEC, "each block that runs, linked ones as well" },
+    { "cpu", 0, VCPU_LOG_CPU, "registers before each block that runs" },
     { "int", 0, VCPU_LOG_INT, "interrupts and exceptions" },
     { "cpu_reset", 0, VCPU_LOG_RESET, "registers before a processor is reset" },
     { "pcall", 0, VCPU_LOG_PCALL, "protected mode far calls and returns" },
     { "guest_errors", 0, 0, "odd accesses of the guest (always on)" },
     { "unimp", 0, 0, "what a device leaves out (always on)" },
 };
-static const char *const missing_items[] = { "op_ind", "cpu",    "fpu", "mmu", "page",  "nochain",
-                                             "plugin", "strace", "vpu", "tid", "trace:" };
+static const char *const missing_items[] = { "op_ind", "fpu",    "mmu", "page", "nochain",
+                                             "plugin", "strace", "vpu", "tid",  "trace:" };
 
 static int debug_item(struct options *o, const char *name, struct err *e)
 {

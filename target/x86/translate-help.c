@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* target/x86/translate-help.c - small helpers that only the front end calls. */
 #include "target/x86/cpu.h"
+#include "target/x86/dump.h"
 #include "target/x86/translate-int.h"
 #include "target/x86/vcpu-int.h"
 
@@ -15,6 +16,17 @@ static uint64_t log_exec(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c
     return 0;
 }
 const struct ir_helper x86_h_log_exec = { "log_exec", log_exec, IR_H_READS };
+
+/* -d cpu. a: RIP. */
+static uint64_t log_cpu(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    const struct x86_cpu *x = x86_of(cpu);
+    (void)b, (void)c;
+    cpu->pc = a;
+    x86_dump_registers(x, false, x->all->log_to);
+    return 0;
+}
+const struct ir_helper x86_h_log_cpu = { "log_cpu", log_cpu, IR_H_READS | IR_H_F_IN };
 
 /* x87 while CR0.EM or CR0.TS is set. */
 static uint64_t no_fpu(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)

@@ -47,7 +47,7 @@ struct emitter {
 extern const struct emitter x86_emitters[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 
 /* My own helpers, beside those of helper.h. */
-extern const struct ir_helper x86_h_log_exec;
+extern const struct ir_helper x86_h_log_exec, x86_h_log_cpu;
 extern const struct ir_helper x86_h_no_fpu, x86_h_no_mmx, x86_h_no_sse, x86_h_no_avx, x86_h_into_if,
     x86_h_check_align, x86_h_popf_rare4, x86_h_popf_rare8;
 

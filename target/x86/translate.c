@@ -271,6 +271,9 @@ static void translate_one(struct dc *d, enum fetched f)
     if (d->c->all->log & VCPU_LOG_EXEC && d->b->insns == 1) {
         call_k(d, &x86_h_log_exec, (int64_t)d->pc, 0, 0);
     }
+    if (d->c->all->log & VCPU_LOG_CPU && d->b->insns == 1) {
+        call_k(d, &x86_h_log_cpu, (int64_t)d->pc, 0, 0);
+    }
     if (d->mode & MODE_RF_DR) {
         call_k(d, &x86_h_debug_check, (int64_t)d->pc, 0, 0);
     }

@@ -25,7 +25,8 @@ enum {
     VCPU_LOG_RESET = 2,
     VCPU_LOG_PCALL = 4,
     VCPU_LOG_IN_ASM = 8,
-    VCPU_LOG_EXEC = 16
+    VCPU_LOG_EXEC = 16,
+    VCPU_LOG_CPU = 32
 };
 struct vcpu_options {
     unsigned cpus;                    /* 1 to CPU_MAX */

@@ -53,6 +53,14 @@ def test_log_of_blocks_that_run(bed):
     expect("turns of the loop, %d" % len(loop), len(loop) >= 2, True)
 
 
+def test_log_of_registers_before_each_block(bed):
+    text, _ = log_of(bed, "exec,cpu", r"ECX=00000001")
+    # The loop counts ECX down; each block's registers stand behind it.
+    seen = re.findall(r"Trace 0: \[0{16}/0{10}0fe41[0-9a-f]/.*\]\n.* ECX=(\w+).*\n.*\nEIP=000fe41", text)
+    expect_in("ECX in the loop", "00000002", seen)
+    expect_in("ECX in the loop", "00000001", seen)
+
+
 def test_log_of_host_code(bed):
     log_of(bed, "out_asm", r"OUT", r"\bmov\b", r"0x[0-9a-f]{8,}")
 
