@@ -6,8 +6,8 @@
 #include <nettle/cbc.h>
 #include <string.h>
 
-void cbc_decrypt(const uint8_t key[CBC_KEY], const uint8_t iv[CBC_BLOCK], uint8_t *bytes,
-                 size_t len)
+void aes_cbc_decrypt(const uint8_t key[CBC_KEY], const uint8_t iv[CBC_BLOCK], uint8_t *bytes,
+                     size_t len)
 {
     struct CBC_CTX(struct aes256_ctx, AES_BLOCK_SIZE) c;
 

@@ -9,7 +9,7 @@
 enum { CBC_BLOCK = 16, CBC_KEY = 32 };
 
 /* In place; len is whole blocks. */
-void cbc_decrypt(const uint8_t key[CBC_KEY], const uint8_t iv[CBC_BLOCK], uint8_t *bytes,
-                 size_t len);
+void aes_cbc_decrypt(const uint8_t key[CBC_KEY], const uint8_t iv[CBC_BLOCK], uint8_t *bytes,
+                     size_t len);
 
 #endif

@@ -109,7 +109,7 @@ static int decrypt(struct secret *s, const struct luks_key *master, const char *
     if (len == 0 || len % CBC_BLOCK) {
         return err_set(e, -EINVAL, "secret '%s': it is not whole blocks of 16 bytes", s->id);
     }
-    cbc_decrypt(master->bytes, iv, b, len);
+    aes_cbc_decrypt(master->bytes, iv, b, len);
     if (b[len - 1] == 0 || b[len - 1] > CBC_BLOCK) {
         return err_set(e, -EINVAL, "secret '%s': keyid= names a secret that does not open it",
                        s->id);
