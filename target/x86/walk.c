@@ -6,6 +6,7 @@
  * again without it. Reference: SDM vol. 3 chapter 4.
  */
 #include "ioreq/soft.h"
+#include "target/x86/cpuid.h"
 #include "target/x86/mmu-int.h"
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100 };
@@ -174,7 +175,7 @@ static uint64_t reserved_bits(const struct x86_cpu *c, unsigned level, bool larg
     if (!(c->efer & EFER_NXE)) {
         r |= PTE_NX;
     }
-    if (level == 4) {
+    if (level == 4 || (level == 3 && large && !x86_model_has(c->model, X86_PDPE1GB))) {
         r |= PTE_PS;
     } else if (large) {
         r |= level == 2 ? 0x1fe000u : 0x3fffe000u;
