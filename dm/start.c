@@ -57,6 +57,11 @@ static void unlock(void *opaque)
     }
 }
 
+static bool try_lock(void *opaque)
+{
+    return machine_try_enter(((struct keel *)opaque)->m);
+}
+
 /* ---- signals ---- */
 
 static void on_signal(void *opaque, unsigned events)
@@ -489,6 +494,7 @@ int keel_start(struct keel *k, struct err *e)
     hotplug_init(k);
     machine_enter(k->m);
     ret = set_up(k, e);
+    ev_loop_set_try(k->loop, try_lock);
     machine_leave(k->m);
     return ret == 0 ? go(k, e) : ret;
 }
@@ -510,6 +516,7 @@ static void close_machine(struct keel *k)
         vcpus_pause(k->vcpus);
     }
     machine_enter(k->m);
+    ev_loop_set_try(k->loop, NULL);
     gdb_close(k);
     machine_leave(k->m);
     ev_post_cancel(k->loop, &k->settle);

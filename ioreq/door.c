@@ -275,10 +275,9 @@ int ioreq_run(struct machine *m, struct io_req *req)
 
 bool ioreq_try(struct machine *m, struct io_req *req)
 {
-    if (!lock_try(&m->lock)) {
+    if (!machine_try_enter(m)) {
         return false;
     }
-    machine_locked(m);
     (void)run_locked(m, req);
     return true;
 }

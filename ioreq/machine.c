@@ -46,6 +46,15 @@ void machine_enter(struct machine *m)
     machine_begin_event(m);
 }
 
+bool machine_try_enter(struct machine *m)
+{
+    if (!lock_try(&m->lock)) {
+        return false;
+    }
+    machine_locked(m);
+    return true;
+}
+
 void machine_leave(struct machine *m)
 {
     machine_end_event(m);

@@ -133,6 +133,8 @@ void machine_free(struct machine *m);
  * recursive. Entering starts an event: virtual time is latched at its first use until leave. */
 void machine_enter(struct machine *m);
 void machine_leave(struct machine *m);
+/* machine_enter if nobody has the lock, by any thread that does not: whether it got it. */
+bool machine_try_enter(struct machine *m);
 
 /* All under the lock. */
 void machine_reset(struct machine *m);

@@ -45,6 +45,7 @@ struct user {
     bool started;
     int wake;
     pthread_mutex_t lock; /* around the library and what it calls back */
+    bool got;             /* frames for the card since the thread looked */
     struct slirp_timer *timers;
     struct guest_forward *forwards;
     struct pollfd *pfd; /* the thread's own */

@@ -3,10 +3,11 @@
  *
  * libslirp runs on a thread of its own, which alone polls its sockets; `lock` is held whenever the
  * library runs, so that the monitor can ask it things. Frames cross in two lists: the card's are
- * taken by the thread when it wakes up, the library's by a post to the loop.
+ * taken by the thread when it wakes up, which also gives the library's to the card when nobody has the
+ * machine lock, so that no second thread has to wake; else the loop does.
  *
  *   card -> user_send -> out list -> eventfd -> thread: slirp_input
- *   slirp send_packet -> in list -> ev_post -> loop: nic_deliver -> card
+ *   slirp send_packet -> in list -> ev_call -> thread or loop: nic_deliver -> card
  *
  * Segments go in uncut (the library looks at sums and IP length only). With nothing connected the
  * thread sleeps for good.
@@ -75,14 +76,11 @@ static ssize_t on_packet(const void *buf, size_t len, void *opaque)
 {
     struct user *u = opaque;
     pthread_mutex_lock(&u->queues);
-    bool first = u->in.head == NULL;
     if (u->in.bytes + len <= IN_BYTES) {
         push(&u->in, buf, len);
     }
     pthread_mutex_unlock(&u->queues);
-    if (first) {
-        ev_post(u->n->loop, &u->arrived);
-    }
+    u->got = true;
     return (ssize_t)len;
 }
 
@@ -275,7 +273,12 @@ static void *run(void *opaque)
         }
         run_timers(u);
         feed(u);
+        bool got = u->got;
+        u->got = false;
         pthread_mutex_unlock(&u->lock);
+        if (got) { /* with no lock: the card may answer by user_send */
+            ev_call(u->n->loop, &u->arrived);
+        }
         pthread_mutex_lock(&u->queues);
         quit = u->quit;
         pthread_mutex_unlock(&u->queues);

@@ -39,8 +39,9 @@ struct ev_loop {
     struct ev_timer *timers; /* armed, earliest first */
     struct ev_timer *due;    /* of the turn under way: cut off `timers`, not yet called */
 
-    pthread_mutex_t post_lock; /* guards the two below; innermost, never held over a callback */
+    pthread_mutex_t post_lock; /* guards these; innermost, never held over a callback */
     struct ev_post *posts, **posts_end;
+    bool (*try_lock)(void *);
 
     bool quit; /* atomic */
     uint64_t wakeups;
@@ -340,6 +341,26 @@ void ev_post(struct ev_loop *l, struct ev_post *p)
     if (first) {
         wake(l);
     }
+}
+
+void ev_loop_set_try(struct ev_loop *l, bool (*try_lock)(void *))
+{
+    pthread_mutex_lock(&l->post_lock);
+    l->try_lock = try_lock;
+    pthread_mutex_unlock(&l->post_lock);
+}
+
+void ev_call(struct ev_loop *l, struct ev_post *p)
+{
+    pthread_mutex_lock(&l->post_lock);
+    bool mine = l->try_lock && l->try_lock(l->opaque);
+    pthread_mutex_unlock(&l->post_lock);
+    if (!mine) {
+        ev_post(l, p);
+        return;
+    }
+    p->cb(p->opaque);
+    leave(l);
 }
 
 void ev_post_cancel(struct ev_loop *l, struct ev_post *p)

@@ -4,7 +4,7 @@
  * One thread runs the loop (epoll, one timerfd, one eventfd). Every callback runs between lock()
  * and unlock() given at creation: that is where the machine lock is taken, nowhere in callbacks.
  * ev_fd_* and ev_timer_* may be called by any thread that holds that lock; ev_post and ev_quit by
- * any thread at all. Structs belong to the caller and must stay in place while registered. A
+ * any thread at all, as may ev_call. Structs belong to the caller and must stay in place while registered. A
  * callback may remove any registration, its own included.
  */
 #ifndef DM_BASE_EV_H
@@ -58,6 +58,12 @@ void ev_timer_disarm(struct ev_timer *t);
 
 /* Runs p->cb once on the loop thread, soon. Posting an already queued p does nothing. */
 void ev_post(struct ev_loop *l, struct ev_post *p);
+/* Runs p->cb at once, on the calling thread and between lock and unlock, when try_lock gets the lock
+ * without waiting; else posts p. For threads that hold no lock which a callback may want. */
+void ev_call(struct ev_loop *l, struct ev_post *p);
+/* From here on ev_call may try; NULL (what it is at first): it only posts. Under the lock, so that no
+ * ev_call is under way behind it. try_lock is called with ev_loop_new's opaque by any thread. */
+void ev_loop_set_try(struct ev_loop *l, bool (*try_lock)(void *));
 /* Takes p back if it has not run yet. Only under the lock. */
 void ev_post_cancel(struct ev_loop *l, struct ev_post *p);
 

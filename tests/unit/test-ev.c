@@ -399,6 +399,35 @@ static void note_init(struct rig *r, struct note *n)
     n->p.opaque = n;
 }
 
+static bool try_lock(void *opaque)
+{
+    struct rig *r = opaque;
+    bool got = pthread_mutex_trylock(&r->lock) == 0;
+    r->held |= got;
+    return got;
+}
+
+static void test_ev_call_runs_here_or_is_posted(void **state)
+{
+    struct rig *r = *state;
+    struct note n;
+    note_init(r, &n);
+    ev_call(r->l, &n.p); /* nobody said how to try */
+    assert_int_equal(r->n, 0);
+    assert_int_equal(ev_loop_turn(r->l, 0), 1);
+    assert_int_equal(r->n, 1);
+    ev_loop_set_try(r->l, try_lock);
+    ev_call(r->l, &n.p);
+    assert_int_equal(r->n, 2);
+    assert_int_equal(ev_loop_turn(r->l, 0), 0);
+    lock(r);
+    ev_call(r->l, &n.p); /* somebody has it */
+    assert_int_equal(r->n, 2);
+    unlock(r);
+    assert_int_equal(ev_loop_turn(r->l, 0), 1);
+    assert_int_equal(r->n, 3);
+}
+
 static void test_ev_post_runs_once(void **state)
 {
     struct rig *r = *state;
@@ -527,7 +556,8 @@ int main(void)
         T(test_ev_disarmed_timer_does_not_wake_the_loop),
         T(test_ev_timer_may_disarm_another_that_is_due),
         T(test_ev_self_rearming_timer_leaves_descriptors_their_turn),
-        T(test_ev_timer_armed_by_another_thread_wakes_the_loop),
+        T(test_ev_call_runs_here_or_is_posted),
+        T(test_ev_post_runs_once),
         T(test_ev_post_runs_once),
         T(test_ev_cancelled_post_does_not_run),
         T(test_ev_self_posting_post_waits_for_the_next_turn),
