@@ -31,23 +31,10 @@ static struct nic_filter *make_dump(struct maker *m)
     return net_dump_new(file, maxlen, m->e);
 }
 
-/* The stream that parameter `key` names; NULL without it, or with m->e. */
-static struct chr *stream(struct maker *m, const char *key)
-{
-    const char *id = keyval_get(m->kv, key);
-    struct chr *c = id ? chr_find(m->b, id) : NULL;
-    if (id && (!c || c->handlers)) {
-        err_set(m->e, c ? -EBUSY : -ENOENT, c ? "%s=%s: in use" : "%s=%s: no -chardev has that id",
-                key, id);
-        return NULL;
-    }
-    return c;
-}
-
 static struct nic_filter *make_mirror(struct maker *m)
 {
     bool vnet = false;
-    struct chr *out = stream(m, "outdev");
+    struct chr *out = net_stream_of(m->b, m->kv, "outdev", m->e);
     if (m->e->code || keyval_bool(m->kv, "vnet_hdr_support", &vnet, m->e) < 0 ||
         keyval_done(m->kv, m->e) < 0) {
         return NULL;
@@ -62,7 +49,8 @@ static struct nic_filter *make_mirror(struct maker *m)
 static struct nic_filter *make_redirector(struct maker *m)
 {
     bool vnet = false;
-    struct chr *out = stream(m, "outdev"), *in = m->e->code ? NULL : stream(m, "indev");
+    struct chr *out = net_stream_of(m->b, m->kv, "outdev", m->e);
+    struct chr *in = m->e->code ? NULL : net_stream_of(m->b, m->kv, "indev", m->e);
     if (m->e->code || keyval_bool(m->kv, "vnet_hdr_support", &vnet, m->e) < 0 ||
         keyval_done(m->kv, m->e) < 0) {
         return NULL;

@@ -3,6 +3,7 @@
 #include "dm/net-int.h"
 
 #include "dm/backends.h"
+#include "dm/base/chr.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/options.h"
@@ -32,6 +33,18 @@ struct nic *nic_find_any(const struct backends *b, const char *id)
         n = strcmp(b->net.nics[i]->dev_id, id) == 0 ? b->net.nics[i] : NULL;
     }
     return n;
+}
+
+struct chr *net_stream_of(struct backends *b, struct keyval *kv, const char *key, struct err *e)
+{
+    const char *id = keyval_get(kv, key);
+    struct chr *c = id ? chr_find(b, id) : NULL;
+    if (id && (!c || c->handlers)) {
+        err_set(e, c ? -EBUSY : -ENOENT, c ? "%s=%s: in use" : "%s=%s: no -chardev has that id",
+                key, id);
+        return NULL;
+    }
+    return c;
 }
 
 /* ---- one kind each: a back end, or NULL with e ---- */
@@ -197,6 +210,36 @@ static struct nic *make_dgram(struct maker *m)
     return net_dgram_new(m->b->loop, m->id, "dgram", &o, m->e);
 }
 
+static int vhost_queues(struct maker *m, uint32_t *queues)
+{
+    *queues = 1;
+    if (keyval_u32(m->kv, "queues", queues, m->e) < 0) {
+        return -EINVAL;
+    }
+    return *queues >= 1 && *queues <= NIC_QUEUES_MAX
+               ? 0
+               : err_set(m->e, -EINVAL, "queues=%u: expected 1 to %u", *queues, NIC_QUEUES_MAX);
+}
+
+static struct nic *make_vhost_user(struct maker *m)
+{
+    uint32_t queues;
+    bool force; /* for guests without MSI-X too: the card does not matter here */
+    struct chr *c = net_stream_of(m->b, m->kv, "chardev", m->e);
+    if (m->e->code || vhost_queues(m, &queues) < 0 ||
+        keyval_bool(m->kv, "vhostforce", &force, m->e) < 0) {
+        return NULL;
+    }
+    if (!c) {
+        err_set(m->e, -EINVAL, "chardev: missing");
+    } else if (!c->ops->write_fd) {
+        err_set(m->e, -EINVAL, "chardev=%s: not a socket", c->id);
+    } else {
+        return net_vhost_user_new(m->b->loop, m->id, c, queues, m->e);
+    }
+    return NULL;
+}
+
 static struct net_hub **hub_of(struct backends *b, unsigned id)
 {
     struct net_hub **unused = NULL;
@@ -241,9 +284,9 @@ static const struct {
     const char *type;
     struct nic *(*make)(struct maker *m);
 } kinds[] = {
-    { "bridge", net_make_bridge }, { "dgram", make_dgram },   { "hubport", make_hubport },
-    { "socket", make_socket },     { "stream", make_stream }, { "tap", net_make_tap },
-    { "user", net_make_user },
+    { "bridge", net_make_bridge }, { "dgram", make_dgram },           { "hubport", make_hubport },
+    { "socket", make_socket },     { "stream", make_stream },         { "tap", net_make_tap },
+    { "user", net_make_user },     { "vhost-user", make_vhost_user },
 };
 
 /* A replay's: the options count, what they name does not. */
@@ -257,14 +300,17 @@ static struct nic *pretend(struct maker *m, const char *type)
     struct tap_options o;
     if (strcmp(type, "tap") == 0 && net_tap_queues(m, &o, fds) == 0) {
         n->queues = o.queues; /* the guest sees that */
+    } else if (strcmp(type, "vhost-user") == 0) {
+        vhost_queues(m, &n->queues);
     }
     return n;
 }
 
 static struct nic *make_nic(struct maker *m, const char *type)
 {
-    static const char *const known[] = { "l2tpv3",     "vde",    "netmap", "vhost-user",
-                                         "vhost-vdpa", "af-xdp", "passt" };
+    static const char *const known[] = {
+        "l2tpv3", "vde", "netmap", "vhost-vdpa", "af-xdp", "passt"
+    };
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         if (strcmp(type, kinds[i].type) == 0) {
             return m->b->pretend ? pretend(m, type) : kinds[i].make(m);
@@ -276,7 +322,8 @@ static struct nic *make_nic(struct maker *m, const char *type)
             return NULL;
         }
     }
-    err_set(m->e, -EINVAL, "type=%s: expected user, tap, bridge, socket, stream, dgram or hubport",
+    err_set(m->e, -EINVAL,
+            "type=%s: expected user, tap, bridge, socket, stream, dgram, vhost-user or hubport",
             type);
     return NULL;
 }

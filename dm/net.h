@@ -46,6 +46,8 @@ void networks_close(struct backends *b);
 struct nic *nic_find(const struct backends *b, const char *id);
 /* By the back end's id, or by that of the card. */
 struct nic *nic_find_any(const struct backends *b, const char *id);
+/* The stream that kv's `key` names and nobody uses yet; NULL without it, or with e. */
+struct chr *net_stream_of(struct backends *b, struct keyval *kv, const char *key, struct err *e);
 /* -netdev and netdev_add. */
 int netdev_add(struct backends *b, struct keyval *kv, struct err *e);
 /* -EBUSY while a card or a hub uses it. */

@@ -82,6 +82,12 @@ struct dgram_options {
 struct nic *net_dgram_new(struct ev_loop *loop, const char *id, const char *kind,
                           const struct dgram_options *o, struct err *e);
 
+/* net/vhost-user.c: a back end of the vhost-user protocol at the other end of c, a unix socket that
+ * stays the caller's. queues: 1..NIC_QUEUES_MAX pairs. */
+struct chr;
+struct nic *net_vhost_user_new(struct ev_loop *loop, const char *id, struct chr *c, unsigned queues,
+                               struct err *e);
+
 /* net/hub.c. *hub is made on the first port and goes with the last one. */
 struct net_hub;
 struct nic *net_hubport_new(struct ev_loop *loop, const char *id, struct net_hub **hub,
@@ -92,7 +98,6 @@ void net_hub_detach(struct net_hub **hub, struct nic *backend);
 
 /* net/filter.c. What passes goes to `out` too, or (redirects) only, what `in` says comes in; either
  * may be NULL, and is attached to until the filter is freed. vnet: as vnet_hdr_support=. */
-struct chr;
 struct nic_filter *net_mirror_new(struct chr *out, struct chr *in, bool redirects, bool vnet);
 /* Holds frames back until the oldest has waited for interval_us. */
 struct nic_filter *net_buffer_new(struct ev_loop *loop, uint32_t interval_us);

@@ -2,6 +2,7 @@
 /* dm/base/chr.c - the seam between a character device and its back end; see chr.h. */
 #include "dm/base/chr.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 void chr_attach(struct chr *c, const struct chr_handlers *h, void *opaque)
@@ -23,6 +24,14 @@ void chr_attach(struct chr *c, const struct chr_handlers *h, void *opaque)
 long chr_write(struct chr *c, const void *buf, size_t len)
 {
     return c && c->ops->write ? c->ops->write(c, buf, len) : (long)len;
+}
+
+long chr_write_fd(struct chr *c, const void *buf, size_t len, int fd)
+{
+    if (fd < 0) {
+        return chr_write(c, buf, len);
+    }
+    return c && c->ops->write_fd ? c->ops->write_fd(c, buf, len, fd) : -ENOTSUP;
 }
 
 void chr_kick(struct chr *c)

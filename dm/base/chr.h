@@ -20,6 +20,8 @@ struct chr_ops {
     /* Takes up to len bytes; returns how many, 0 when the host side is full (writable() follows),
      * or -errno. Never blocks. */
     long (*write)(struct chr *c, const void *buf, size_t len);
+    /* The same with a descriptor for the peer, which stays the caller's; NULL: cannot be passed. */
+    long (*write_fd)(struct chr *c, const void *buf, size_t len, int fd);
     /* The device has room again: offer bytes now. May be NULL. */
     void (*kick)(struct chr *c);
     /* The device drives modem lines, break, or line speed; may be NULL. */
@@ -54,6 +56,8 @@ void chr_attach(struct chr *c, const struct chr_handlers *h, void *opaque);
 /* c may be NULL: everything is swallowed, as on a port with nothing plugged in. Returns bytes
  * taken, 0 when full. */
 long chr_write(struct chr *c, const void *buf, size_t len);
+/* The same with a descriptor that the peer gets a copy of; -1: none. -ENOTSUP where none can pass. */
+long chr_write_fd(struct chr *c, const void *buf, size_t len, int fd);
 /* The device can take bytes again. */
 void chr_kick(struct chr *c);
 void chr_free(struct chr *c);

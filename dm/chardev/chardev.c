@@ -189,8 +189,7 @@ static const struct maker *find_maker(const char *kind, struct err *e)
 /* Options of the field that mean nothing here unless switched on. */
 static int refuse_not_yet(struct keyval *kv, struct err *e)
 {
-    static const char *const keys[] = { "mux",       "telnet",       "tn3270",  "websocket",
-                                        "reconnect", "reconnect-ms", "abstract" };
+    static const char *const keys[] = { "mux", "telnet", "tn3270", "websocket", "abstract" };
     static const char *const off[] = { "off", "0", NULL };
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         int ret = keyval_only(kv, keys[i], off, e);

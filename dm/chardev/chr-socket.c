@@ -3,8 +3,9 @@
  *
  * A server serves one peer at a time; others wait in the backlog until it leaves, and then the
  * next one is taken. Descriptors that a peer passes (SCM_RIGHTS) queue up until the device takes
- * them and are closed when the peer leaves. A client connects once, at the start.
- * Left out: TLS, telnet, WebSocket, reconnecting clients.
+ * them and are closed when the peer leaves. A client connects once, at the start; with reconnect= it tries
+ * again every so often, from the start on, without ever waiting.
+ * Left out: TLS, telnet, WebSocket.
  */
 #include "dm/chardev/chardev-int.h"
 
@@ -27,10 +28,19 @@
 #define ACCEPT_AGAIN_NS 500000000ll
 #define MAX_FDS 16 /* waiting to be taken; SCM_MAX_FD is far more than anybody needs */
 
+struct address {
+    struct sockaddr_storage ss;
+    socklen_t len;
+};
+
 struct chr_socket {
     struct stream s;
-    struct ev_fd listener; /* fd -1: a client */
-    struct ev_timer retry; /* armed while accept has nothing to put a connection in */
+    struct ev_fd
+        listener; /* a server's; or a client's connection that is being made; fd -1: none */
+    struct ev_timer
+        retry; /* armed while accept has nothing to put a connection in, or until reconnect_ns */
+    struct address to;    /* a client's */
+    int64_t reconnect_ns; /* 0: never */
     struct log_limit retry_log;
     int peer; /* -1: nobody */
     bool server, wait, nodelay;
@@ -38,11 +48,6 @@ struct chr_socket {
     char *unlink; /* the path we bound, to be removed; NULL otherwise */
     int fds[MAX_FDS];
     unsigned nfds;
-};
-
-struct address {
-    struct sockaddr_storage ss;
-    socklen_t len;
 };
 
 /* "unix:/path" or "tcp:host:port" of one address. */
@@ -154,6 +159,13 @@ static void listen_again(void *opaque)
     }
 }
 
+static void connect_later(struct chr_socket *k)
+{
+    if (k->reconnect_ns) {
+        ev_timer_arm(k->s.d.loop, &k->retry, ev_now_ns() + k->reconnect_ns);
+    }
+}
+
 static void socket_ended(struct stream *s)
 {
     struct chr_socket *k = (struct chr_socket *)s;
@@ -162,7 +174,10 @@ static void socket_ended(struct stream *s)
     k->peer = -1;
     drop_fds(k);
     show_filename(k);
-    listen_again(k);
+    if (k->server) {
+        listen_again(k);
+    }
+    connect_later(k);
     chardev_set_open(&s->d, false);
 }
 
@@ -206,6 +221,64 @@ static void socket_accept(void *opaque, unsigned events)
     }
 }
 
+/* The connection under way is made, or is not. */
+static void socket_connected(void *opaque, unsigned events)
+{
+    struct chr_socket *k = opaque;
+    int err = 0, fd = k->listener.fd;
+    socklen_t len = sizeof(err);
+    (void)events;
+    ev_fd_del(&k->listener);
+    k->listener.fd = -1;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err) {
+        close(fd);
+        connect_later(k);
+        return;
+    }
+    adopt_peer(k, fd);
+}
+
+static void connect_again(void *opaque)
+{
+    struct chr_socket *k = opaque;
+    int fd = socket(k->to.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int ret = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)&k->to.ss, k->to.len);
+    if (ret == 0) {
+        adopt_peer(k, fd);
+        return;
+    }
+    k->listener =
+        (struct ev_fd){ .fd = fd, .events = EV_WRITE, .cb = socket_connected, .opaque = k };
+    if (fd >= 0 && errno == EINPROGRESS && ev_fd_add(k->s.d.loop, &k->listener) == 0) {
+        return;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    k->listener.fd = -1;
+    connect_later(k);
+}
+
+static long socket_write_fd(struct chr *c, const void *buf, size_t len, int fd)
+{
+    struct chr_socket *k = (struct chr_socket *)c;
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = { .space = { 0 } };
+    struct iovec iov = { (void *)buf, len };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
+    struct cmsghdr *m = CMSG_FIRSTHDR(&msg);
+    m->cmsg_level = SOL_SOCKET;
+    m->cmsg_type = SCM_RIGHTS;
+    m->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(m), &fd, sizeof(int));
+    long n = k->peer < 0 ? -1 : sendmsg(k->peer, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return n < 0 ? k->peer < 0 ? -ENOTCONN : -errno : n;
+}
+
 static long socket_write(struct chr *c, const void *buf, size_t len)
 {
     struct chr_socket *k = (struct chr_socket *)c;
@@ -243,6 +316,7 @@ static void socket_free(struct chr *c)
 static const struct chr_ops socket_ops = {
     .kind = "socket",
     .write = socket_write,
+    .write_fd = socket_write_fd,
     .kick = stream_kick,
     .take_fd = socket_take_fd,
     .disconnect = socket_disconnect,
@@ -348,6 +422,17 @@ static int adopt_fd(uint32_t fd, bool server, struct err *e)
     return (int)fd;
 }
 
+/* A client's first try. -1 without e: nobody is there yet, and it will be tried again. */
+static int first_try(struct chr_socket *k, struct err *e)
+{
+    int fd = open_client(&k->to, e);
+    if (fd < 0 && k->reconnect_ns) {
+        *e = (struct err){ 0 };
+        return -1;
+    }
+    return fd;
+}
+
 static int open_socket(struct chr_socket *k, struct keyval *kv, struct err *e)
 {
     const char *path = keyval_get(kv, "path"), *host = keyval_get(kv, "host");
@@ -361,6 +446,9 @@ static int open_socket(struct chr_socket *k, struct keyval *kv, struct err *e)
     if ((path != NULL) + (port != NULL) + (fd != UINT32_MAX) != 1) {
         return err_set(e, -EINVAL, "exactly one of path, port and fd is needed");
     }
+    if (fd != UINT32_MAX && k->reconnect_ns) {
+        return err_set(e, -EINVAL, "fd=%u: not together with reconnect=", fd);
+    }
     if (fd != UINT32_MAX) {
         return adopt_fd(fd, k->server, e);
     }
@@ -368,7 +456,8 @@ static int open_socket(struct chr_socket *k, struct keyval *kv, struct err *e)
     if (ret < 0) {
         return ret;
     }
-    ret = k->server ? open_server(&a, e) : open_client(&a, e);
+    k->to = a;
+    ret = k->server ? open_server(&a, e) : first_try(k, e);
     if (ret >= 0 && k->server && path) {
         k->unlink = xstrdup(path);
     }
@@ -389,6 +478,23 @@ static void wait_for_peer(struct chr_socket *k)
     }
 }
 
+static int reconnect_option(struct chr_socket *k, struct keyval *kv, struct err *e)
+{
+    uint32_t s = 0, ms = 0;
+    if (keyval_u32(kv, "reconnect", &s, e) < 0 || keyval_u32(kv, "reconnect-ms", &ms, e) < 0) {
+        return e->code;
+    }
+    if (s && ms) {
+        return err_set(e, -EINVAL, "reconnect=%u: not together with reconnect-ms=", s);
+    }
+    if ((s || ms) && k->server) {
+        return err_set(e, -EINVAL, "%s: for a client, not with server=on",
+                       s ? "reconnect" : "reconnect-ms");
+    }
+    k->reconnect_ns = s ? s * 1000000000ll : ms * 1000000ll;
+    return 0;
+}
+
 static int socket_options(struct chr_socket *k, struct keyval *kv, struct err *e)
 {
     bool delay = true;
@@ -406,7 +512,7 @@ static int socket_options(struct chr_socket *k, struct keyval *kv, struct err *e
     if (k->wait && !k->server) {
         return err_set(e, -EINVAL, "wait=on needs server=on");
     }
-    return 0;
+    return reconnect_option(k, kv, e);
 }
 
 struct chr *chr_socket_new(struct ev_loop *loop, const char *id, struct keyval *kv, struct err *e)
@@ -414,7 +520,7 @@ struct chr *chr_socket_new(struct ev_loop *loop, const char *id, struct keyval *
     struct chr_socket *k = xcalloc(1, sizeof(*k));
     int fd = socket_options(k, kv, e);
     fd = fd < 0 ? fd : open_socket(k, kv, e);
-    if (fd < 0) {
+    if (fd < 0 && e->code) {
         free(k);
         return NULL;
     }
@@ -422,13 +528,18 @@ struct chr *chr_socket_new(struct ev_loop *loop, const char *id, struct keyval *
     k->s.in.fd = k->s.out.fd = k->listener.fd = k->peer = -1;
     k->s.recv = socket_recv;
     k->s.ended = socket_ended;
-    k->where = socket_text(fd, !k->server);
+    k->where = fd < 0 ? address_text(&k->to) : socket_text(fd, !k->server);
+    k->retry = (struct ev_timer){ .cb = k->server ? listen_again : connect_again, .opaque = k };
+    if (!k->server && fd < 0) {
+        show_filename(k);
+        connect_later(k);
+        return &k->s.d.c;
+    }
     if (!k->server) {
         adopt_peer(k, fd);
         return &k->s.d.c;
     }
     k->listener = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = socket_accept, .opaque = k };
-    k->retry = (struct ev_timer){ .cb = listen_again, .opaque = k };
     if (k->wait) {
         wait_for_peer(k);
     } else {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Network namespaces: hosts of a test's own."""
+import ctypes
 import os
 import shutil
 import subprocess
@@ -40,6 +41,16 @@ class Namespace:
         sh("ip", "link", "set", ifname, "netns", self.name)
         self("ip", "addr", "add", address, "dev", ifname)
         self("ip", "link", "set", ifname, "up")
+
+
+def own_namespace():
+    """This process, and what it starts from here on, has a network of its own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x40000000):
+        raise Failure("unshare: %s" % os.strerror(ctypes.get_errno()))
+    sh("ip", "link", "set", "lo", "up")
+    with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") as f:
+        f.write("1")
 
 
 def can_have_namespaces():

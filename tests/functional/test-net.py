@@ -218,7 +218,7 @@ def test_net_when_options_are_wrong_then_one_line_names_them(bed):
             ("stream,id=n,server=on,reconnect=1,addr.type=inet,addr.port=0", "reconnect"),
             ("dgram,id=n", "local.type"), ("dgram,id=n,local.type=x", "local.type=x"),
             ("hubport,id=n", "hubid"), ("hubport,id=n,hubid=0,netdev=x", "netdev=x"),
-            ("vhost-user,id=n", "does not have it yet"), ("l2tpv3,id=n", "does not have it yet")):
+            ("vhost-vdpa,id=n", "does not have it yet"), ("l2tpv3,id=n", "does not have it yet")):
         expect_in(spec, what, bed.refused(*base, "-netdev", spec))
     expect_in("twice", "used twice", bed.refused(*base, "-netdev", "user,id=n", "-netdev", "user,id=n"))
     expect_in("smb", "-runas", bed.refused(*base, "-netdev", "user,id=n,smb=/", "-runas", "nobody"))

@@ -43,9 +43,9 @@ def kinds(block):
     out = []
     for line in block.replace("\\\n", " ").splitlines():
         if line.startswith("keel ..."):
-            kind = re.search(r"-(?:netdev|nic) (\w+)", line)[1]
+            kind = re.search(r"-(?:netdev|nic) ([\w-]+)", line)[1]
             out.append((kind if kind != "bridge" else "tap",
-                        "rtl8139" if "rtl8139" in line else "e1000"))
+                        next((m for m in ("rtl8139", "virtio-net-pci") if m in line), "e1000")))
     return out
 
 

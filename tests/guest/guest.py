@@ -14,15 +14,16 @@ ACCEL = os.environ.get("KEEL_ACCEL", "tcg")
 
 
 class Guest:
-    """Starts a PC with its serial port in a file. bed: keel.Bed."""
+    """Starts a PC with its serial port in a file. bed: keel.Bed. name: where there are several."""
 
-    def __init__(self, bed, *args, memory=256, accel=ACCEL):
+    def __init__(self, bed, *args, memory=256, accel=ACCEL, name=""):
         self.bed = bed
-        self.serial = bed.path("serial")
+        self.serial = bed.path(name + "serial")
+        self.control = bed.path(name + "qmp")
         open(self.serial, "w").close()
         self.proc = bed.start("-M", "pc", "-accel", accel, "-m", str(memory), "-nodefaults",
                               "-display", "none", "-serial", "file:" + self.serial,
-                              "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"), *args)
+                              "-qmp", "unix:%s,server=on,wait=off" % self.control, *args)
         self.monitor = None
 
     def text(self):
@@ -57,7 +58,7 @@ class Guest:
 
     def qmp(self):
         if not self.monitor:
-            self.monitor = self.proc.qmp()
+            self.monitor = self.proc.qmp(self.control)
         return self.monitor
 
     def hmp(self, line):
