@@ -13,6 +13,8 @@
 #include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/keyval.h"
+#include "hw/ide/ide.h"
+#include "ioreq/machine.h"
 #include "xen-glue/blkback.h"
 #include "xen-glue/xen.h"
 
@@ -61,7 +63,7 @@ static struct drive *emulated_twin(struct keel *k, const char *device, const cha
     snprintf(dev_id, sizeof(dev_id), "ide-%s", device);
     struct drive *d = drive_find_any(&k->be, NULL, dev_id);
     for (struct drive *o = k->be.drives; !d && file && *file && o; o = o->next) {
-        if (o->has_medium && strcmp(o->open.filename, file) == 0) {
+        if (o->dev_id[0] && o->has_medium && strcmp(o->open.filename, file) == 0) {
             d = o;
         }
     }
@@ -127,6 +129,7 @@ static int offer(struct xen_disks *x, struct xen_disk *d, const char *params, st
         return e->code;
     }
     disk.blk = drive->blk;
+    disk.discard = disk.discard && drive->open.discard; /* an emulated twin says it for both */
     d->back = blkback_new(x->bus, x->k->loop, (unsigned)strtoul(d->name, NULL, 10), &disk, e);
     return d->back ? 0 : e->code;
 }
@@ -151,6 +154,19 @@ static void free_disk(struct xen_disks *x, struct xen_disk *d)
     blkback_free(d->back);
     close_drive(x->k, d->drive);
     free(d);
+}
+
+/* The tool stack has taken the disk away. If PV drivers had unplugged its emulated twin nobody is left who
+ * reads it, and the image is let go of. */
+static void pull_out(struct xen_disks *x, struct xen_disk *d)
+{
+    struct drive *twin = d->drive ? NULL : emulated_twin(x->k, d->name, NULL);
+    const struct device *dev = twin ? machine_find(x->k->m, twin->dev_id) : NULL;
+    free_disk(x, d);
+    if (dev && ide_unplugged(dev)) {
+        blk_set_image(twin->blk, NULL);
+        twin->has_medium = false;
+    }
 }
 
 /* One whose nodes are still being written has no params yet. */
@@ -185,7 +201,7 @@ static void look(void *opaque)
             char name[sizeof(d->name)];
             memcpy(name, d->name, sizeof(name));
             *p = d->next;
-            free_disk(x, d);
+            pull_out(x, d);
             pv_say_closed(x->bus, TYPE, name);
         } else {
             p = &d->next;

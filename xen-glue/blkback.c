@@ -549,7 +549,9 @@ struct blkback *blkback_new(struct pv_bus *b, struct ev_loop *loop, unsigned ind
     s->disk = *disk;
     s->loop = loop;
     s->again = (struct ev_post){ .cb = serve_again, .opaque = s };
-    s->dev = (struct pv_backend){ .ops = &ops, .type = "qdisk", .index = index, .name = "qdisk" };
+    s->dev = (struct pv_backend){
+        .ops = &ops, .type = "qdisk", .index = index, .name = "qdisk", .said_closed = true
+    };
     if (pv_adopt(b, &s->dev, features, e) < 0) {
         free(s);
         return NULL;

@@ -189,12 +189,12 @@ static bool taken_away(struct pv_backend *d)
     }
     int ret = pv_read_u32(d, true, "state", XenbusStateReconfigured, &state);
     pv_read_u32(d, true, "online", 1, &online);
-    if (ret == 0 && (online || state != XenbusStateClosing)) {
+    if (ret != -ENOENT && (online || state != XenbusStateClosing)) {
         return false;
     }
     drop(d);
     d->gone = true;
-    if (ret == 0 && !d->bus->on_devices) { /* else its owner does, with pv_say_closed */
+    if (ret == 0 && !d->said_closed) {
         set_state(d, XenbusStateClosed);
     }
     return true;

@@ -38,12 +38,13 @@ struct pv_ops {
     void (*event)(struct pv_backend *d);
 };
 
-/* One device. The implementer sets the first four, the rest is pv.c's. */
+/* One device. The implementer sets the first five, the rest is pv.c's. */
 struct pv_backend {
     const struct pv_ops *ops;
     const char *type; /* "vif": back end's and front end's directory */
     unsigned index;   /* number of the device */
     const char *name; /* for messages */
+    bool said_closed; /* once the tool stack takes it away its owner calls pv_say_closed */
 
     struct pv_bus *bus;
     char front[64], back[64]; /* directories */

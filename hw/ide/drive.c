@@ -231,6 +231,11 @@ void ide_unplug_disks(struct machine *m, bool aux_only)
     }
 }
 
+bool ide_unplugged(const struct device *d)
+{
+    return d->class == &ide_hd_class && ((const struct ide_drive *)d)->unplugged;
+}
+
 struct ide_place ide_place_of(const struct device *dev)
 {
     const struct ide_drive *d = (const struct ide_drive *)dev;

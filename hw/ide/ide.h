@@ -15,6 +15,8 @@ extern const struct dev_class ide_cd_class;
  * aux_only the primary master stays. I/O in flight is cancelled. Calling it again is harmless. The
  * disks are back after the next reset (Xen's unplug protocol, docs/misc/hvm-emulated-unplug). */
 void ide_unplug_disks(struct machine *m, bool aux_only);
+/* Whether that has happened to d; false for what is no IDE drive. */
+bool ide_unplugged(const struct device *d);
 
 /* Where a drive (a device of ide_hd_class or ide_cd_class) hangs: its controller's PCI function, the
  * channel or port there, and the unit on it. */

@@ -130,6 +130,27 @@ def test_xen_disk_is_its_emulated_twins_drive(build):
         expect("sectors", g.store(d.back + "sectors"), "0")
 
 
+def test_xen_disk_whose_twin_was_unplugged_lets_go_of_its_image_when_detached(build):
+    with guest(build) as g:
+        path = g.dir + "/disk.raw"
+        with open(path, "wb") as f:
+            f.write(b"\x33" * MIB)
+        d = Disk(g, 768, "aio:" + path, discard_enable="1")
+        k = Keel(build, g, recording("a-minimal"), args=[
+            "-drive", "if=none,id=ide-768,format=raw,file=" + path, "-device", "ide-hd,id=ide-768,drive=ide-768,bus=ide.0,unit=0"])
+        d.connect()
+        expect("discard, which the twin was not told of", g.store(d.back + "feature-discard"), "0")
+        g.outw(0x10, 1)  # PV drivers unplug emulated disks
+        expect("the disk", d.read(0), b"\x33" * PAGE)
+        write = [build + "/tools/keel-io", "-f", "raw", "-c", "write -P 1 0 4k", path]
+        expect("somebody else's write fails", subprocess.run(write, capture_output=True).returncode != 0, True)
+        g.store(d.back + "online", "0")
+        g.store(d.back + "state", "5")
+        until("closed", lambda: d.state() == "6")
+        expect("somebody else's write", subprocess.run(write, capture_output=True).returncode, 0)
+        expect("exit status", k.hangup(), 0)
+
+
 def test_xen_disk_when_front_end_is_hostile_then_only_the_disk_closes(build):
     with guest(build) as g:
         path = image(build, g)

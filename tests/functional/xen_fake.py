@@ -87,8 +87,9 @@ class Guest:
         """Reads a xenstore node (None: absent), or writes it."""
         name = "%s/xenstore/%s" % (self.dir, path.replace("/", "!"))
         if value is not None:
-            with open(name, "w") as f:
+            with open(self.dir + "/node", "w") as f:
                 f.write(value)
+            os.replace(self.dir + "/node", name)  # never seen half-written
             return value
         if not os.path.exists(name):
             return None

@@ -165,9 +165,11 @@ static void test_blkback_handshake_goes_through_its_states(void **state)
     pv_rig_write(BACK "online", "0"); /* block-detach */
     pv_rig_write(BACK "state", "5");
     pv_rig_turn();
-    assert_string_equal(pv_rig_read(BACK "state"), "6");
     assert_true(blkback_closed(t->back));
     assert_int_equal(rig.mapped, 0);
+    assert_string_equal(pv_rig_read(BACK "state"), "5"); /* the image is still open */
+    pv_say_closed(rig.bus, "qdisk", "51712");
+    assert_string_equal(pv_rig_read(BACK "state"), "6");
     disk_down(t);
 }
 
