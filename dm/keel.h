@@ -38,6 +38,7 @@ struct keel {
     struct ev_post settle;  /* icount: the processors wait for the disks */
     struct xen *xen;
     struct xen_disks *xen_disks; /* PV back ends; NULL: none */
+    struct xen_input *xen_input;
     struct vnc *vnc;
     struct gdb *gdb;
     struct monitor *monitors;

@@ -27,6 +27,7 @@
 #include "target/x86/vcpu.h"
 #include "ui/vnc.h"
 #include "dm/xen-disk.h"
+#include "dm/xen-input.h"
 #include "xen-glue/xen.h"
 
 #include <errno.h>
@@ -453,6 +454,7 @@ static int go(struct keel *k, struct err *e)
     if (ret == 0 && k->xen && !k->o.domid_restrict && !k->o.record) {
         machine_enter(k->m);
         k->xen_disks = xen_disks_start(k);
+        k->xen_input = xen_input_start(k);
         machine_leave(k->m);
     }
     if (ret == 0) {
@@ -526,6 +528,7 @@ static void close_machine(struct keel *k)
     qtest_close(k);
     vnc_free(k->vnc);
     monitor_free_all(k);
+    xen_input_stop(k->xen_input);
     xen_disks_stop(k->xen_disks);
     backends_drain(&k->be);
     machine_leave(k->m);

@@ -86,6 +86,12 @@ void con_set_mouse(struct con *c, const struct con_input_ops *ops, void *opaque)
     c->mouse_opaque = opaque;
 }
 
+void con_set_first(struct con *c, const struct con_input_ops *ops, void *opaque)
+{
+    c->first = ops;
+    c->first_opaque = opaque;
+}
+
 void con_add_viewer(struct con *c, struct con_viewer *v)
 {
     v->next = c->viewers;
@@ -114,7 +120,9 @@ void con_key(struct con *c, uint16_t scancode, bool down)
     if (c->tap) {
         c->tap(c->tap_opaque, CON_TAP_KEY, scancode, down, 0, 0);
     }
-    if (c->kbd && c->kbd->key) {
+    if (c->first) {
+        c->first->key(c->first_opaque, scancode, down);
+    } else if (c->kbd && c->kbd->key) {
         c->kbd->key(c->kbd_opaque, scancode, down);
     }
 }
@@ -124,7 +132,9 @@ void con_motion(struct con *c, int dx, int dy, int dz, unsigned buttons)
     if (c->tap) {
         c->tap(c->tap_opaque, CON_TAP_MOTION, dx, dy, dz, (int)buttons);
     }
-    if (c->mouse && c->mouse->motion) {
+    if (c->first) {
+        c->first->motion(c->first_opaque, dx, dy, dz, buttons);
+    } else if (c->mouse && c->mouse->motion) {
         c->mouse->motion(c->mouse_opaque, dx, dy, dz, buttons);
     }
 }

@@ -39,6 +39,8 @@ struct con {
     void *screen_opaque;
     const struct con_input_ops *kbd, *mouse;
     void *kbd_opaque, *mouse_opaque;
+    const struct con_input_ops *first; /* takes what would go to both; NULL: nobody does */
+    void *first_opaque;
     struct con_viewer *viewers;
     unsigned looking; /* viewers that are connected: dirty tracking is worth its price */
     unsigned leds;    /* as the guest set them: 1 scroll, 2 num, 4 caps */
@@ -62,6 +64,8 @@ bool con_resize(struct con *c, unsigned width, unsigned height);
 void con_damage(struct con *c, unsigned x, unsigned y, unsigned w, unsigned h);
 void con_set_keyboard(struct con *c, const struct con_input_ops *ops, void *opaque);
 void con_set_mouse(struct con *c, const struct con_input_ops *ops, void *opaque);
+/* A PV driver in the guest takes keys and motion in their place; ops NULL: no longer. One at a time. */
+void con_set_first(struct con *c, const struct con_input_ops *ops, void *opaque);
 
 /* Viewer side. */
 void con_add_viewer(struct con *c, struct con_viewer *v);
