@@ -11,6 +11,7 @@
 #include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
+#include "dm/xen-disk.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -215,6 +216,14 @@ static json_t *capabilities(struct qmp_call *c)
     return qmp_ok();
 }
 
+static json_t *perform(struct qmp_call *c, const struct qmp_command *cmd)
+{
+    json_t *ret = qmp_check_args(c, cmd->schema) ? cmd->run(c) : NULL;
+
+    xen_disks_resized(c->k->xen_disks);
+    return ret;
+}
+
 static json_t *run(struct qmp_call *c, const char *name)
 {
     if (strcmp(name, "qmp_capabilities") == 0) {
@@ -228,14 +237,14 @@ static json_t *run(struct qmp_call *c, const char *name)
     if (!cmd) {
         return qmp_fail(c, "CommandNotFound", "The command %.200s has not been found", name);
     }
-    return qmp_check_args(c, cmd->schema) ? cmd->run(c) : NULL;
+    return perform(c, cmd);
 }
 
 json_t *qmp_run(struct keel *k, const char *name, json_t *args, struct err *e)
 {
     struct qmp_call c = { .k = k, .args = args ? args : json_object() };
     const struct qmp_command *cmd = find(name);
-    json_t *ret = qmp_check_args(&c, cmd->schema) ? cmd->run(&c) : NULL;
+    json_t *ret = perform(&c, cmd);
 
     *e = c.err;
     json_decref(c.args);

@@ -233,6 +233,15 @@ struct xen_disks *xen_disks_start(struct keel *k)
     return x;
 }
 
+void xen_disks_resized(struct xen_disks *x)
+{
+    for (struct xen_disk *d = x ? x->disks : NULL; d; d = d->next) {
+        if (d->back) {
+            blkback_resized(d->back);
+        }
+    }
+}
+
 void xen_disks_stop(struct xen_disks *x)
 {
     while (x && x->disks) {

@@ -10,6 +10,8 @@ struct xen_disks;
  * later. Where Xen's grant tables are not to be had it says so once and there are none: emulated drives
  * do without. NULL then. Under the machine lock, before the process gives up its rights. */
 struct xen_disks *xen_disks_start(struct keel *k);
+/* A monitor may have changed a medium or a length: front ends are told. NULL does nothing. */
+void xen_disks_resized(struct xen_disks *x);
 /* Under the machine lock, before the drives go. NULL does nothing. */
 void xen_disks_stop(struct xen_disks *x);
 

@@ -427,9 +427,7 @@ static void serve_again(void *opaque)
 
 static void blkback_event(struct pv_backend *d)
 {
-    struct blkback *s = (struct blkback *)d;
-    tell_size(s);
-    serve(s);
+    serve((struct blkback *)d);
 }
 
 /* ---- the handshake ---- */
@@ -557,6 +555,13 @@ struct blkback *blkback_new(struct pv_bus *b, struct ev_loop *loop, unsigned ind
         return NULL;
     }
     return s;
+}
+
+void blkback_resized(struct blkback *s)
+{
+    if (s->dev.connected) {
+        tell_size(s);
+    }
 }
 
 void blkback_free(struct blkback *s)

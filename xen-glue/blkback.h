@@ -19,6 +19,8 @@ struct blkback_disk {
 /* Takes over backend/qdisk/<domid>/<index>. NULL with e. */
 struct blkback *blkback_new(struct pv_bus *b, struct ev_loop *loop, unsigned index,
                             const struct blkback_disk *disk, struct err *e);
+/* The disk may have another length: tells the front end if so. */
+void blkback_resized(struct blkback *s);
 /* Takes back what is in flight. */
 void blkback_free(struct blkback *s);
 /* The tool stack has closed the device: only blkback_free is left. */

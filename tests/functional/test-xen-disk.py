@@ -99,6 +99,10 @@ def test_xen_disk_with_qcow2_reads_writes_and_is_detached(build):
         expect("first page", d.read(8), b"\x5a" * PAGE)
         expect("both", d.read(0, 3), bytes(PAGE) + b"\x5a" * PAGE + b"\xa5" * PAGE)
         expect("past the end", d.request(READ, 16384), -1)
+        with k.qmp() as q:
+            q("block_resize", device="qdisk-51712", size=9 * MIB)
+        expect("sectors, longer", g.store(d.back + "sectors"), "18432")
+        expect("read", d.request(READ, 16384), 0)
         g.store(d.back + "online", "0")  # xl block-detach
         g.store(d.back + "state", "5")
         until("closed", lambda: d.state() == "6")
@@ -126,8 +130,8 @@ def test_xen_disk_is_its_emulated_twins_drive(build):
         expect("write", d.request(WRITE, 0), -1)
         with k.qmp() as q:
             q("eject", id="ide-5632")
+        expect("sectors, though the front end asked for nothing", g.store(d.back + "sectors"), "0")
         expect("without a medium", d.request(READ, 0), -1)
-        expect("sectors", g.store(d.back + "sectors"), "0")
 
 
 def test_xen_disk_whose_twin_was_unplugged_lets_go_of_its_image_when_detached(build):

@@ -408,10 +408,11 @@ static void test_blkback_when_the_disk_grows_then_the_guest_is_told(void **state
     struct disk *t = connected();
     (void)state;
     t->img->base.len = DISK_BYTES / 2;
-    pv_rig_ring();
+    blkback_resized(t->back);
     assert_string_equal(pv_rig_read(BACK "sectors"), "1024");
     assert_string_equal(pv_rig_read(BACK "state"), "4");
     blk_set_image(t->blk, NULL);
+    blkback_resized(t->back);
     pv_rig_grant(DATA);
     put(t, BLKIF_OP_READ, 1, 0, 1);
     push(t);
