@@ -139,6 +139,7 @@ static const struct option long_options[] = {
     { "pattern", required_argument, NULL, OPT_PATTERN },
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { "force-share", no_argument, NULL, 'U' },
+    { "help", no_argument, NULL, 'h' },
     { 0 },
 };
 
@@ -208,7 +209,10 @@ int img_bench(struct img *im, int argc, char **argv)
     int c, rc = 0;
 
     while (rc == 0 &&
-           (c = getopt_long(argc, argv, "c:d:f:i:no:qs:S:t:wU", long_options, NULL)) != -1) {
+           (c = getopt_long(argc, argv, "c:d:f:hi:no:qs:S:t:wU", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            return img_usage(stdout);
+        }
         rc = take(&b, c);
     }
     if (rc == 0 && argc - optind != 1) {

@@ -36,6 +36,7 @@ static const struct option options[] = {
     { "source-file", required_argument, NULL, 'b' },
     { "source-format", required_argument, NULL, 'F' },
     { "granularity", required_argument, NULL, 'g' },
+    { "help", no_argument, NULL, 'h' },
     { "object", required_argument, NULL, OPT_OBJECT },
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { 0 },
@@ -198,7 +199,10 @@ int img_bitmap(struct img *im, int argc, char **argv)
     struct target t = { 0 };
     int c, rc = 0;
 
-    while (rc == 0 && (c = getopt_long(argc, argv, "b:f:F:g:", options, NULL)) != -1) {
+    while (rc == 0 && (c = getopt_long(argc, argv, "b:f:F:g:h", options, NULL)) != -1) {
+        if (c == 'h') {
+            return img_usage(stdout);
+        }
         rc = take(im, &r, c);
     }
     im->arg = argv + optind;

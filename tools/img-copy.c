@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tools/img-copy.c - keel-img convert, compare, commit, rebase, dd.
+/* tools/img-copy.c - keel-img convert, compare, dd.
  *
  * A copy keeps a number of jobs busy, each with one chunk: read it, drop what is zero, write the
  * rest. The main loop hands out chunks and skips what the source knows to be zero without reading.
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ struct copy {
     bool zero; /* dst reads as zeros already */
     unsigned busy;
     uint64_t finished;
+    uint64_t to; /* where in dst the source's first byte goes */
     int ret;
     const char *what;
 };
@@ -58,7 +60,7 @@ static void job_end(struct job *j, int ret, const char *what)
         c->ret = ret;
         c->what = what;
     }
-    img_progress(c->im, c->finished, c->src->len);
+    img_progress(c->im, c->to + c->finished, c->dst->len);
 }
 
 /* How far from `at` on the chunk is of one kind: all zero or not, in units of the sparse size. */
@@ -108,7 +110,7 @@ static void job_write(struct job *j)
                                   .flags = zero          ? NODE_UNMAP
                                            : c->compress ? NODE_COMPRESS
                                                          : 0,
-                                  .offset = j->at + j->done,
+                                  .offset = c->to + j->at + j->done,
                                   .len = n,
                                   .iov = &j->iov,
                                   .iovcnt = 1,
@@ -134,12 +136,55 @@ static void write_in_turn(struct copy *c)
     }
 }
 
+static void job_read(struct node_req *r, int ret);
+
+static void job_read_from(struct job *j, uint64_t at, uint64_t len)
+{
+    j->iov = (struct iovec){ j->buf + (at - j->at), len };
+    j->r = (struct node_req){ .op = NODE_READ,
+                              .offset = at,
+                              .len = len,
+                              .iov = &j->iov,
+                              .iovcnt = 1,
+                              .done = job_read,
+                              .opaque = j };
+    node_submit(j->c->src, &j->r);
+}
+
+/* --salvage: what cannot be read counts as zeros, sector by sector. True: it goes on. */
+static bool salvage(struct job *j, int ret)
+{
+    uint64_t at = j->r.offset;
+
+    if (!j->c->o->salvage || (ret == 0 && j->r.len == j->len)) {
+        return false;
+    }
+    if (ret < 0 && j->r.len > NODE_ALIGN) {
+        job_read_from(j, j->at, NODE_ALIGN);
+        return true;
+    }
+    if (ret < 0) {
+        if (!j->c->im->quiet) {
+            fail("warning: error while reading offset %" PRIu64 ": %s", at, strerror(-ret));
+        }
+        memset(j->buf + (at - j->at), 0, NODE_ALIGN);
+    }
+    at += NODE_ALIGN;
+    if (at < j->at + j->len) {
+        job_read_from(j, at, NODE_ALIGN);
+    }
+    return at < j->at + j->len;
+}
+
 static void job_read(struct node_req *r, int ret)
 {
     struct job *j = r->opaque;
     struct copy *c = j->c;
 
-    if (ret < 0) {
+    if (salvage(j, ret)) {
+        return;
+    }
+    if (ret < 0 && !c->o->salvage) {
         job_end(j, ret, "reading");
         c->in_order = false; /* it fails anyway: whoever waits for this chunk may end */
         for (unsigned i = 0; i < c->njobs; i++) {
@@ -165,15 +210,7 @@ static void job_start(struct job *j, uint64_t at, uint64_t len)
     j->len = len;
     j->busy = true;
     j->c->busy++;
-    j->iov = (struct iovec){ j->buf, len };
-    j->r = (struct node_req){ .op = NODE_READ,
-                              .offset = at,
-                              .len = len,
-                              .iov = &j->iov,
-                              .iovcnt = 1,
-                              .done = job_read,
-                              .opaque = j };
-    node_submit(j->c->src, &j->r);
+    job_read_from(j, at, len);
 }
 
 static struct job *idle_job(struct copy *c)
@@ -190,10 +227,10 @@ static struct job *idle_job(struct copy *c)
 
 static int skip_zeros(struct copy *c, uint64_t at, uint64_t len)
 {
-    int ret = c->zero ? 0 : node_rw(c->dst, NODE_ZERO, at, NULL, len, NODE_UNMAP);
+    int ret = c->zero ? 0 : node_rw(c->dst, NODE_ZERO, c->to + at, NULL, len, NODE_UNMAP);
 
     c->finished += len;
-    img_progress(c->im, c->finished, c->src->len);
+    img_progress(c->im, c->to + c->finished, c->dst->len);
     return ret;
 }
 
@@ -207,7 +244,8 @@ static int next_chunk(struct copy *c, uint64_t at, uint64_t end, uint64_t *len, 
     *zero = false;
     *len = 512;
     if (ret < 0) {
-        return ret;
+        *len = min_u64(c->step, end - at);
+        return c->o->salvage ? 0 : ret;
     }
     *zero = (st.flags & NODE_IS_ZERO) && !(st.flags & NODE_HAS_DATA);
     *len = st.len;
@@ -247,12 +285,17 @@ static void copy_all(struct copy *c, uint64_t end)
     }
 }
 
-int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t len,
+int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t to,
              const struct convert *o, bool zero)
 {
-    struct copy c = {
-        .im = im, .src = src, .dst = dst, .o = o, .step = CHUNK, .zero = zero, .sparse = o->sparse
-    };
+    struct copy c = { .im = im,
+                      .src = src,
+                      .dst = dst,
+                      .to = to,
+                      .o = o,
+                      .step = CHUNK,
+                      .zero = zero,
+                      .sparse = o->sparse };
     struct format_info info;
 
     format_info(dst, &info);
@@ -262,6 +305,10 @@ int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t len,
         c.step = info.cluster_size;
         c.sparse = c.step;
     }
+    if (to % c.step && c.compress) {
+        return fail("Compression: a source that does not begin with a cluster of the target: Keel "
+                    "does not have it yet");
+    }
     c.njobs = o->jobs;
     c.jobs = xcalloc(o->jobs, sizeof(*c.jobs));
     for (unsigned i = 0; i < o->jobs; i++) {
@@ -270,7 +317,7 @@ int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t len,
             abort();
         }
     }
-    copy_all(&c, len);
+    copy_all(&c, src->len);
     for (unsigned i = 0; i < o->jobs; i++) {
         free(c.jobs[i].buf);
     }
@@ -280,29 +327,10 @@ int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t len,
 
 /* ---- convert ---- */
 
-/* Reading a snapshot: the node is opened without being written to. */
-static struct node *source_snapshot(struct img *im, const struct convert *o)
-{
-    const char *name = o->snapshot;
-
-    if (strncmp(name, "snapshot.name=", 14) == 0 || strncmp(name, "snapshot.id=", 12) == 0) {
-        name = strchr(name, '=') + 1;
-    }
-    struct node *n = img_open(im, im->arg[0], im->format, false, OPEN_SOURCE);
-    struct err e = { 0 };
-    if (n && (!qcow2_is(n) || qcow2_snapshot_view(n, name, &e) < 0)) {
-        fail("Failed to load snapshot: %s", e.code ? e.msg : "the format has none");
-        img_close(n);
-        return NULL;
-    }
-    return n;
-}
-
 static int check_convert(struct img *im, const struct convert *o, const char *format)
 {
-    if (im->args != 2) {
-        return fail("Must specify image file name%s",
-                    im->args > 2 ? "; several sources: Keel does not have it yet" : "");
+    if (im->args < 2) {
+        return fail("Must specify image file name");
     }
     char *subformat = option_get(im->options, "subformat");
     bool stream = subformat && strcmp(subformat, "streamOptimized") == 0;
@@ -322,56 +350,125 @@ static int check_convert(struct img *im, const struct convert *o, const char *fo
     if (o->no_create && (im->options || im->backing)) {
         return fail("-n takes the target as it is: -o and -B have no meaning");
     }
+    if (im->args > 2 && (im->backing || o->bitmaps || o->snapshot)) {
+        return fail(
+            "Having a backing file, bitmaps or a snapshot makes no sense when concatenating "
+            "multiple input images");
+    }
+    if (o->target_is_zero && (!o->no_create || im->backing)) {
+        return fail(im->backing ? "Cannot use --target-is-zero when the destination image has a "
+                                  "backing file"
+                                : "--target-is-zero requires use of -n flag");
+    }
+    if (im->target_opts && (!o->no_create || im->out_format)) {
+        return fail(o->no_create ? "Cannot use --target-image-opts with -O"
+                                 : "--target-image-opts requires use of -n flag");
+    }
     return 0;
+}
+
+struct sources {
+    struct node **n;
+    int count;
+    uint64_t len; /* of all, one after the other */
+};
+
+static int open_sources(struct img *im, const struct convert *o, struct sources *s)
+{
+    s->n = xcalloc((size_t)im->args, sizeof(*s->n));
+    for (s->count = 0; s->count < im->args - 1; s->count++) {
+        struct node *n = img_open(im, im->arg[s->count], im->format, false, OPEN_SOURCE);
+        if (!n) {
+            return 1;
+        }
+        s->n[s->count] = n;
+        s->len += n->len;
+        if (o->snapshot && img_view_snapshot(n, o->snapshot)) {
+            s->count++;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int close_sources(struct sources *s)
+{
+    int rc = 0;
+
+    for (int i = 0; i < s->count; i++) {
+        rc |= img_close(s->n[i]);
+    }
+    free(s->n);
+    return rc;
+}
+
+static int copy_sources(struct img *im, const struct sources *s, struct node *dst,
+                        const struct convert *o)
+{
+    bool zero = o->target_is_zero || (!o->no_create && !im->backing && !crypt_is(dst));
+    uint64_t to = 0;
+    int rc = 0;
+
+    if (o->bitmaps && (!qcow2_keeps_bitmaps(s->n[0]) || !qcow2_keeps_bitmaps(dst))) {
+        return fail("Format driver '%s' does not support bitmaps",
+                    image_format(qcow2_keeps_bitmaps(s->n[0]) ? dst : s->n[0]));
+    }
+    if (dst->len < s->len) {
+        return fail("output file is smaller than input file");
+    }
+    for (int i = 0; i < s->count && rc == 0; i++) {
+        rc = img_copy(im, s->n[i], dst, to, o, zero);
+        to += s->n[i]->len;
+    }
+    if (rc == 0 && o->bitmaps) {
+        rc = img_copy_bitmaps(s->n[0], dst, o->skip_broken_bitmaps);
+    }
+    if (rc == 0 && im->progress) {
+        img_progress(im, 1, 1);
+        putchar('\n');
+    }
+    return rc;
 }
 
 int img_convert(struct img *im, const struct convert *o)
 {
     const char *format = im->out_format ? im->out_format : "raw";
-    struct node *src, *dst;
+    struct sources s = { 0 };
+    struct node *dst = NULL;
     int rc = check_convert(im, o, format);
 
     if (rc) {
         return rc;
     }
-    src = o->snapshot ? source_snapshot(im, o)
-                      : img_open(im, im->arg[0], im->format, false, OPEN_SOURCE);
-    if (!src) {
-        return 1;
-    }
-    if (!o->no_create) {
+    const char *to = im->arg[im->args - 1];
+    rc = open_sources(im, o, &s);
+    if (rc == 0 && !o->no_create) {
         bool was = im->quiet;
         im->quiet = true;
-        rc = img_make(im, im->arg[1], format, src->len, im->options, false);
+        rc = img_make(im, to, format, s.len, im->options, false);
         im->quiet = was;
     }
     bool share = im->share;
     im->share = false;
-    dst = rc ? NULL : img_open(im, im->arg[1], format, true, OPEN_TARGET);
+    dst = rc ? NULL : img_open(im, to, im->target_opts ? NULL : format, true, OPEN_TARGET);
     im->share = share;
-    if (dst && o->bitmaps && (!qcow2_keeps_bitmaps(src) || !qcow2_keeps_bitmaps(dst))) {
-        rc = fail("Format driver '%s' does not support bitmaps",
-                  image_format(qcow2_keeps_bitmaps(src) ? dst : src));
-    }
-    if (dst && dst->len < src->len) {
-        rc = fail("output file is smaller than input file");
-    }
-    if (dst && rc == 0) {
-        bool zero = o->target_is_zero || (!o->no_create && !im->backing && !crypt_is(dst));
-        rc = img_copy(im, src, dst, src->len, o, zero);
-    }
-    if (dst && rc == 0 && o->bitmaps) {
-        rc = img_copy_bitmaps(src, dst, o->skip_broken_bitmaps);
-    }
-    if (dst && rc == 0 && im->progress) {
-        img_progress(im, 1, 1);
-        putchar('\n');
-    }
+    rc = dst ? copy_sources(im, &s, dst, o) : 1;
     rc |= dst ? img_close(dst) : 1;
-    return img_close(src) || rc;
+    return close_sources(&s) || rc;
 }
 
 /* ---- compare ---- */
+
+static __attribute__((format(printf, 2, 3))) void say(const struct img *im, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (!im->quiet) {
+        vprintf(fmt, ap);
+    }
+    va_end(ap);
+}
 
 static int compare_chunk(struct node *a, struct node *b, uint64_t at, uint64_t len, uint8_t *buf)
 {
@@ -399,9 +496,7 @@ static int compare_rest(struct img *im, struct node *n, uint64_t at, uint8_t *bu
         if (ret == 0 && (st.flags & NODE_HAS_DATA)) {
             ret = node_read(n, at, buf, len);
             if (ret == 0 && !node_is_zero(buf, len)) {
-                if (!im->quiet) {
-                    printf("Content mismatch at offset %" PRIu64 "!\n", at);
-                }
+                say(im, "Content mismatch at offset %" PRIu64 "!\n", at);
                 return 1;
             }
         }
@@ -416,11 +511,12 @@ static int compare_rest(struct img *im, struct node *n, uint64_t at, uint8_t *bu
 static int compare_nodes(struct img *im, struct node *a, struct node *b, bool strict)
 {
     uint64_t end = min_u64(a->len, b->len), len;
+    const unsigned kinds = NODE_HAS_DATA | NODE_IS_ZERO | NODE_ALLOCATED;
     uint8_t *buf = xcalloc(2, CHUNK);
     int rc = 0, ret = 0;
 
     if (strict && a->len != b->len) {
-        printf("Strict mode: Image size mismatch!\n");
+        say(im, "Strict mode: Image size mismatch!\n");
         free(buf);
         return 1;
     }
@@ -429,11 +525,16 @@ static int compare_nodes(struct img *im, struct node *a, struct node *b, bool st
         ret = img_status(a, at, end - at, &sa, NULL, NULL);
         ret = ret < 0 ? ret : img_status(b, at, end - at, &sb, NULL, NULL);
         len = ret < 0 ? 512 : min_u64(sa.len, sb.len);
-        if (ret == 0 && (!(sa.flags & NODE_IS_ZERO) || !(sb.flags & NODE_IS_ZERO))) {
+        if (ret == 0 && strict && (sa.flags & kinds) != (sb.flags & kinds)) {
+            say(im, "Strict mode: Offset %" PRIu64 " block status mismatch!\n", at);
+            rc = 1;
+        }
+        if (ret == 0 && rc == 0 && (!(sa.flags & NODE_IS_ZERO) || !(sb.flags & NODE_IS_ZERO))) {
             len = min_u64(len, CHUNK);
             ret = compare_chunk(a, b, at, len, buf);
             if (ret > 0) {
-                printf("Content mismatch at offset %" PRIu64 "!\n", at + (uint64_t)(ret - 1) * 512);
+                say(im, "Content mismatch at offset %" PRIu64 "!\n",
+                    at + (uint64_t)(ret - 1) * 512);
                 rc = 1;
             }
         }
@@ -444,9 +545,7 @@ static int compare_nodes(struct img *im, struct node *a, struct node *b, bool st
         rc = 2;
     }
     if (rc == 0 && a->len != b->len) {
-        if (!im->quiet) {
-            printf("Warning: Image size mismatch!\n");
-        }
+        say(im, "Warning: Image size mismatch!\n");
         rc = compare_rest(im, a->len > b->len ? a : b, end, buf);
     }
     free(buf);
@@ -466,8 +565,8 @@ int img_compare(struct img *im, bool strict)
     b = a ? img_open(im, im->arg[1], im->backing_format, false, OPEN_SOURCE) : NULL;
     if (b) {
         rc = compare_nodes(im, a, b, strict);
-        if (rc == 0 && !im->quiet) {
-            printf("Images are identical.\n");
+        if (rc == 0) {
+            say(im, "Images are identical.\n");
         }
         img_close(b);
     }
@@ -477,162 +576,27 @@ int img_compare(struct img *im, bool strict)
     return rc;
 }
 
-/* ---- commit ---- */
-
-/* Copies what `top` itself decides onto base. */
-static int push_down(struct img *im, struct node *top, struct node *base)
-{
-    uint8_t *buf = xcalloc(1, CHUNK);
-    int ret = 0;
-
-    for (uint64_t at = 0, len; at < top->len && ret == 0; at += len) {
-        struct node_status st;
-        ret = node_status(top, at, top->len - at, &st);
-        len = ret < 0 ? 512 : st.len;
-        if (ret < 0 || !(st.flags & NODE_ALLOCATED)) {
-            continue;
-        }
-        if (st.flags & NODE_IS_ZERO) {
-            len = min_u64(len, ZERO_STEP);
-            ret = node_rw(base, NODE_ZERO, at, NULL, len, NODE_UNMAP);
-        } else {
-            len = min_u64(len, CHUNK);
-            ret = node_read(top, at, buf, len);
-            ret = ret < 0 ? ret : node_write(base, at, buf, len);
-        }
-        img_progress(im, at + len, top->len);
-    }
-    free(buf);
-    return ret < 0 ? ret : node_flush(base);
-}
-
-int img_commit(struct img *im, bool keep)
-{
-    struct qcow2_info q = { 0 };
-    struct err e = { 0 };
-    struct node *top, *base = NULL;
-    int rc = 0, ret;
-
-    if (im->args != 1 || im->backing) {
-        return fail("commit: expecting a file name%s",
-                    im->backing ? "; -b: Keel does not have it yet" : "");
-    }
-    top = img_open(im, im->arg[0], im->format, true, OPEN_NO_BACKING);
-    if (!top) {
-        return 1;
-    }
-    if (qcow2_is(top)) {
-        qcow2_info(top, &q);
-    }
-    if (!q.backing_file) {
-        img_close(top);
-        return fail("Image does not have a backing file");
-    }
-    char *path = image_backing_path(top->filename, q.backing_file);
-    base = q.backing_format ? img_open(im, path, q.backing_format, true, 0) : NULL;
-    free(path);
-    rc = base ? 0 : 1;
-    if (!q.backing_format) {
-        fail("the format of the backing file is not known");
-    }
-    if (base && base->len < top->len && node_resize(base, top->len, &e) < 0) {
-        rc = fail("%s", e.msg);
-    }
-    if (rc == 0 && (ret = push_down(im, top, base)) < 0) {
-        rc = fail("Committing failed: %s", strerror(-ret));
-    }
-    rc |= base ? img_close(base) : 0;
-    /* Only now that the base is whole on disk. */
-    if (rc == 0 && !keep && qcow2_make_empty(top, &e) < 0) {
-        rc = fail("Could not empty '%s': %s", im->arg[0], e.msg);
-    }
-    rc |= img_close(top);
-    if (rc == 0 && !im->quiet) {
-        printf("Image committed.\n");
-    }
-    return rc;
-}
-
-/* ---- rebase ---- */
-
-static int read_or_zero(struct node *n, uint64_t at, uint8_t *buf, uint64_t len)
-{
-    uint64_t have = n && at < n->len ? min_u64(len, n->len - at) : 0;
-
-    memset(buf + have, 0, len - have);
-    return have ? node_read(n, at, buf, have) : 0;
-}
-
-/* What the image takes from its old backing file and would not get from the new one is written
- * into the image. */
-static int keep_view(struct img *im, struct node *n, struct node *old, struct node *new)
-{
-    uint8_t *buf = xcalloc(2, CHUNK);
-    int ret = 0;
-
-    for (uint64_t at = 0, len; at < n->len && ret == 0; at += len) {
-        struct node_status st;
-        ret = node_status(n, at, min_u64(n->len - at, CHUNK), &st);
-        len = ret < 0 ? 512 : st.len;
-        if (ret < 0 || (st.flags & NODE_ALLOCATED)) {
-            continue;
-        }
-        ret = read_or_zero(old, at, buf, len);
-        ret = ret < 0 ? ret : read_or_zero(new, at, buf + CHUNK, len);
-        for (uint64_t i = 0, k; i < len && ret == 0; i = k) {
-            for (k = i; k < len && memcmp(buf + k, buf + CHUNK + k, 512) == 0; k += 512) {
-            }
-            for (i = k; k < len && memcmp(buf + k, buf + CHUNK + k, 512) != 0; k += 512) {
-            }
-            ret = k > i ? node_write(n, at + i, buf + i, k - i) : 0;
-        }
-        img_progress(im, at + len, n->len);
-    }
-    free(buf);
-    return ret < 0 ? ret : node_flush(n);
-}
-
-int img_rebase(struct img *im, bool unsafe)
-{
-    struct err e = { 0 };
-    struct node *n, *new = NULL;
-    const char *to = im->backing && im->backing[0] ? im->backing : NULL;
-    int rc = 0, ret;
-
-    if (im->args != 1 || !im->backing) {
-        return fail("rebase: expecting -b FILE (empty for none) and a file name");
-    }
-    if (to && !im->backing_format) {
-        return fail("-F: missing, the format of '%s' is never guessed", to);
-    }
-    if (to && !image_format_known(im->backing_format)) {
-        return fail("Invalid format name: '%s'", im->backing_format);
-    }
-    n = img_open(im, im->arg[0], im->format, true, unsafe ? OPEN_NO_BACKING : 0);
-    if (!n) {
-        return 1;
-    }
-    if (!qcow2_is(n)) {
-        img_close(n);
-        return fail("format '%s' has no backing files", image_format(n));
-    }
-    if (!unsafe && to) {
-        char *path = image_backing_path(n->filename, to);
-        new = img_open(im, path, im->backing_format, false, OPEN_SOURCE);
-        free(path);
-        rc = new ? 0 : 1;
-    }
-    if (!unsafe && rc == 0 && (ret = keep_view(im, n, n->backing, new)) < 0) {
-        rc = fail("'%s': %s", im->arg[0], strerror(-ret));
-    }
-    if (rc == 0 && qcow2_set_backing(n, to, im->backing_format, &e) < 0) {
-        rc = fail("%s", e.msg);
-    }
-    rc |= new ? img_close(new) : 0;
-    return img_close(n) || rc;
-}
-
 /* ---- dd ---- */
+
+/* [from, from + len) of src to the beginning of dst; of any length, the last sector is filled up. */
+static int copy_bytes(struct node *src, uint64_t from, uint64_t len, struct node *dst)
+{
+    uint8_t *buf = xcalloc(1, CHUNK + 2 * NODE_ALIGN);
+    uint64_t skew = from % NODE_ALIGN;
+    int ret = 0;
+
+    for (uint64_t at = 0, n; at < len && ret == 0; at += n) {
+        n = min_u64(len - at, CHUNK);
+        uint64_t room = (skew + n + NODE_ALIGN - 1) / NODE_ALIGN * NODE_ALIGN,
+                 whole = (n + NODE_ALIGN - 1) / NODE_ALIGN * NODE_ALIGN;
+        ret = node_read(src, from + at - skew, buf, room);
+        memset(buf + skew + n, 0, whole - n);
+        memmove(buf, buf + skew, whole);
+        ret = ret < 0 || node_is_zero(buf, whole) ? ret : node_write(dst, at, buf, whole);
+    }
+    free(buf);
+    return ret;
+}
 
 int img_dd(struct img *im)
 {
@@ -668,17 +632,8 @@ int img_dd(struct img *im)
     im->quiet = true;
     rc = img_make(im, out, format, len, NULL, false);
     dst = rc ? NULL : img_open(im, out, format, true, OPEN_TARGET);
-    if (dst && (from % 512 || len % 512)) {
-        rc = fail("dd: blocks that are not whole sectors: Keel does not have it yet");
-    } else if (dst) {
-        uint8_t *buf = xcalloc(1, CHUNK);
-        int ret = 0;
-        for (uint64_t at = 0, n; at < len && ret == 0; at += n) {
-            n = min_u64(len - at, CHUNK);
-            ret = node_read(src, from + at, buf, n);
-            ret = ret < 0 || node_is_zero(buf, n) ? ret : node_write(dst, at, buf, n);
-        }
-        free(buf);
+    if (dst) {
+        int ret = copy_bytes(src, from, len, dst);
         rc = ret < 0 ? fail("error: %s", strerror(-ret)) : 0;
     }
     rc |= dst ? img_close(dst) : 1;

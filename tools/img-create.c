@@ -353,24 +353,34 @@ static int count_clusters(struct img *im, struct node *n, uint64_t cluster, uint
     return 0;
 }
 
-int img_measure(struct img *im, uint64_t size)
+int img_measure(struct img *im, uint64_t size, const char *snapshot)
 {
     const char *format = im->out_format ? im->out_format : "raw";
     struct qcow2_create c = { .version = 3 };
     uint64_t clusters = 0, required, full, bitmaps = 0;
-    bool keeps = false, raw = strcmp(format, "raw") == 0;
+    bool keeps = false, qcow2 = strcmp(format, "qcow2") == 0, raw = !qcow2;
+    struct luks_options l = { .on = strcmp(format, "luks") == 0 };
 
-    if (!raw && strcmp(format, "qcow2") != 0) {
-        return fail("measure: format '%s' is not had", format);
+    if (!qcow2 && !l.on && strcmp(format, "raw") != 0) {
+        return fail("Format driver '%s' does not support size measurement", format);
+    }
+    if (snapshot && !im->args) {
+        return fail("--image-opts, -f, and -l can only be used with a filename argument.");
     }
     if ((im->args != 0) == (size != UINT64_MAX)) {
         return fail("Either --size N or one filename must be specified.");
     }
-    if (check_options("measure", im->options, raw) || parse_qcow2(im->options, &c, "measure")) {
+    if (l.on ? take_luks(&l, im->options, "")
+             : check_options("measure", im->options, raw) ||
+                   parse_qcow2(im->options, &c, "measure") ||
+                   parse_encrypt("measure", im->options, &l)) {
         return 1;
     }
     if (im->args) {
         struct node *n = img_open(im, im->arg[0], im->format, false, 0);
+        if (n && snapshot && img_view_snapshot(n, snapshot)) {
+            return img_close(n) || 1;
+        }
         int rc = n ? count_clusters(im, n, 1ull << c.cluster_bits, &clusters) : 1;
         size = n ? n->len : 0;
         keeps = n && qcow2_keeps_bitmaps(n) && !raw;
@@ -382,9 +392,11 @@ int img_measure(struct img *im, uint64_t size)
     size = (size + 511) & ~511ull;
     c.size = size;
     uint64_t cluster = 1ull << c.cluster_bits, all = (size + cluster - 1) / cluster;
-    full = raw ? size : qcow2_measure(&c, all);
+    uint64_t header = l.on ? luks_header_bytes(l.create.key_bits) : 0;
+    header = raw ? header : (header + cluster - 1) / cluster * cluster;
+    full = (raw ? size : qcow2_measure(&c, all)) + header;
     /* As the peer reckons: all of the disk's metadata, and the data there are. */
-    required = raw ? size : full - (all - clusters) * cluster;
+    required = raw ? full : full - (all - clusters) * cluster;
     if (im->json) {
         printf("{\n");
         if (keeps) {

@@ -61,6 +61,36 @@ static json_t *snapshots_json(const struct node *n)
     return list;
 }
 
+/* One value of "snapshot.id=ID,snapshot.name=NAME". malloc'd, NULL: not given. */
+static char *snapshot_option(const char *text, const char *key)
+{
+    return strncmp(text, "snapshot.", 9) == 0 ? option_get(text, key) : NULL;
+}
+
+int img_view_snapshot(struct node *n, const char *text)
+{
+    char *id = snapshot_option(text, "snapshot.id"), *name = snapshot_option(text, "snapshot.name");
+    const struct qcow2_snapshot *s = NULL;
+    struct err e = { 0 };
+    int rc = 0;
+
+    for (unsigned i = 0; (id || name) && qcow2_is(n) && (s = qcow2_snapshot(n, i)); i++) {
+        if ((!id || strcmp(id, s->id) == 0) && (!name || strcmp(name, s->name) == 0)) {
+            break;
+        }
+    }
+    if (!qcow2_is(n)) {
+        rc = fail("Failed to load snapshot: the format has none");
+    } else if ((id || name) && !s) {
+        rc = fail("Failed to load snapshot: Can't find snapshot '%s'", text);
+    } else if (qcow2_snapshot_view(n, s ? s->id : text, &e) < 0) {
+        rc = fail("Failed to load snapshot: %s", e.msg);
+    }
+    free(id);
+    free(name);
+    return rc;
+}
+
 static void print_snapshots(const struct node *n)
 {
     const struct qcow2_snapshot *sn;

@@ -35,7 +35,7 @@ static int check_fixed(const char *options, const char *prefix)
     return 0;
 }
 
-static int take_luks(struct luks_options *l, const char *options, const char *prefix)
+int take_luks(struct luks_options *l, const char *options, const char *prefix)
 {
     char *cipher = option(options, prefix, "cipher-alg"),
          *hash = option(options, prefix, "hash-alg"), *iter = option(options, prefix, "iter-time"),

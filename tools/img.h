@@ -10,6 +10,7 @@
 #include "tools/tool.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* What most commands take. */
 struct img {
@@ -19,13 +20,16 @@ struct img {
     const char *cache, *src_cache, *prealloc;
     const struct luks_key *target_key; /* of the image that was made */
     bool quiet, progress, json, share; /* share: -U */
-    bool image_opts;                   /* sources are lists of options */
+    bool image_opts, target_opts;      /* sources, or the target, are lists of options */
+    uint64_t rate;                     /* bytes a second that may be copied; 0: any number */
     char **arg;                        /* what is left after the options */
     int args;
 };
 
 /* "keel-img: ..." to standard error. Returns 1. */
 int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Prints the commands' synopses; the exit status. */
+int img_usage(FILE *f);
 /* Opens for a command; NULL after telling why. */
 struct node *img_open(struct img *im, const char *filename, const char *format, bool write,
                       unsigned how);
@@ -78,6 +82,8 @@ struct luks_options {
 };
 /* encrypt.* of a -o list; 0, or 1 after telling why. */
 int parse_encrypt(const char *filename, const char *options, struct luks_options *l);
+/* The options of the format luks, or with "encrypt." before each. */
+int take_luks(struct luks_options *l, const char *options, const char *prefix);
 int make_luks(struct img *im, const char *filename, uint64_t size, const char *options);
 json_t *luks_json(const struct luks_info *i);
 /* format: the line that says so too, as in qcow2. */
@@ -90,16 +96,19 @@ int img_copy_bitmaps(const struct node *src, struct node *dst, bool skip_broken)
 
 int img_bench(struct img *im, int argc, char **argv);
 int img_create(struct img *im);
-int img_measure(struct img *im, uint64_t size);
+int img_measure(struct img *im, uint64_t size, const char *snapshot);
 int img_resize(struct img *im, bool shrink);
 int img_amend(struct img *im);
 int img_info(struct img *im, bool chain);
 int img_check(struct img *im, const char *repair);
 int img_map(struct img *im, uint64_t from, uint64_t len);
 int img_snapshot(struct img *im, char what, const char *name);
+/* n, opened for reading, shows a snapshot: an id or a name, or "snapshot.id=ID,snapshot.name=NAME".
+ * 0, or 1 after telling why. */
+int img_view_snapshot(struct node *n, const char *text);
 
 struct convert {
-    bool compress, no_create, target_is_zero, bitmaps, skip_broken_bitmaps;
+    bool compress, no_create, target_is_zero, bitmaps, skip_broken_bitmaps, salvage;
     unsigned jobs;
     uint64_t sparse; /* bytes that make a hole worth it; 0: never */
     const char *snapshot;
@@ -109,9 +118,9 @@ int img_compare(struct img *im, bool strict);
 int img_commit(struct img *im, bool keep);
 int img_rebase(struct img *im, bool unsafe);
 int img_dd(struct img *im);
-/* Copies [from, from + len) of src to dst, many requests in flight. zero: dst is known to read as
- * zeros there. */
-int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t len,
+/* Copies all of src to dst from `to` on, many requests in flight. zero: dst is known to read as zeros
+ * there. */
+int img_copy(struct img *im, struct node *src, struct node *dst, uint64_t to,
              const struct convert *c, bool zero);
 
 #endif
