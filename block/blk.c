@@ -205,6 +205,23 @@ void blk_submit(struct blk *b, struct blk_req *r)
     b->holding--;
 }
 
+static void blk_image_hold(const struct blk *b, bool on)
+{
+    if (b && b->image && b->image->ops->hold) {
+        b->image->ops->hold(b->image, on);
+    }
+}
+
+void blk_hold(struct blk *b)
+{
+    blk_image_hold(b, true);
+}
+
+void blk_release(struct blk *b)
+{
+    blk_image_hold(b, false);
+}
+
 /* Gets r back from the image, whatever it takes. */
 static void blk_reclaim(struct blk *b, struct blk_req *r)
 {

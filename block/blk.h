@@ -56,6 +56,8 @@ struct blk_image_ops {
      * does. */
     void (*forget)(struct blk_image *i, struct blk_req *r);
     void (*close)(struct blk_image *i); /* no request is in flight */
+    /* blk_hold (on) and blk_release. NULL: every request is worth a call of its own. */
+    void (*hold)(struct blk_image *i, bool on);
 };
 struct blk_image {
     const struct blk_image_ops *ops;
@@ -67,13 +69,17 @@ struct blk_image {
 };
 
 enum blk_cache { BLK_WRITEBACK, BLK_NONE, BLK_WRITETHROUGH, BLK_DIRECTSYNC, BLK_UNSAFE };
+/* How an image's file is reached (docs/block.md 3). AUTO: whatever works best here. */
+enum blk_aio { BLK_AIO_AUTO, BLK_AIO_THREADS, BLK_AIO_NATIVE, BLK_AIO_IO_URING };
+/* The mode of that name, as in aio=. False: there is none. */
+bool blk_aio_named(const char *name, enum blk_aio *out);
 struct blk_open {
     const char *filename; /* a path or /dev/fdset/N */
     int fd;               /* -1, or an open descriptor to use (and own) instead of filename */
     const char *format;   /* "raw" (also NULL), "qcow2" */
     bool read_only;
     enum blk_cache cache;
-    bool aio_threads;      /* aio=threads in place of native (libaio) */
+    enum blk_aio aio;
     bool discard;          /* discard=unmap: what is discarded is given back to the host */
     bool temporary;        /* snapshot=on: what is written is gone at the end */
     bool lock;             /* take the image's locks, as qemu and its tools do */
@@ -138,6 +144,10 @@ void blk_on_tray(struct blk *b, void (*fn)(void *opaque, struct blk *b, bool ope
 /* Queues r. Out of range, no medium (-ENOMEDIUM) and read-only (-EROFS) complete with an error
  * like any other, through the loop. */
 void blk_submit(struct blk *b, struct blk_req *r);
+/* A controller is about to submit several requests: they may go to the host in one call, which is
+ * made at the release at the latest. They nest; the medium stays in between. */
+void blk_hold(struct blk *b);
+void blk_release(struct blk *b);
 /* Image side: hands r back, under the lock. From the loop it is delivered at once: done() has run
  * when this returns, which is how a replayer completes a request at an exact point. From inside
  * submit, or while blk_cancel waits, the loop delivers it soon after. */

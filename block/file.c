@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* block/file.c - the protocol node: a file or a block device, whose bytes are the node's bytes.
  *
- * Two roads lead to the kernel. With cache=none the file is opened O_DIRECT and reads and writes go
- * through libaio, whose eventfd is the context's. Everything else goes to worker threads: a
- * buffered io_submit blocks until the page cache has the data (and a flush until the disk has it),
- * which would hold up the loop and with it every vCPU that waits for a device. Only a read of what
- * the page cache has already is done on the spot. The threads are also the fallback when libaio is
- * not to be had (io_setup fails, aio=threads) or says EAGAIN.
+ * Two roads lead to the kernel: an engine (io_uring, libaio) that takes what a turn collected in one
+ * call and needs no thread, and worker threads, which also end what an engine cannot. What the page
+ * cache has already is read on the spot. So is a write into it where nobody but its requester waits,
+ * which is true of tools: a machine's loop must not wait until the kernel has written older pages.
+ *
+ * libaio is for O_DIRECT alone: a buffered io_submit blocks until the page cache has the data.
  *
  * Writethrough and directsync flush after each write; unsafe never flushes. O_DIRECT wants
  * 512-byte aligned memory: other buffers take a detour through a bounce buffer. An image whose
@@ -18,7 +18,7 @@
  * next fdatasync would claim success for data that are lost. So through the page cache one failure
  * makes every later flush fail.
  */
-#include "block/file.h"
+#include "block/file-int.h"
 
 #include "dm/base/err.h"
 #include "dm/base/log.h"
@@ -26,54 +26,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libaio.h>
-#include <limits.h>
-#include <linux/falloc.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    FILE_ALIGN = 512,
-    FILE_AIO_DEPTH = 64,
-    FILE_IOV_STEP = 64,       /* iovec elements a worker hands to one system call */
-    FILE_ZERO_STEP = 1 << 20, /* bytes of zeros written at a time where fallocate cannot help */
-    FILE_RETRIES = 50,        /* of EAGAIN, a millisecond apart */
-    FILE_INLINE = 256 << 10,  /* bytes that are copied out of the page cache on the spot, at most */
-};
+enum { FILE_INLINE = 256 << 10 }; /* bytes that are copied from or to the page cache on the spot */
 
-struct file {
-    struct node base; /* first: a struct node * is a struct file * */
-    const struct file_calls *calls;
-    int fd;
-    bool block_device, direct, sync_writes, ignore_flush;
-    enum blk_cache cache; /* as asked for when it was opened, like the next */
-    bool lock, share_rw;
-    bool no_punch, no_zero_range; /* the file system said so */
-    int lost;                     /* the first failed flush's -errno */
-    io_context_t aio;             /* NULL: not used */
-    unsigned aio_in_flight;
-    struct node_poller poller;
-};
-
-struct file_op {
-    struct node_work work; /* first: a struct node_work * is a struct file_op * */
-    struct file *f;
-    struct node_req *r;
-    struct iocb cb;
-    void *bounce;
-    struct iovec bounce_iov;
-    const struct iovec *iov; /* the request's, or bounce_iov */
-    int iovcnt;
-    uint64_t at; /* bytes done */
-    int ret;
-};
-
-static const struct file_calls system_calls = { preadv, pwritev, fdatasync, fallocate, ftruncate };
+static const struct file_calls system_calls = { preadv,    pwritev, fdatasync, fallocate,
+                                                ftruncate, NULL,    NULL };
 
 static bool iov_aligned(const struct iovec *iov, int n)
 {
@@ -85,7 +47,7 @@ static bool iov_aligned(const struct iovec *iov, int n)
     return true;
 }
 
-static void file_end(struct file_op *op, int ret)
+void file_end(struct file_op *op, int ret)
 {
     struct node_req *r = op->r;
     struct node *n = &op->f->base;
@@ -100,322 +62,6 @@ static void file_end(struct file_op *op, int ret)
     free(op->bounce);
     free(op);
     node_complete(r, ret);
-}
-
-/* ---- a worker's steps ---- */
-
-/* Whether a call that failed with errno is worth repeating. */
-static bool again(unsigned *tries)
-{
-    if (errno == EINTR) {
-        return true;
-    }
-    if (errno != EAGAIN || ++*tries > FILE_RETRIES) {
-        return false;
-    }
-    usleep(1000);
-    return true;
-}
-
-static int file_read_rest(struct file_op *op)
-{
-    struct file *f = op->f;
-    unsigned tries = 0;
-
-    while (op->at < op->r->len) {
-        struct iovec part[FILE_IOV_STEP];
-        int n = node_iov_part(op->iov, op->iovcnt, op->at, op->r->len, part, FILE_IOV_STEP);
-        /* Direct I/O stops short of a sector only where the file ends. */
-        bool end = f->direct && op->at % FILE_ALIGN;
-        ssize_t got = end ? 0 : f->calls->preadv(f->fd, part, n, (off_t)(op->r->offset + op->at));
-
-        if (got < 0 && again(&tries)) {
-            continue;
-        }
-        if (got < 0) {
-            return -errno;
-        }
-        op->at += (uint64_t)got;
-        if (got == 0) {
-            node_iov_zero(op->iov, op->iovcnt, op->at, op->r->len - op->at);
-            break;
-        }
-    }
-    return 0;
-}
-
-static int file_write_rest(struct file_op *op)
-{
-    struct file *f = op->f;
-    unsigned tries = 0;
-
-    while (op->at < op->r->len) {
-        struct iovec part[FILE_IOV_STEP];
-        int n = node_iov_part(op->iov, op->iovcnt, op->at, op->r->len, part, FILE_IOV_STEP);
-        ssize_t put = f->calls->pwritev(f->fd, part, n, (off_t)(op->r->offset + op->at));
-
-        if (put < 0 && again(&tries)) {
-            continue;
-        }
-        if (put <= 0) {
-            return put < 0 ? -errno : -ENOSPC;
-        }
-        op->at += (uint64_t)put;
-    }
-    return 0;
-}
-
-static int file_sync(struct file *f)
-{
-    unsigned tries = 0;
-    int ret;
-
-    if (f->lost) {
-        return f->lost;
-    }
-    do {
-        ret = f->calls->fdatasync(f->fd);
-    } while (ret < 0 && again(&tries));
-    ret = ret < 0 ? -errno : 0;
-    if (ret < 0 && !f->direct) {
-        f->lost = ret;
-    }
-    return ret;
-}
-
-static int file_fallocate(struct file *f, int mode, uint64_t offset, uint64_t len)
-{
-    unsigned tries = 0;
-    int ret;
-
-    do {
-        ret = f->calls->fallocate(f->fd, mode, (off_t)offset, (off_t)len);
-    } while (ret < 0 && again(&tries));
-    return ret < 0 ? -errno : 0;
-}
-
-static int file_ioctl(struct file *f, unsigned long what, uint64_t offset, uint64_t len)
-{
-    uint64_t range[2] = { offset, len };
-    int ret;
-
-    do {
-        ret = ioctl(f->fd, what, range);
-    } while (ret < 0 && errno == EINTR);
-    return ret < 0 ? -errno : 0;
-}
-
-static bool cannot(int ret)
-{
-    return ret == -EOPNOTSUPP || ret == -ENOTTY || ret == -ENOSYS || ret == -EINVAL;
-}
-
-/* Advice: an image that cannot take it is not an error. */
-static int file_discard(struct file *f, const struct node_req *r)
-{
-    int ret;
-
-    if (f->block_device) {
-        ret = file_ioctl(f, BLKDISCARD, r->offset, r->len);
-    } else {
-        ret = file_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, r->offset, r->len);
-    }
-    return cannot(ret) ? 0 : ret;
-}
-
-static int file_write_zeros(struct file_op *op)
-{
-    uint64_t offset = op->r->offset, left = op->r->len;
-    struct node_req r = *op->r;
-    struct file_op part = { .f = op->f, .r = &r, .iov = &part.bounce_iov, .iovcnt = 1 };
-    int ret = 0;
-    size_t step = (size_t)min_u64(left, FILE_ZERO_STEP);
-    void *zeros;
-
-    if (posix_memalign(&zeros, 4096, step)) {
-        return -ENOMEM;
-    }
-    memset(zeros, 0, step);
-    while (left && ret == 0) {
-        r.offset = offset;
-        r.len = min_u64(left, step);
-        part.at = 0;
-        part.bounce_iov = (struct iovec){ zeros, r.len };
-        ret = file_write_rest(&part);
-        offset += r.len;
-        left -= r.len;
-    }
-    free(zeros);
-    return ret;
-}
-
-static int file_truncate(struct file *f, uint64_t len)
-{
-    unsigned tries = 0;
-    int ret;
-
-    do {
-        ret = f->calls->ftruncate(f->fd, (off_t)len);
-    } while (ret < 0 && again(&tries));
-    return ret < 0 ? -errno : 0;
-}
-
-/* Makes the file reach to end, at least. */
-static int file_extend(struct file *f, uint64_t end)
-{
-    struct stat st;
-
-    if (fstat(f->fd, &st) < 0) {
-        return -errno;
-    }
-    return (uint64_t)st.st_size < end ? file_truncate(f, end) : 0;
-}
-
-static int file_zero(struct file_op *op)
-{
-    struct file *f = op->f;
-    const struct node_req *r = op->r;
-    int ret = -EOPNOTSUPP;
-
-    if (f->block_device) {
-        ret = file_ioctl(f, BLKZEROOUT, r->offset, r->len);
-        return cannot(ret) ? file_write_zeros(op) : ret;
-    }
-    if ((r->flags & NODE_UNMAP) && !f->no_punch) {
-        ret = file_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, r->offset, r->len);
-        f->no_punch = cannot(ret);
-        ret = ret == 0 ? file_extend(f, r->offset + r->len) : ret;
-    }
-    if (cannot(ret) && !f->no_zero_range) {
-        ret = file_fallocate(f, FALLOC_FL_ZERO_RANGE, r->offset, r->len);
-        f->no_zero_range = cannot(ret);
-    }
-    return cannot(ret) ? file_write_zeros(op) : ret;
-}
-
-static int file_status(struct file *f, struct node_req *r)
-{
-    uint64_t end = r->offset + r->len, upto = end;
-    off_t data = f->block_device ? (off_t)r->offset : lseek(f->fd, (off_t)r->offset, SEEK_DATA);
-    bool hole = false;
-
-    if (data < 0 && errno == ENXIO) {
-        hole = true; /* to the end of the file and beyond */
-    } else if (data >= 0 && ((uint64_t)data & ~(uint64_t)(FILE_ALIGN - 1)) > r->offset) {
-        hole = true;
-        upto = (uint64_t)data & ~(uint64_t)(FILE_ALIGN - 1);
-    } else if (data >= 0 && !f->block_device) {
-        off_t next = lseek(f->fd, (off_t)r->offset, SEEK_HOLE);
-        if (next > (off_t)r->offset) {
-            upto = ((uint64_t)next + FILE_ALIGN - 1) & ~(uint64_t)(FILE_ALIGN - 1);
-        }
-    }
-    r->status.len = min_u64(upto, end) - r->offset;
-    r->status.flags = NODE_MAPPED | NODE_ALLOCATED | (hole ? NODE_IS_ZERO : NODE_HAS_DATA);
-    r->status.mapped = r->offset;
-    return 0;
-}
-
-static int file_do(struct file_op *op)
-{
-    struct file *f = op->f;
-    int ret;
-
-    switch (op->r->op) {
-    case NODE_READ:
-        return file_read_rest(op);
-    case NODE_FLUSH:
-        return file_sync(f);
-    case NODE_DISCARD:
-        return file_discard(f, op->r);
-    case NODE_STATUS:
-        return file_status(f, op->r);
-    case NODE_ZERO:
-        ret = file_zero(op);
-        break;
-    default:
-        ret = file_write_rest(op);
-    }
-    return ret == 0 && f->sync_writes ? file_sync(f) : ret;
-}
-
-static void file_run(struct node_work *w)
-{
-    struct file_op *op = (struct file_op *)w;
-
-    op->ret = file_do(op);
-}
-
-static void file_ran(struct node_work *w)
-{
-    struct file_op *op = (struct file_op *)w;
-
-    file_end(op, op->ret);
-}
-
-static void file_to_thread(struct file_op *op)
-{
-    op->work.run = file_run;
-    op->work.done = file_ran;
-    node_ctx_work(op->f->base.ctx, &op->work);
-}
-
-/* ---- libaio ---- */
-
-static bool file_to_aio(struct file_op *op)
-{
-    struct file *f = op->f;
-    struct iocb *list[1] = { &op->cb };
-    int ret;
-
-    if (op->r->op == NODE_READ) {
-        io_prep_preadv(&op->cb, f->fd, op->iov, op->iovcnt, (long long)op->r->offset);
-    } else {
-        io_prep_pwritev(&op->cb, f->fd, op->iov, op->iovcnt, (long long)op->r->offset);
-    }
-    io_set_eventfd(&op->cb, node_ctx_eventfd(f->base.ctx));
-    op->cb.data = op;
-    do {
-        ret = io_submit(f->aio, 1, list);
-    } while (ret == -EINTR);
-    f->aio_in_flight += ret == 1;
-    return ret == 1;
-}
-
-static void file_aio_ended(struct file_op *op, long res)
-{
-    op->f->aio_in_flight--;
-    if (res == -EAGAIN || res == -EINTR) {
-        file_to_thread(op);
-    } else if (res < 0) {
-        file_end(op, (int)res);
-    } else if ((uint64_t)res == op->r->len) {
-        file_end(op, 0);
-    } else {
-        /* Short: the end of the file, or a transfer to be continued. A worker sees to both. */
-        op->at = (uint64_t)res;
-        file_to_thread(op);
-    }
-}
-
-static bool file_poll(void *opaque, bool block)
-{
-    struct file *f = opaque;
-    struct io_event events[FILE_AIO_DEPTH];
-    struct timespec now = { 0 };
-    int n;
-
-    (void)block;
-    if (!f->aio_in_flight) {
-        return false;
-    }
-    do {
-        n = io_getevents(f->aio, 0, FILE_AIO_DEPTH, events, &now);
-    } while (n == -EINTR);
-    for (int i = 0; i < n; i++) {
-        file_aio_ended(events[i].data, (long)events[i].res);
-    }
-    return n > 0;
 }
 
 /* ---- requests ---- */
@@ -449,7 +95,7 @@ static void file_start(struct file_op *op)
             return;
         }
     }
-    if (!f->aio || !moves || op->iovcnt > IOV_MAX || !file_to_aio(op)) {
+    if (!f->engine || !f->engine->queue(op)) {
         file_to_thread(op);
     }
 }
@@ -468,13 +114,20 @@ static uint64_t file_read_cached(const struct file *f, const struct node_req *r)
     return got > 0 ? (uint64_t)got : 0;
 }
 
+/* A write into the page cache, if nobody waits but for requests like this one. */
+static bool file_writes_here(const struct file *f, const struct node_req *r)
+{
+    return r->op == NODE_WRITE && !f->direct && !f->sync_writes && !node_ctx_loop(f->base.ctx) &&
+           r->len <= FILE_INLINE && f->calls == &system_calls;
+}
+
 static void file_submit(struct node *n, struct node_req *r)
 {
     struct file *f = (struct file *)n;
     struct file_op *op;
     uint64_t have = file_read_cached(f, r);
 
-    if (r->op == NODE_FLUSH && (f->ignore_flush || (n->read_only && !f->lost))) {
+    if (r->op == NODE_FLUSH && (f->ignore_flush || (n->read_only && !file_lost(f)))) {
         node_complete(r, 0);
         return;
     }
@@ -492,7 +145,11 @@ static void file_submit(struct node *n, struct node_req *r)
     op->at = have;
     op->iov = r->iov;
     op->iovcnt = r->iovcnt;
-    file_start(op);
+    if (file_writes_here(f, r)) {
+        file_end(op, file_write_rest(op));
+    } else {
+        file_start(op);
+    }
 }
 
 static int file_resize(struct node *n, uint64_t len, struct err *e)
@@ -515,11 +172,10 @@ static int file_resize(struct node *n, uint64_t len, struct err *e)
 static int file_close(struct node *n)
 {
     struct file *f = (struct file *)n;
-    int ret = f->lost;
+    int ret = file_lost(f);
 
-    if (f->aio) {
-        node_ctx_del_poller(n->ctx, &f->poller);
-        io_destroy(f->aio);
+    if (f->engine && f->engine->close) {
+        f->engine->close(f);
     }
     close(f->fd);
     free(f);
@@ -582,15 +238,37 @@ static const struct node_ops file_ops = { .name = "file",
 
 /* ---- opening ---- */
 
-/* libaio if it can be had; else the threads do it all. */
-static void file_start_aio(struct file *f)
+bool blk_aio_named(const char *name, enum blk_aio *out)
 {
-    if (io_setup(FILE_AIO_DEPTH, &f->aio) < 0) {
-        f->aio = NULL;
-        return;
+    static const char *const names[] = {
+        [BLK_AIO_THREADS] = "threads", [BLK_AIO_NATIVE] = "native", [BLK_AIO_IO_URING] = "io_uring"
+    };
+
+    for (unsigned i = BLK_AIO_THREADS; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *out = (enum blk_aio)i;
+            return true;
+        }
     }
-    f->poller = (struct node_poller){ .poll = file_poll, .opaque = f };
-    node_ctx_add_poller(f->base.ctx, &f->poller);
+    return false;
+}
+
+/* Only io_uring that was asked for by name has to be had; else threads do what no engine does. */
+static int file_choose_engine(struct file *f, enum blk_aio aio, struct err *e)
+{
+    int ret = -ENOSYS;
+
+    if (aio == BLK_AIO_IO_URING || aio == BLK_AIO_AUTO) {
+        ret = file_use_uring(f);
+    }
+    if (ret < 0 && aio == BLK_AIO_IO_URING) {
+        return err_set(e, ret, "image '%s': aio=io_uring: the kernel refuses it: %s",
+                       f->base.filename, strerror(-ret));
+    }
+    if (ret < 0 && aio != BLK_AIO_THREADS && f->direct) {
+        file_use_aio(f);
+    }
+    return 0;
 }
 
 /* Whether a 512-byte aligned, 512-byte read works: the only way to ask every kernel. */
@@ -721,8 +399,8 @@ struct node *file_open(struct node_ctx *c, const struct file_open *o, struct err
     f->base.zero_tail = f->base.growable;
     f->sync_writes = o->cache == BLK_WRITETHROUGH || o->cache == BLK_DIRECTSYNC;
     f->ignore_flush = o->cache == BLK_UNSAFE;
-    if (f->direct && !f->sync_writes && !o->aio_threads && !o->calls) {
-        file_start_aio(f);
+    if (file_choose_engine(f, o->aio, e) < 0) {
+        goto fail;
     }
     return &f->base;
 fail:

@@ -15,6 +15,10 @@ struct file_calls {
     int (*fdatasync)(int fd);
     int (*fallocate)(int fd, int mode, off_t offset, off_t len);
     int (*ftruncate)(int fd, off_t len);
+    /* Of asynchronous calls; NULL: nothing happens to them. heard turns what the kernel said (bytes,
+     * 0, or -errno) into what it shall have said; may_send false: the kernel takes none now. */
+    long (*heard)(long res);
+    bool (*may_send)(void);
 };
 
 struct file_open {
@@ -25,7 +29,7 @@ struct file_open {
     bool lock;     /* take qemu's image locks */
     bool share_rw; /* another writer is all right */
     enum blk_cache cache;
-    bool aio_threads;               /* aio=threads in place of native (libaio) */
+    enum blk_aio aio;
     const struct file_calls *calls; /* NULL: the system's */
 };
 

@@ -96,7 +96,7 @@ struct node *format_open_sibling(struct node *file, const char *name, uint64_t m
                            .lock = o->lock,
                            .share_rw = o->share_rw,
                            .cache = o->cache,
-                           .aio_threads = o->aio_threads };
+                           .aio = o->aio };
     struct node *n;
 
     if (o->guessed) {

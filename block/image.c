@@ -88,6 +88,17 @@ static bool image_wait(struct blk_image *i)
     return node_wait(((struct image *)i)->root.node);
 }
 
+static void image_hold(struct blk_image *i, bool on)
+{
+    struct node_ctx *c = ((struct image *)i)->root.node->ctx;
+
+    if (on) {
+        node_ctx_hold(c);
+    } else {
+        node_ctx_release(c);
+    }
+}
+
 static void image_close(struct blk_image *i)
 {
     struct image *im = (struct image *)i;
@@ -159,8 +170,9 @@ struct blk_image *blk_image_of_node(struct node *n, bool discard, bool flush_wri
 {
     struct image *im = xcalloc(1, sizeof(*im));
 
-    im->ops =
-        (struct blk_image_ops){ .submit = image_submit, .wait = image_wait, .close = image_close };
+    im->ops = (struct blk_image_ops){
+        .submit = image_submit, .wait = image_wait, .close = image_close, .hold = image_hold
+    };
     im->base.ops = &im->ops;
     im->ignore_discard = !discard;
     im->flush_writes = flush_writes;
@@ -185,7 +197,7 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
         .share_rw = o->share_rw,
         .discard = o->discard,
         .temporary = o->temporary,
-        .aio_threads = o->aio_threads,
+        .aio = o->aio,
         .cache = o->cache,
         .l2_cache = o->l2_cache,
     };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* block/node-int.h - what block/graph.c keeps in a context. */
+/* block/node-int.h - what block/graph.c and block/file-uring.c keep in a context. */
 #ifndef BLOCK_NODE_INT_H
 #define BLOCK_NODE_INT_H
 
 struct node_ctx;
 struct node_root;
+struct ring;
 
 struct node_ctx_graph {
     struct node_root *roots;
@@ -13,5 +14,9 @@ struct node_ctx_graph {
 };
 
 struct node_ctx_graph *node_ctx_graph(struct node_ctx *c);
+/* Where block/file-uring.c keeps what all files of the context share, from the first one's opening
+ * to the context's end. */
+struct ring **node_ctx_ring(struct node_ctx *c);
+void ring_free(struct ring *g); /* NULL is fine */
 
 #endif

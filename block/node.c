@@ -35,7 +35,10 @@ struct node_ctx {
     unsigned running, blocking, in_flight;
     const struct node *awaited; /* with blocking: all that is waited for; NULL: everything */
     struct node_poller *pollers;
+    unsigned holds; /* node_ctx_hold */
+    bool collected; /* some poller has something to send */
     struct node_ctx_graph graph;
+    struct ring *ring;
     struct pool *pool;
     unsigned working;
     bool no_threads;
@@ -103,6 +106,19 @@ static bool ctx_run_pollers(struct node_ctx *c, bool block)
     return any;
 }
 
+static void ctx_send(struct node_ctx *c)
+{
+    if (!c->collected) {
+        return;
+    }
+    c->collected = false;
+    for (struct node_poller *p = c->pollers; p; p = p->next) {
+        if (p->send) {
+            p->send(p->opaque);
+        }
+    }
+}
+
 static bool ctx_turn(struct node_ctx *c, bool block)
 {
     bool any;
@@ -110,8 +126,10 @@ static bool ctx_turn(struct node_ctx *c, bool block)
     c->running++;
     any = ctx_run_ready(c);
     any |= ctx_run_finished(c);
+    ctx_send(c);
     any |= ctx_run_pollers(c, block && !any);
     any |= ctx_run_ready(c);
+    ctx_send(c);
     c->running--;
     return any;
 }
@@ -180,6 +198,11 @@ struct node_ctx_graph *node_ctx_graph(struct node_ctx *c)
     return &c->graph;
 }
 
+struct ring **node_ctx_ring(struct node_ctx *c)
+{
+    return &c->ring;
+}
+
 int node_ctx_eventfd(const struct node_ctx *c)
 {
     return c->ev.fd;
@@ -226,6 +249,7 @@ void node_ctx_free(struct node_ctx *c)
     if (!c) {
         return;
     }
+    ring_free(c->ring);
     assert(!c->ready && !c->working && !c->pollers && !c->graph.roots);
     pool_free(c->pool);
     if (c->loop) {
@@ -256,6 +280,27 @@ void node_ctx_del_poller(struct node_ctx *c, struct node_poller *p)
         at = &(*at)->next;
     }
     *at = p->next;
+}
+
+/* Without a loop the next turn is the caller's to make, and he will. */
+void node_ctx_collected(struct node_ctx *c)
+{
+    c->collected = true;
+    if (!c->running && !c->holds && c->loop) {
+        ctx_send(c);
+    }
+}
+
+void node_ctx_hold(struct node_ctx *c)
+{
+    c->holds++;
+}
+
+void node_ctx_release(struct node_ctx *c)
+{
+    if (--c->holds == 0 && !c->running && c->loop) {
+        ctx_send(c);
+    }
 }
 
 void node_ctx_begin(struct node_ctx *c, struct node_work *w)

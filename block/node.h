@@ -159,11 +159,20 @@ void node_ctx_end(struct node_work *w);
  * sleep either. */
 struct node_poller {
     bool (*poll)(void *opaque, bool block);
+    /* Hands over what was collected since the last time; completes nothing. NULL: it collects
+     * nothing. */
+    void (*send)(void *opaque);
     void *opaque;
     struct node_poller *next;
 };
 void node_ctx_add_poller(struct node_ctx *c, struct node_poller *p);
 void node_ctx_del_poller(struct node_ctx *c, struct node_poller *p);
+/* A poller has collected something: it is sent when the turn ends, when the last hold is released,
+ * or, if there is neither, at once. */
+void node_ctx_collected(struct node_ctx *c);
+/* More requests come in a moment: what pollers collect waits for the release. They nest. */
+void node_ctx_hold(struct node_ctx *c);
+void node_ctx_release(struct node_ctx *c);
 /* An eventfd that wakes the context up; pollers are asked when it is signalled. */
 int node_ctx_eventfd(const struct node_ctx *c);
 

@@ -153,7 +153,7 @@ static int open_backing(struct node *n, const struct image_open *o, const struct
                             .lock = o->lock,
                             .cache = o->cache,
                             .share_rw = o->share_rw,
-                            .aio_threads = o->aio_threads };
+                            .aio = o->aio };
 
     format_info(n, &info);
     if (!info.backing_file || o->no_backing) {
@@ -193,7 +193,7 @@ static int open_data(struct node *n, const struct image_open *o, struct err *e)
                            .lock = o->lock,
                            .share_rw = o->share_rw,
                            .cache = o->cache,
-                           .aio_threads = o->aio_threads };
+                           .aio = o->aio };
     struct qcow2_info info = { 0 };
     struct node *data;
     char *path;
@@ -293,7 +293,7 @@ static struct node *open_protocol(struct node_ctx *c, const struct image_open *p
                            .lock = p->lock,
                            .share_rw = p->share_rw,
                            .cache = p->cache,
-                           .aio_threads = p->aio_threads };
+                           .aio = p->aio };
     return file_open(c, &f, e);
 }
 

@@ -26,7 +26,7 @@ struct image_open {
     bool lock, share_rw;
     bool discard;   /* discards reach the host */
     bool temporary; /* writes go to a file that is gone at the end: snapshot=on */
-    bool aio_threads;
+    enum blk_aio aio;
     enum blk_cache cache;
     uint64_t l2_cache; /* bytes; 0: automatic */
 };

@@ -151,26 +151,25 @@ static int open_set(struct backends *b, const char *filename, bool read_only)
 
 static struct node *make_file(const struct maker *m)
 {
-    static const char *const aio[] = { "native", "threads", "io_uring", NULL };
     static const char *const locking[] = { "auto", "on", "off", NULL };
     const char *filename = get(m, "filename");
-    int how = get_word(m, "aio", aio), lock = get_word(m, "locking", locking);
+    const char *aio = get(m, "aio");
+    int lock = get_word(m, "locking", locking);
     struct file_open f = { .filename = filename,
                            .read_only = m->in.read_only,
                            .growable = m->in.growable || !*m->prefix,
                            .lock = !m->b->incoming && lock != 2,
-                           .cache = cache_mode(&m->in),
-                           .aio_threads = how == 1 };
+                           .cache = cache_mode(&m->in) };
 
-    if (how < 0 || lock < 0) {
+    if (lock < 0) {
+        return NULL;
+    }
+    if (aio && !blk_aio_named(aio, &f.aio)) {
+        err_set(m->e, -EINVAL, "%saio=%s: expected threads, native or io_uring", m->prefix, aio);
         return NULL;
     }
     if (!filename) {
         err_set(m->e, -EINVAL, "%sfilename: missing", m->prefix);
-        return NULL;
-    }
-    if (how == 2) {
-        err_set(m->e, -ENOTSUP, "%saio=io_uring: known, but Keel does not have it yet", m->prefix);
         return NULL;
     }
     f.fd = open_set(m->b, filename, f.read_only);

@@ -102,11 +102,8 @@ static int parse_cache(struct drive *d, struct keyval *kv, struct err *e)
     if (!found) {
         return err_set(e, -EINVAL, "cache=%s: unknown mode", cache);
     }
-    d->open.aio_threads = aio && strcmp(aio, "threads") == 0;
-    if (aio && strcmp(aio, "threads") != 0 && strcmp(aio, "native") != 0) {
-        return err_set(e, -EINVAL, "aio=%s: %s", aio,
-                       strcmp(aio, "io_uring") == 0 ? "known, but Keel does not have it yet"
-                                                    : "expected native or threads");
+    if (aio && !blk_aio_named(aio, &d->open.aio)) {
+        return err_set(e, -EINVAL, "aio=%s: expected threads, native or io_uring", aio);
     }
     return 0;
 }

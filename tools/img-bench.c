@@ -182,7 +182,7 @@ static int take(struct bench *b, int c)
         im->cache = "none";
         return 0;
     case 'i':
-        return strcmp(optarg, "native") == 0 ? 0 : fail("-i %s: Keel has native here", optarg);
+        return blk_aio_named(optarg, &im->aio) ? 0 : fail("Invalid aio option: %s", optarg);
     case 'q':
         im->quiet = true;
         return 0;

@@ -18,6 +18,7 @@ struct img {
     const char *command;
     const char *format, *out_format, *options, *backing, *backing_format;
     const char *cache, *src_cache, *prealloc;
+    enum blk_aio aio;                  /* of the image that is measured */
     const struct luks_key *target_key; /* of the image that was made */
     bool quiet, progress, json, share; /* share: -U */
     bool image_opts, target_opts;      /* sources, or the target, are lists of options */

@@ -60,6 +60,7 @@ struct node *img_open(struct img *im, const char *filename, const char *format, 
     struct err e = { 0 };
     struct node *n;
 
+    o.aio = im->aio;
     o.cache = how & OPEN_TARGET ? BLK_UNSAFE : BLK_WRITEBACK;
     if (cache && !tool_cache(cache, &o.cache)) {
         fail("cache mode '%s': unknown", cache);

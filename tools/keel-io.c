@@ -70,7 +70,7 @@ static int take(struct image_open *o, bool *image_opts, int c, char **argv)
         o->cache = BLK_NONE;
         return 0;
     case 'k':
-        o->aio_threads = false;
+        o->aio = BLK_AIO_NATIVE;
         return 0;
     case 'f':
         o->format = optarg;
@@ -92,8 +92,7 @@ static int take(struct image_open *o, bool *image_opts, int c, char **argv)
         }
         return 0;
     case 'i':
-        o->aio_threads = strcmp(optarg, "threads") == 0;
-        if (!o->aio_threads && strcmp(optarg, "native") != 0) {
+        if (!blk_aio_named(optarg, &o->aio)) {
             fprintf(stderr, "keel-io: Invalid aio option: %s\n", optarg);
             return 1;
         }

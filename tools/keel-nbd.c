@@ -60,7 +60,7 @@ static int usage(FILE *f)
             "  -s, --snapshot           writes go to a file that is gone at the end\n"
             "  -l, --load-snapshot=NAME serve an internal snapshot, read-only\n"
             "      --cache=MODE, -n     cache mode; -n: none\n"
-            "      --aio=MODE           native or threads\n"
+            "      --aio=MODE           threads, native or io_uring\n"
             "      --discard=MODE       ignore or unmap\n"
             "      --object=secret,...  what an encrypted image's key-secret names\n"
             "      --fork               go to the background once it serves\n"
@@ -165,8 +165,7 @@ static int take(struct serve *s, int c, char **argv)
         }
         break;
     case OPT_AIO:
-        s->image.aio_threads = strcmp(optarg, "threads") == 0;
-        if (!s->image.aio_threads && strcmp(optarg, "native") != 0) {
+        if (!blk_aio_named(optarg, &s->image.aio)) {
             return fail("invalid aio mode `%s'", optarg);
         }
         break;

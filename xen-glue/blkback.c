@@ -398,7 +398,7 @@ static void tell_size(struct blkback *s)
 }
 
 /* Takes what is there, as far as there is room; asks for an event at the next one. */
-static void serve(struct blkback *s)
+static void take_all(struct blkback *s)
 {
     uint32_t n;
     for (unsigned i = 0; s->dev.connected && !s->dev.broken && s->in_flight < IN_FLIGHT_MAX; i++) {
@@ -418,6 +418,14 @@ static void serve(struct blkback *s)
         }
         take(s);
     }
+}
+
+static void serve(struct blkback *s)
+{
+    struct blk *b = s->disk.blk;
+    blk_hold(b);
+    take_all(s);
+    blk_release(b);
 }
 
 static void serve_again(void *opaque)

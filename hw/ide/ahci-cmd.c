@@ -494,11 +494,14 @@ static int next_slot(const struct ahci_port *p)
  * turn takes one bit of PxCI away or ends the loop, so the work is bounded. */
 void ahci_run(struct ahci_port *p)
 {
+    struct blk *b = ahci_drive(p) ? ahci_drive(p)->blk : NULL;
     int slot;
+    blk_hold(b);
     while ((p->cmd & PCMD_ST) && ahci_drive(p) && !p->pumping && p->current < 0 &&
            !(p->tfd & (ST_BSY | ST_DRQ | ST_ERR)) && (slot = next_slot(p)) >= 0) {
         start(p, (unsigned)slot);
     }
+    blk_release(b);
 }
 
 void ahci_stop(struct ahci_port *p)

@@ -171,12 +171,14 @@ static bool run_one(struct nvme *n, unsigned i)
 void nvme_run_queues(struct nvme *n)
 {
     bool some = true;
+    blk_hold(n->blk);
     while (some && (n->csts & CSTS_RDY) && !(n->csts & CSTS_CFS)) {
         some = false;
         for (unsigned i = 0; i < NVME_QUEUES; i++) {
             some |= run_one(n, i);
         }
     }
+    blk_release(n->blk);
 }
 
 void nvme_cancel(struct nvme *n, int sqid)

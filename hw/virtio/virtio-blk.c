@@ -279,8 +279,11 @@ static bool run_one(struct virtio_blk *b, unsigned q)
 
 static void run_queue(struct virtio_dev *v, unsigned q)
 {
-    while (run_one(blk_of(v), q)) {
+    struct virtio_blk *b = blk_of(v);
+    blk_hold(b->blk);
+    while (run_one(b, q)) {
     }
+    blk_release(b->blk);
 }
 
 static void take_back(struct virtio_dev *v)

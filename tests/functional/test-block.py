@@ -78,6 +78,27 @@ def test_block_a_guest_writes_to_qcow2(bed):
         holds(disk, "-P 0x5a 51200 512", "-P 0x77 8388096 512", "-P 0 0 51200")
 
 
+def test_block_every_aio_mode_works_inside_the_sandbox(bed):
+    root = bed.path("root")
+    os.mkdir(root, 0)
+    inside = ("-chroot", root, "-runas", "nobody") if os.getuid() == 0 else ()
+    for aio in ("threads", "native", "io_uring"):
+        for cache in ("writeback", "none", "directsync"):
+            disk = qcow2(bed)
+            p = bed.machine("-drive", "file=%s,format=qcow2,index=0,aio=%s,cache=%s"
+                            % (disk, aio, cache), *inside)
+            q, t = p.qmp(), p.qtest()
+            rings = [f for f in os.listdir("/proc/%d/fd" % p.proc.pid)
+                     if "io_uring" in os.readlink("/proc/%d/fd/%s" % (p.proc.pid, f))]
+            expect("ring with aio=" + aio, len(rings), 1 if aio == "io_uring" else 0)
+            write_sector(t, 100, 0x5a)
+            write_sector(t, 16383, 0x77)
+            expect("read", read_sector(t, 100), [0x5a5a] * 256)
+            q.cmd("quit")
+            p.wait()
+            holds(disk, "-P 0x5a 51200 512", "-P 0x77 8388096 512", "-P 0 0 51200")
+
+
 def test_block_a_backing_file_stays_as_it_is(bed):
     base = qcow2(bed, "base.qcow2")
     top = bed.path("top.qcow2")

@@ -126,7 +126,7 @@ def test_cli_when_drive_is_wrong_then_it_is_named(bed):
                        ("file=%s,if=scsi,index=7" % raw, "index=7"),
                        ("file=%s,if=frob" % raw, "if=frob"), ("file=%s,index=4" % raw, "index=4"),
                        ("file=%s,cache=frob" % raw, "frob"), ("file=%s,if=none" % raw, "id"),
-                       ("file=%s,aio=io_uring" % raw, "io_uring"), ("file=%s" % bed.dir, bed.dir),
+                       ("file=%s,aio=uring" % raw, "io_uring"), ("file=%s" % bed.dir, bed.dir),
                        ("file=%s,readonly=maybe" % raw, "maybe"), ("file=%s,media=x" % raw, "x"),
                        ("file=%s,rerror=enospc" % raw, "rerror=enospc"),
                        ("file=%s,werror=x" % raw, "werror=x"),

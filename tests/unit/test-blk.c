@@ -2,6 +2,7 @@
 /* tests/unit/test-blk.c - drives on fake images, raw images on real files. */
 #include "fake-image.h"
 
+#include "block/file.h"
 #include "dm/base/err.h"
 #include "dm/base/ev.h"
 
@@ -405,10 +406,10 @@ static void make_file(struct rig *g, size_t len)
     free(p);
 }
 
-static void open_file(struct rig *g, enum blk_cache cache, bool threads)
+static void open_file(struct rig *g, enum blk_cache cache, enum blk_aio aio)
 {
     struct blk_open o = {
-        .filename = g->path, .fd = -1, .cache = cache, .aio_threads = threads, .discard = true
+        .filename = g->path, .fd = -1, .cache = cache, .aio = aio, .discard = true
     };
     struct err e = { 0 };
     struct blk_image *i = blk_open_image(g->loop, &o, &e);
@@ -502,12 +503,12 @@ static void test_raw_discard_is_ignored_unless_asked_for(void **s)
 static void test_raw_every_mode_moves_the_same_bytes(void **s)
 {
     (void)s;
-    for (unsigned mode = 0; mode < 10; mode++) {
+    for (unsigned mode = 0; mode < 20; mode++) {
         struct rig g;
 
         rig_make(&g);
         make_file(&g, 1 << 20);
-        open_file(&g, (enum blk_cache)(mode / 2), mode % 2);
+        open_file(&g, (enum blk_cache)(mode / 4), (enum blk_aio)(mode % 4));
         assert_int_equal(blk_len(g.blk), 1 << 20);
         exercise(&g);
         rig_free(&g);
@@ -527,7 +528,7 @@ static void test_raw_tail_reads_as_zeros(void **s)
 
         rig_make(&g);
         make_file(&g, 10000);
-        open_file(&g, modes[i], false);
+        open_file(&g, modes[i], BLK_AIO_AUTO);
         assert_int_equal(blk_len(g.blk), 10240);
         memset(buf, 0xee, 4096);
         assert_int_equal(run_buf(&g, BLK_READ, 8192, buf, 2048), 0);
@@ -550,17 +551,17 @@ static void test_raw_cancel_in_flight(void **s)
 
     (void)s;
     assert_int_equal(posix_memalign((void **)&buf, 4096, 6 * 65536), 0);
-    for (unsigned i = 0; i < 50; i++) {
+    for (unsigned i = 0; i < 80; i++) {
         struct rig g;
         struct want w[6] = { 0 };
 
         rig_make(&g);
         make_file(&g, 1 << 20);
-        open_file(&g, modes[i % 2], false);
+        open_file(&g, modes[i % 2], (enum blk_aio)(i / 2 % 4));
         for (unsigned n = 0; n < ARRAY_SIZE(w); n++) {
             w[n].iov[0] = (struct iovec){ buf + n * 65536, 65536 };
             w[n].r.iovcnt = 1;
-            submit(&g, &w[n], BLK_READ, n * 65536, 65536);
+            submit(&g, &w[n], i % 3 ? BLK_READ : BLK_WRITE, n * 65536, 65536);
         }
         for (unsigned n = 0; n < ARRAY_SIZE(w); n += 2) {
             blk_cancel(&w[n].r);
@@ -574,6 +575,104 @@ static void test_raw_cancel_in_flight(void **s)
     free(buf);
 }
 
+static unsigned sends;
+
+static bool count_send(void)
+{
+    sends++;
+    return true;
+}
+
+static void count_end(struct node_req *r, int ret)
+{
+    assert_int_equal(ret, 0);
+    ++*(unsigned *)r->opaque;
+}
+
+/* Sixteen requests in one hold go to the kernel in one call, by either engine. */
+static void test_raw_requests_of_one_hold_go_in_one_call(void **s)
+{
+    static const struct file_calls calls = { preadv,    pwritev, fdatasync, fallocate,
+                                             ftruncate, NULL,    count_send };
+    enum { N = 16 };
+    uint8_t *buf = NULL;
+
+    (void)s;
+    assert_int_equal(posix_memalign((void **)&buf, 4096, N * 4096), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        struct node_req r[N] = { 0 };
+        struct iovec iov[N];
+        unsigned ended = 0;
+        struct err e = { 0 };
+        struct rig g;
+
+        rig_make(&g);
+        make_file(&g, 1 << 20);
+        struct node_ctx *c = node_ctx_new(g.loop);
+        struct file_open o = { .filename = g.path,
+                               .fd = -1,
+                               .cache = BLK_NONE,
+                               .calls = &calls,
+                               .aio = i % 2 ? BLK_AIO_NATIVE : BLK_AIO_IO_URING };
+        struct node *n = file_open(c, &o, &e);
+        assert_non_null(n);
+        sends = 0;
+        node_ctx_hold(c);
+        for (unsigned k = 0; k < N; k++) {
+            iov[k] = (struct iovec){ buf + k * 4096, 4096 };
+            r[k] = (struct node_req){ .op = i / 2 ? NODE_READ : NODE_WRITE,
+                                      .offset = k * 8192,
+                                      .len = 4096,
+                                      .iov = &iov[k],
+                                      .iovcnt = 1,
+                                      .done = count_end,
+                                      .opaque = &ended };
+            node_submit(n, &r[k]);
+        }
+        assert_int_equal(sends, 0);
+        node_ctx_release(c);
+        assert_int_equal(sends, 1);
+        while (ended < N) {
+            ev_loop_turn(g.loop, -1);
+        }
+        node_close(n);
+        node_ctx_free(c);
+        rig_free(&g);
+    }
+    free(buf);
+}
+
+/* No descriptor is left for a ring: whoever asked for it is told, everybody else gets another way. */
+static void test_raw_when_io_uring_cannot_be_had_then_only_who_named_it_is_refused(void **s)
+{
+    struct rlimit keep, few;
+    struct rig g;
+    struct err e = { 0 };
+
+    (void)s;
+    rig_make(&g);
+    make_file(&g, 65536);
+    struct node_ctx *c = node_ctx_new(g.loop);
+    struct blk_open o = { .filename = g.path, .fd = -1, .aio = BLK_AIO_IO_URING, .ctx = c };
+    int next = dup(0);
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &keep);
+    few = (struct rlimit){ (rlim_t)next + 1, keep.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &few);
+    assert_null(blk_open_image(g.loop, &o, &e));
+    assert_non_null(strstr(e.msg, "aio=io_uring: the kernel refuses it: Too many open files"));
+    o.aio = BLK_AIO_AUTO;
+    struct blk_image *i = blk_open_image(g.loop, &o, &e);
+    setrlimit(RLIMIT_NOFILE, &keep);
+    assert_non_null(i);
+    blk_set_image(g.blk, i);
+    uint8_t buf[512];
+    assert_int_equal(run_buf(&g, BLK_READ, 512, buf, 512), 0);
+    assert_int_equal(run_buf(&g, BLK_WRITE, 512, buf, 512), 0);
+    rig_free(&g);
+    node_ctx_free(c);
+}
+
 /* The kernel's no reaches the guest: a file that may not grow. */
 static void test_raw_write_error_is_passed_on(void **s)
 {
@@ -584,7 +683,7 @@ static void test_raw_write_error_is_passed_on(void **s)
     (void)s;
     rig_make(&g);
     make_file(&g, 10000);
-    open_file(&g, BLK_WRITEBACK, false);
+    open_file(&g, BLK_WRITEBACK, BLK_AIO_AUTO);
     getrlimit(RLIMIT_FSIZE, &keep);
     small.rlim_max = keep.rlim_max;
     signal(SIGXFSZ, SIG_IGN);
@@ -606,7 +705,7 @@ static void test_raw_when_file_shrinks_then_zeros_are_read_and_writes_still_land
 
         rig_make(&g);
         make_file(&g, 1 << 20);
-        open_file(&g, modes[i], false);
+        open_file(&g, modes[i], BLK_AIO_AUTO);
         assert_int_equal(truncate(g.path, 4096), 0);
         memset(buf, 0xaa, sizeof(buf));
         assert_int_equal(run_buf(&g, BLK_READ, 8192, buf, 512), 0);
@@ -687,7 +786,7 @@ static void test_raw_idle_costs_no_wakeups(void **s)
     (void)s;
     rig_make(&g);
     make_file(&g, 4096);
-    open_file(&g, BLK_WRITEBACK, false);
+    open_file(&g, BLK_WRITEBACK, BLK_AIO_AUTO);
     run_buf(&g, BLK_READ, 0, buf, 512);
     ev_loop_turn(g.loop, 0);
     before = ev_wakeups(g.loop);
@@ -713,6 +812,8 @@ int main(void)
         cmocka_unit_test(test_raw_every_mode_moves_the_same_bytes),
         cmocka_unit_test(test_raw_tail_reads_as_zeros),
         cmocka_unit_test(test_raw_cancel_in_flight),
+        cmocka_unit_test(test_raw_when_io_uring_cannot_be_had_then_only_who_named_it_is_refused),
+        cmocka_unit_test(test_raw_requests_of_one_hold_go_in_one_call),
         cmocka_unit_test(test_raw_write_error_is_passed_on),
         cmocka_unit_test(test_raw_when_file_shrinks_then_zeros_are_read_and_writes_still_land),
         cmocka_unit_test(test_raw_explains_why_it_cannot_open),
