@@ -102,7 +102,7 @@ void file_end(struct file_op *op, int ret);
 /* file-work.c: a thread does op, or what is left of it from op->at on. */
 void file_to_thread(struct file_op *op);
 /* These block. 0 or -errno. */
-int file_write_rest(struct file_op *op);
+int file_do(struct file_op *op); /* all that op asks for, from op->at on */
 int file_sync(struct file *f);
 int file_truncate(struct file *f, uint64_t len);
 

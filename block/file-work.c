@@ -60,7 +60,7 @@ static int file_read_rest(struct file_op *op)
     return 0;
 }
 
-int file_write_rest(struct file_op *op)
+static int file_write_rest(struct file_op *op)
 {
     struct file *f = op->f;
     unsigned tries = 0;
@@ -232,7 +232,7 @@ static int file_status(struct file *f, struct node_req *r)
     return 0;
 }
 
-static int file_do(struct file_op *op)
+int file_do(struct file_op *op)
 {
     struct file *f = op->f;
     int ret;

@@ -114,11 +114,13 @@ static uint64_t file_read_cached(const struct file *f, const struct node_req *r)
     return got > 0 ? (uint64_t)got : 0;
 }
 
-/* A write into the page cache, if nobody waits but for requests like this one. */
-static bool file_writes_here(const struct file *f, const struct node_req *r)
+/* Where nobody waits but for requests like this one: a write into the page cache, a look at the map. */
+static bool file_does_here(const struct file *f, const struct node_req *r)
 {
-    return r->op == NODE_WRITE && !f->direct && !f->sync_writes && !node_ctx_loop(f->base.ctx) &&
-           r->len <= FILE_INLINE && f->calls == &system_calls;
+    bool write = r->op == NODE_WRITE && !f->direct && !f->sync_writes && r->len <= FILE_INLINE;
+
+    return (write || r->op == NODE_STATUS) && !node_ctx_loop(f->base.ctx) &&
+           f->calls == &system_calls;
 }
 
 static void file_submit(struct node *n, struct node_req *r)
@@ -145,8 +147,8 @@ static void file_submit(struct node *n, struct node_req *r)
     op->at = have;
     op->iov = r->iov;
     op->iovcnt = r->iovcnt;
-    if (file_writes_here(f, r)) {
-        file_end(op, file_write_rest(op));
+    if (file_does_here(f, r)) {
+        file_end(op, file_do(op));
     } else {
         file_start(op);
     }

@@ -669,8 +669,9 @@ static void test_raw_when_io_uring_cannot_be_had_then_only_who_named_it_is_refus
     uint8_t buf[512];
     assert_int_equal(run_buf(&g, BLK_READ, 512, buf, 512), 0);
     assert_int_equal(run_buf(&g, BLK_WRITE, 512, buf, 512), 0);
-    rig_free(&g);
+    blk_set_image(g.blk, NULL);
     node_ctx_free(c);
+    rig_free(&g);
 }
 
 /* The kernel's no reaches the guest: a file that may not grow. */
