@@ -175,6 +175,53 @@ static void test_fdc_reset_polls_four_drives(void **s)
     rig_free(&r);
 }
 
+/* READ DATA or WRITE DATA of a sector waits for its drive when the chip is reset, by either register
+ * or with the whole machine: the request is taken back, nothing comes of it later, and the chip works. */
+static void test_fdc_reset_in_flight_takes_the_request_back(void **s)
+{
+    static const uint8_t commands[][9] = { { 0x46, 0, 1, 0, 3, 2, 18, 0x1b, 0xff },
+                                           { 0x45, 0, 1, 0, 3, 2, 18, 0x1b, 0xff } };
+    uint8_t res[2];
+
+    (void)s;
+    for (unsigned way = 0; way < 6; way++) {
+        struct rig r;
+
+        rig_make(&r, "f-");
+        dma_setup(&r, way % 2 ? 0x48 : 0x44, BUF, SEC);
+        r.img[0]->hold = true;
+        send(&r, commands[way % 2], 9);
+        assert_int_equal(r.img[0]->nheld, 1);
+        assert_int_equal(in(&r.pc, MSR, 1) & 0x90, 0x10); /* busy, nothing to be had */
+        if (way / 2 == 0) {
+            reset_chip(&r);
+        } else if (way / 2 == 1) {
+            out(&r.pc, MSR, 1, 0x80);
+        } else {
+            machine_enter(r.pc.m);
+            machine_reset(r.pc.m);
+            machine_leave(r.pc.m);
+        }
+        assert_int_equal(blk_in_flight(r.blk[0]), 0);
+        assert_int_equal(r.img[0]->nheld, 0);
+        if (way / 2 == 2) {
+            reset_chip(&r);
+            out(&r.pc, DIR, 1, 0);
+        }
+        SEND(&r, 0x08);
+        receive(&r, res, 2);
+        assert_int_equal(res[0], 0xc0);
+        settle(&r);
+        assert_false(r.pc.f->isa[6]); /* no late interrupt of the old command */
+        r.img[0]->hold = false;
+        dma_setup(&r, 0x44, BUF, SEC);
+        SEND(&r, 0x46, 0, 1, 0, 5, 2, 18, 0x1b, 0xff);
+        assert_result(&r, 0x00, 0, 1, 0, 6);
+        assert_fake(r.pc.f->ram + BUF, lba(1, 0, 5) * SEC, SEC);
+        rig_free(&r);
+    }
+}
+
 static void test_fdc_seek_and_recalibrate(void **s)
 {
     struct rig r;
@@ -636,6 +683,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fdc_reset_polls_four_drives),
+        cmocka_unit_test(test_fdc_reset_in_flight_takes_the_request_back),
         cmocka_unit_test(test_fdc_seek_and_recalibrate),
         cmocka_unit_test(test_fdc_dma_read_over_both_heads),
         cmocka_unit_test(test_fdc_dma_may_come_later),
