@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test-qcow2-crash.c - every crash of a qcow2 image, on a simulated disk.
  *
- * The real driver runs random workloads on a disk that completes its requests in random order and
- * remembers which writes no flush has covered yet. At every event (a write submitted, a flush
- * completed) the disk could lose power: any subset of those writes may be there, in any order, each
- * torn between sectors. For each state that is tried:
+ * The real driver runs random workloads on the disk of crash-rig.h. For each state that a loss of power
+ * could leave there and that is tried:
  *
  *   - the image opens, and a check finds no corruption (leaks are allowed);
  *   - every sector of the guest's reads as what it held at the last flush or something written,
@@ -19,7 +17,7 @@
 #include "block/qcow2.h"
 #include "dm/base/err.h"
 #include "dm/base/log.h"
-#include "tests/unit/ram-node.h"
+#include "tests/unit/crash-rig.h"
 
 #include <inttypes.h>
 #include <malloc.h>
@@ -31,308 +29,17 @@
 
 #include <cmocka.h>
 
-/* ---- randomness ---- */
+enum { MAX_SNAPS = 3 };
 
-static uint64_t rng;
-
-static uint64_t rnd(uint64_t n)
-{
-    rng ^= rng << 13;
-    rng ^= rng >> 7;
-    rng ^= rng << 17;
-    return (rng >> 11) % n;
-}
-
-/* ---- the guest's view: what each sector may hold ---- */
-
-enum { MAX_VALS = 40, MAX_SNAPS = 3, MAX_SECTORS = 4096 };
-
-struct val {
-    uint32_t id;   /* 0: zeros */
-    uint64_t when; /* it completed at, UINT64_MAX: in flight */
-    bool maybe;    /* a discard, or it met others: what was there before stays possible */
-    uint32_t tag;  /* of the request */
-};
-
-struct sector {
-    struct val v[MAX_VALS];
-    unsigned n;
-    unsigned busy;    /* changes in flight */
-    uint64_t changed; /* when the last of them ended */
-};
-
-static struct model {
-    struct sector s[MAX_SECTORS];
+static struct snap {
+    bool used;
+    char name[16];
     uint64_t sectors;
-    uint64_t other_sectors; /* while a resize is under way: the other size it may have */
-    uint64_t clock;
-    bool changed[MAX_SECTORS]; /* by a request since there is a bitmap */
-    struct snap {
-        bool used;
-        char name[16];
-        uint64_t sectors;
-        uint64_t state_len; /* of a machine: byte i is state_byte(name, i) */
-        struct sector s[MAX_SECTORS];
-    } snaps[MAX_SNAPS];
-} model;
-
-static void fill_sector(uint8_t *p, uint64_t sector, uint32_t id)
-{
-    if (id == 0) {
-        memset(p, 0, 512);
-        return;
-    }
-    /* Half of it packs well, so that compressed clusters get small. */
-    for (unsigned i = 0; i < 512; i += 8) {
-        uint64_t v = i < 256 ? id : id * 0x9e3779b97f4a7c15ull + sector * 0x2545f4914f6cdd1dull + i;
-        memcpy(p + i, &v, 8);
-    }
-    memcpy(p, &id, 4);
-    memcpy(p + 4, &sector, 4);
-}
-
-static void sector_add(uint64_t i, uint32_t id, uint64_t when, bool maybe, uint32_t tag)
-{
-    struct sector *s = &model.s[i];
-
-    for (unsigned k = 0; k < s->n && s->busy; k++) { /* either may come last */
-        s->v[k].maybe |= s->v[k].when == UINT64_MAX;
-        maybe = true;
-    }
-
-    if (s->n == MAX_VALS) { /* forget the oldest but one: the check gets no weaker by much */
-        memmove(&s->v[1], &s->v[2], (MAX_VALS - 2) * sizeof(s->v[0]));
-        s->n--;
-    }
-    s->v[s->n++] = (struct val){ id, when, maybe, tag };
-}
-
-/* What was surely overwritten before a flush began is gone. */
-static void model_flushed(uint64_t since)
-{
-    for (uint64_t i = 0; i < model.sectors; i++) {
-        struct sector *s = &model.s[i];
-        unsigned keep = 0;
-
-        for (unsigned k = 0; k < s->n; k++) {
-            if (s->v[k].when < since && !s->v[k].maybe) {
-                keep = k;
-            }
-        }
-        memmove(s->v, s->v + keep, (s->n - keep) * sizeof(s->v[0]));
-        s->n -= keep;
-    }
-}
-
-static bool sector_allows(const struct sector *s, uint64_t i, const uint8_t *p)
-{
-    uint8_t want[512];
-
-    for (unsigned k = 0; k < s->n; k++) {
-        fill_sector(want, i, s->v[k].id);
-        if (memcmp(want, p, 512) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* ---- the simulated disk ---- */
-
-struct sim_write {
-    uint64_t offset, len;
-    uint8_t *bytes;
-    uint64_t done;          /* when it completed, 0: not yet */
-    struct sim_write *next; /* in the order submitted */
-};
-
-struct sim_op {
-    struct node_req *r;
-    struct sim_write *w;
-    uint64_t since; /* when it was submitted */
-    struct sim_op *next;
-};
-
-struct sim {
-    struct node base; /* first */
-    uint8_t *now;     /* what reads find */
-    uint8_t *stable;  /* what a crash cannot take */
-    uint64_t room;
-    struct sim_write *writes, **tail; /* not covered by a flush */
-    struct sim_op *ops;
-    unsigned nops;
-    struct node_poller poller;
-    uint64_t fail_at; /* the I/O of that number fails; 0: none */
-    int fail_with;
-    uint64_t ios, clock;
-};
+    uint64_t state_len; /* of a machine: byte i is state_byte(name, i) */
+    struct sector s[MAX_SECTORS];
+} snaps[MAX_SNAPS];
 
 static struct sim *the_sim, *the_data; /* the_data: NULL without a data file */
-static void crash_point(void);
-
-static void sim_reach(struct sim *m, uint64_t end)
-{
-    if (end > m->room) {
-        uint64_t room = max_u64(end, m->room * 2);
-
-        m->now = xrealloc(m->now, room);
-        m->stable = xrealloc(m->stable, room);
-        memset(m->now + m->room, 0, room - m->room);
-        memset(m->stable + m->room, 0, room - m->room);
-        m->room = room;
-    }
-    m->base.len = max_u64(m->base.len, end);
-}
-
-static struct sim_write *sim_log(struct sim *m, const struct node_req *r)
-{
-    struct sim_write *w = xcalloc(1, sizeof(*w));
-
-    w->offset = r->offset;
-    w->len = r->len;
-    w->bytes = xcalloc(1, r->len);
-    if (r->op == NODE_WRITE) {
-        node_iov_to_buf(r->iov, r->iovcnt, 0, w->bytes, r->len);
-    }
-    sim_reach(m, r->offset + r->len);
-    *m->tail = w;
-    m->tail = &w->next;
-    return w;
-}
-
-static void sim_submit(struct node *n, struct node_req *r)
-{
-    struct sim *m = (struct sim *)n;
-    struct sim_op *op = xcalloc(1, sizeof(*op));
-
-    op->r = r;
-    op->since = m->clock;
-    op->next = m->ops;
-    m->ops = op;
-    m->nops++;
-    if (r->op == NODE_DISCARD && r->offset >= n->len) {
-        return;
-    }
-    if (r->op == NODE_WRITE || r->op == NODE_ZERO || r->op == NODE_DISCARD) {
-        op->w = sim_log(m, r);
-        crash_point();
-    }
-}
-
-/* The disk is as lazy as it may be: a flush covers what had completed when it was submitted. */
-static void sim_flush(struct sim *m, uint64_t since)
-{
-    struct sim_write **at = &m->writes, *w;
-
-    while ((w = *at)) {
-        if (!w->done || w->done > since) {
-            at = &w->next;
-            continue;
-        }
-        memcpy(m->stable + w->offset, w->bytes, w->len);
-        *at = w->next;
-        free(w->bytes);
-        free(w);
-    }
-    m->tail = at;
-}
-
-static int sim_do(struct sim *m, struct sim_op *op)
-{
-    struct node_req *r = op->r;
-
-    if (m->fail_at && ++m->ios == m->fail_at) {
-        if (op->w) {
-            op->w->done = ++m->clock; /* it may be there all the same, wholly or in part */
-        }
-        return m->fail_with;
-    }
-    switch (r->op) {
-    case NODE_READ:
-        node_iov_zero(r->iov, r->iovcnt, 0, r->len);
-        if (r->offset < m->room) {
-            node_iov_from_buf(r->iov, r->iovcnt, 0, m->now + r->offset,
-                              min_u64(r->len, m->room - r->offset));
-        }
-        return 0;
-    case NODE_FLUSH:
-        sim_flush(m, op->since);
-        return 0;
-    default:
-        if (op->w) {
-            memcpy(m->now + op->w->offset, op->w->bytes, op->w->len);
-            op->w->done = ++m->clock;
-        }
-        return 0;
-    }
-}
-
-static bool sim_poll(void *opaque, bool block)
-{
-    struct sim *m = opaque;
-    struct sim_op **at = &m->ops, *op;
-
-    (void)block;
-    if (!m->nops) {
-        return false;
-    }
-    for (uint64_t k = rnd(m->nops); k; k--) {
-        at = &(*at)->next;
-    }
-    op = *at;
-    *at = op->next;
-    m->nops--;
-    bool flush = op->r->op == NODE_FLUSH;
-    node_complete(op->r, sim_do(m, op));
-    free(op);
-    if (flush) {
-        crash_point();
-    }
-    return true;
-}
-
-static int sim_close(struct node *n)
-{
-    struct sim *m = (struct sim *)n;
-    struct sim_write *w;
-
-    node_ctx_del_poller(n->ctx, &m->poller);
-    while ((w = m->writes)) {
-        m->writes = w->next;
-        free(w->bytes);
-        free(w);
-    }
-    free(m->now);
-    free(m->stable);
-    if (m == the_data) {
-        the_data = NULL;
-    } else {
-        the_sim = NULL;
-    }
-    free(m);
-    return 0;
-}
-
-static const struct node_ops sim_ops = { .name = "sim", .submit = sim_submit, .close = sim_close };
-
-static struct sim *sim_new(struct node_ctx *c, const uint8_t *data, uint64_t len)
-{
-    struct sim *m = xcalloc(1, sizeof(*m));
-
-    m->base.ops = &sim_ops;
-    m->base.ctx = c;
-    m->base.growable = m->base.zero_tail = true;
-    m->base.filename = xstrdup("sim");
-    m->tail = &m->writes;
-    m->poller = (struct node_poller){ .poll = sim_poll, .opaque = m };
-    node_ctx_add_poller(c, &m->poller);
-    sim_reach(m, max_u64(len, 512));
-    if (len) {
-        memcpy(m->now, data, len);
-        memcpy(m->stable, data, len);
-    }
-    return m;
-}
 
 /* ---- crash states ---- */
 
@@ -341,65 +48,12 @@ static struct {
     uint64_t every;    /* one event in so many is a crash point */
     unsigned variants; /* states for each */
     bool off, with_bitmap;
-    uint64_t seed;
     struct node_ctx *ctx; /* where crash states are looked at */
     uint8_t *backing;
     uint64_t backing_len;
     uint8_t *data; /* the data file's state that goes with the image's */
     uint64_t data_len;
 } crash;
-
-enum how { KEEP_ALL, DROP_ALL, SOME, TORN, LAST_ONLY, ALL_BUT_ONE, SHUFFLED, HOWS };
-
-static void apply(uint8_t *image, const struct sim_write *w, bool torn)
-{
-    for (uint64_t at = 0; at < w->len; at += 512) {
-        if (!torn || rnd(2)) {
-            memcpy(image + w->offset + at, w->bytes + at, 512);
-        }
-    }
-}
-
-static void apply_shuffled(uint8_t *image, const struct sim *m)
-{
-    const struct sim_write *list[512];
-    unsigned n = 0;
-
-    for (const struct sim_write *w = m->writes; w && n < ARRAY_SIZE(list); w = w->next) {
-        list[n++] = w;
-    }
-    while (n) {
-        unsigned k = (unsigned)rnd(n);
-        if (rnd(4)) {
-            apply(image, list[k], rnd(2));
-        }
-        list[k] = list[--n];
-    }
-}
-
-static uint8_t *crash_image(const struct sim *m, enum how how)
-{
-    uint8_t *image = malloc(m->room);
-    uint64_t n = 0, i = 0, odd;
-
-    memcpy(image, m->stable, m->base.len);
-    for (const struct sim_write *w = m->writes; w; w = w->next) {
-        n++;
-    }
-    odd = n ? rnd(n) : 0;
-    if (how == SHUFFLED) {
-        apply_shuffled(image, m);
-        return image;
-    }
-    for (const struct sim_write *w = m->writes; w; w = w->next, i++) {
-        bool keep = how == KEEP_ALL || how == TORN || (how == SOME && rnd(2)) ||
-                    (how == LAST_ONLY && i == n - 1) || (how == ALL_BUT_ONE && i != odd);
-        if (keep) {
-            apply(image, w, how == TORN);
-        }
-    }
-    return image;
-}
 
 static void crash_fail(const uint8_t *image, uint64_t len, const char *what)
 {
@@ -410,7 +64,7 @@ static void crash_fail(const uint8_t *image, uint64_t len, const char *what)
         fclose(f);
     }
     fail_msg("seed %" PRIu64 ", state %" PRIu64 ": %s (image in /var/tmp/keel-crash.qcow2)",
-             crash.seed, crash.states, what);
+             workload_seed, crash.states, what);
 }
 
 static void say_finding(void *opaque, const char *line)
@@ -565,15 +219,15 @@ static void look_at_snapshots(uint8_t *image, uint64_t len)
         struct err e = { 0 };
         snprintf(name, sizeof(name), "%s", sn->name);
         for (unsigned k = 0; k < MAX_SNAPS; k++) {
-            if (model.snaps[k].used && strcmp(model.snaps[k].name, name) == 0) {
-                if (sn->vm_state_size != model.snaps[k].state_len) {
+            if (snaps[k].used && strcmp(snaps[k].name, name) == 0) {
+                if (sn->vm_state_size != snaps[k].state_len) {
                     crash_fail(image, len, "a machine's state has another size");
                 }
-                look_at_vm_state(n, &model.snaps[k], image, len);
+                look_at_vm_state(n, &snaps[k], image, len);
                 if (qcow2_snapshot_apply(n, name, &e) < 0) {
                     crash_fail(image, len, e.msg);
                 }
-                compare_disk(n, model.snaps[k].s, model.snaps[k].sectors, image, len, name);
+                compare_disk(n, snaps[k].s, snaps[k].sectors, image, len, name);
                 crash.snapshots++;
             }
         }
@@ -660,106 +314,6 @@ static void crash_point(void)
 
 /* ---- workloads ---- */
 
-struct guest_op {
-    struct node_req r;
-    struct iovec iov;
-    uint64_t first, n, since;
-    uint32_t tag;
-    unsigned *in_flight;
-    bool may_fail;
-};
-
-static uint32_t next_id, next_tag;
-
-static void trace(const char *what, const struct guest_op *g, int ret)
-{
-    if (getenv("KEEL_CRASH_VERBOSE")) {
-        print_message("%s: op %d sectors %" PRIu64 "+%" PRIu64 " flags %u tag %u ret %d\n", what,
-                      g->r.op, g->first, g->n, g->r.flags, g->tag, ret);
-    }
-}
-
-static void guest_done(struct node_req *r, int ret)
-{
-    struct guest_op *g = container_of(r, struct guest_op, r);
-
-    if (ret < 0 && !g->may_fail) {
-        fail_msg("seed %" PRIu64 ": request %d ends with %d", crash.seed, r->op, ret);
-    }
-    model.clock++;
-    trace("done", g, ret);
-    if (r->op == NODE_FLUSH && ret == 0) {
-        model_flushed(g->since);
-    }
-    for (uint64_t i = g->first; i < g->first + g->n && r->op != NODE_READ; i++) {
-        for (unsigned k = 0; k < model.s[i].n; k++) {
-            struct val *v = &model.s[i].v[k];
-            if (v->tag == g->tag) {
-                v->when = model.clock;
-                v->maybe |= ret < 0;
-            }
-        }
-        model.s[i].busy--;
-        model.s[i].changed = model.clock;
-    }
-    for (uint64_t i = g->first; i < g->first + g->n && r->op == NODE_READ && ret == 0; i++) {
-        const struct sector *s = &model.s[i];
-        /* What changed while the read was under way may be read as before or as after. */
-        if (s->busy == 0 && s->changed < g->since &&
-            !sector_allows(s, i, (uint8_t *)g->iov.iov_base + (i - g->first) * 512)) {
-            fail_msg("seed %" PRIu64 ": sector %" PRIu64 " reads wrong", crash.seed, i);
-        }
-    }
-    --*g->in_flight;
-    free(g->iov.iov_base);
-    free(g);
-}
-
-static bool any_busy(uint64_t first, uint64_t n)
-{
-    for (uint64_t i = first; i < first + n; i++) {
-        if (model.s[i].busy) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void guest_submit(struct node *n, enum node_op op, uint64_t first, uint64_t len,
-                         unsigned flags, unsigned *in_flight, bool may_fail)
-{
-    struct guest_op *g = xcalloc(1, sizeof(*g));
-
-    g->first = first;
-    g->n = op == NODE_FLUSH ? 0 : len;
-    g->in_flight = in_flight;
-    g->since = model.clock + 1;
-    g->may_fail = may_fail;
-    g->r = (struct node_req){ .op = op,
-                              .flags = flags,
-                              .offset = g->n ? first * 512 : 0,
-                              .len = g->n * 512,
-                              .done = guest_done };
-    if (op == NODE_WRITE || op == NODE_READ) {
-        g->iov = (struct iovec){ xcalloc(len, 512), len * 512 };
-        g->r.iov = &g->iov;
-        g->r.iovcnt = 1;
-    }
-    uint32_t id = op == NODE_WRITE ? ++next_id : 0;
-    g->tag = ++next_tag;
-    for (uint64_t i = first; i < first + g->n && op != NODE_READ; i++) {
-        if (op == NODE_WRITE) {
-            fill_sector((uint8_t *)g->iov.iov_base + (i - first) * 512, i, id);
-        }
-        sector_add(i, id, UINT64_MAX, op == NODE_DISCARD, g->tag);
-        model.changed[i] = true;
-        model.s[i].busy++;
-    }
-    ++*in_flight;
-    trace("submit", g, 0);
-    node_submit(n, &g->r);
-}
-
 static void random_op(struct node *n, const struct qcow2_create *c, unsigned *in_flight,
                       bool may_fail)
 {
@@ -789,12 +343,6 @@ static void random_op(struct node *n, const struct qcow2_create *c, unsigned *in
     }
 }
 
-/* All is on disk and nothing in flight: each sector has one value, or two after a discard. */
-static void settle_model(void)
-{
-    model_flushed(++model.clock);
-}
-
 static void remember(struct snap *sn)
 {
     sn->sectors = model.sectors;
@@ -819,7 +367,7 @@ static void snapshot_op(struct node *n)
 {
     struct err e = { 0 };
     unsigned k = (unsigned)rnd(MAX_SNAPS);
-    struct snap *sn = &model.snaps[k];
+    struct snap *sn = &snaps[k];
 
     if (!sn->used) {
         snprintf(sn->name, sizeof(sn->name), "s%u", ++next_id);
@@ -863,7 +411,7 @@ struct config {
 
 static bool has_snapshots(void)
 {
-    return model.snaps[0].used || model.snaps[1].used || model.snaps[2].used;
+    return snaps[0].used || snaps[1].used || snaps[2].used;
 }
 
 static void resize_op(struct node *n, const struct config *f)
@@ -920,6 +468,7 @@ static struct config random_config(void)
 static void model_reset(const struct config *f)
 {
     memset(&model, 0, sizeof(model));
+    memset(snaps, 0, sizeof(snaps));
     model.sectors = model.other_sectors = f->c.size / 512;
     model.clock = 1;
     for (uint64_t i = 0; i < model.sectors; i++) {
@@ -1004,7 +553,11 @@ static struct node *start(struct node_ctx *ctx, const struct config *f)
     struct node *n;
 
     the_sim = sim_new(ctx, image, len);
+    the_sim->slot = &the_sim;
     the_data = f->c.data_file ? sim_new(ctx, NULL, 0) : NULL;
+    if (the_data) {
+        the_data->slot = &the_data;
+    }
     free(image);
     n = open_sims(f);
     if (qcow2_preallocate(n, 0, f->prealloc) < 0) {
@@ -1059,7 +612,7 @@ static void one_workload(uint64_t seed)
     struct config f;
     struct node *n;
 
-    crash.seed = seed;
+    workload_seed = seed;
     rng = seed * 0x9e3779b97f4a7c15ull + 1;
     next_id = next_tag = 0;
     crash.seen = seed; /* what is done to every n-th state starts at another one each time */
