@@ -480,7 +480,7 @@ static void adcx(struct gen *g, const struct ir_op *o)
     struct rm m = rm_of(g, y, o->size);
     unsigned d = target(g, &o->dst, x, y, o->size);
     uint16_t kept = g->live[g->at] & (uint16_t)~ir_flags_written(o);
-    flags_to_host(g, F_ALL & (ir_flags_read(o) | kept | F_OF));
+    flags_to_host(g, F_ALL & (ir_flags_read(o) | kept));
     as_rm(&g->a, (o->op == IR_ADCX ? P_66 : P_F3) | M_0F38 | 0xf6, o->size, d, m);
     flags_written(g, o);
     finish(g, &o->dst, d, o->size);

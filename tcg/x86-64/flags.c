@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* tcg/x86-64/flags.c - where F is: in the processor's EFLAGS, in cpu->flags, or both.
  *
- * LAHF and SETO move it to memory without touching it; SAHF and an addition that overflows or not
- * bring it back. A condition on flags in memory needs no bringing back, only a TEST of the right bit.
- * In memory bit 1 may be set, as LAHF leaves it: thunks and F_GET mask it.
+ * SETC or LAHF, and SETO, move it to memory without touching it; SAHF and an addition that overflows or
+ * not bring it back. A condition on flags in memory needs no bringing back, only a TEST of the right bit.
+ * In memory bit 1 may be set, as LAHF leaves it, and OF may stand at bit 8, as SETO leaves it: thunks and
+ * F_GET put that right. Bytes are read as they were written, one by one: a processor is slow to read a
+ * word whose halves have just been stored.
  */
 #include "tcg/x86-64/gen.h"
 
 #define FLAGS offsetof(struct tcg_cpu, flags)
+enum { OF_BYTE = 9 }; /* in FLAGS + 1: either of them */
 
 /* Without the pass, flags are exact wherever the block may stop. */
 static bool all_live(const struct gen *g, const struct ir_op *o)
@@ -34,25 +37,28 @@ uint16_t flags_live_before(const struct gen *g, const struct ir_op *o)
     return (uint16_t)((g->live[g->at] & ~ir_flags_written(o)) | ir_flags_read(o));
 }
 
+static void set_to_mem(struct as *a, unsigned cc, size_t at)
+{
+    as_rm(a, M_0F | 0x90 | cc, 4, 0, rm_cpu(at));
+}
+
 /* EFLAGS to cpu->flags; neither EFLAGS nor any register changes. */
 static void save_code(struct gen *g, uint16_t live)
 {
     struct as *a = &g->a;
-    unsigned s = scratch(g);
-    as_mov(a, 8, s, rm_reg(AX));
-    if (live & ~F_OF) {
+    if ((live & ~F_OF) == F_CF) {
+        set_to_mem(a, CC_B, FLAGS);
+    } else if (live & ~F_OF) {
+        unsigned s = scratch(g);
+        as_mov(a, 8, s, rm_reg(AX));
         as_byte(a, 0x9f); /* lahf */
         as_mov_to(a, 1, rm_cpu(FLAGS), AX | HIGH);
+        as_mov(a, 8, AX, rm_reg(s));
+        let_go(g, s);
     }
     if (live & F_OF) {
-        as_full(a, M_0F | 0x90 | CC_O, 4, 0, false, &(struct rm){ .reg = AX, .index = NO_REG },
-                true);
-        as_full(a, M_0F | 0xb6, 4, AX, false, &(struct rm){ .reg = AX, .index = NO_REG }, true);
-        as_lea(a, 4, AX, rm_sum(NO_REG, AX, 8, 0));
-        as_mov_to(a, 1, rm_cpu(FLAGS + 1), AX);
+        set_to_mem(a, CC_O, FLAGS + 1);
     }
-    as_mov(a, 8, AX, rm_reg(s));
-    let_go(g, s);
 }
 
 void flags_to_mem(struct gen *g, uint16_t live)
@@ -69,19 +75,34 @@ void flags_clobber(struct gen *g, uint16_t live)
     g->f_host = false;
 }
 
+/* AX is free: AH takes the low byte of EFLAGS, AL what is not 0 when OF. */
+static void restore_by_ax(struct as *a)
+{
+    as_rm(a, M_0F | 0xb6, 4, AX, rm_cpu(FLAGS + 1)); /* movzx */
+    as_mov(a, 1, AX | HIGH, rm_cpu(FLAGS));
+    as_alu_imm(a, ALU_ADD, 1, rm_reg(AX), 0x7f);
+    as_byte(a, 0x9e); /* sahf */
+}
+
 void flags_restore_code(struct as *a)
 {
     size_t save = spill_off(SAVE_SLOT);
     as_mov_to(a, 8, rm_cpu(save), AX);
-    as_full(
-        a, M_0F | 0xb7, 4, AX, false,
-        &(struct rm){ .mem = true, .reg = SP, .index = NO_REG, .scale = 1, .disp = (int32_t)FLAGS },
-        false);
-    as_byte(a, 0x86); /* xchg al, ah: AH the low byte of EFLAGS, AL 8 when OF */
-    as_byte(a, 0xc4);
-    as_alu_imm(a, ALU_ADD, 1, rm_reg(AX), 0x78);
-    as_byte(a, 0x9e); /* sahf */
+    restore_by_ax(a);
     as_mov(a, 8, AX, rm_cpu(save));
+}
+
+static void carry_to_host(struct gen *g)
+{
+    struct rm at = rm_cpu(FLAGS);
+    if (scratch_free(g)) {
+        unsigned s = scratch(g);
+        as_rm(&g->a, M_0F | 0xb6, 4, s, at);
+        at = rm_reg(s);
+        let_go(g, s);
+    }
+    as_rm(&g->a, M_0F | 0xba, 4, 4, at); /* bt */
+    as_byte(&g->a, 0);
 }
 
 void flags_to_host(struct gen *g, uint16_t need)
@@ -90,12 +111,28 @@ void flags_to_host(struct gen *g, uint16_t need)
         return;
     }
     if (need == F_CF) {
-        as_rm(&g->a, M_0F | 0xba, 4, 4, rm_cpu(FLAGS)); /* bt */
-        as_byte(&g->a, 0);
+        carry_to_host(g);
         return; /* the others are not there: f_host stays false */
     }
-    flags_restore_code(&g->a);
+    if (scratch_free(g)) {
+        unsigned s = scratch(g);
+        as_mov(&g->a, 8, s, rm_reg(AX));
+        restore_by_ax(&g->a);
+        as_mov(&g->a, 8, AX, rm_reg(s));
+        let_go(g, s);
+    } else {
+        flags_restore_code(&g->a);
+    }
     g->f_host = true;
+}
+
+void flags_put_right(struct gen *g)
+{
+    struct rm high = rm_cpu(FLAGS + 1);
+    as_alu_imm(&g->a, ALU_AND, 1, high, OF_BYTE);
+    uint8_t *clear = as_jcc_ahead(&g->a, CC_E);
+    as_mov_imm(&g->a, 1, high, F_OF >> 8);
+    as_land(&g->a, clear);
 }
 
 /* An instruction that leaves some flags alone must find them in EFLAGS when they are wanted. */
@@ -124,7 +161,8 @@ void flags_written(struct gen *g, const struct ir_op *o)
 /* Condition on cpu->flags: the byte and bits to test, non-zero for the positive one. */
 static const struct {
     uint8_t byte, mask;
-} tests[8] = { { 1, 8 }, { 0, F_CF }, { 0, F_ZF }, { 0, F_CF | F_ZF }, { 0, F_SF }, { 0, F_PF } };
+} tests[8] = { { 1, OF_BYTE },     { 0, F_CF }, { 0, F_ZF },
+               { 0, F_CF | F_ZF }, { 0, F_SF }, { 0, F_PF } };
 
 unsigned flags_cond(struct gen *g, unsigned cond)
 {

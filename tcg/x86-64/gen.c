@@ -418,6 +418,7 @@ static void gen_f_get(struct gen *g, const struct ir_op *o)
 {
     flags_to_mem(g, F_ALL);
     flags_clobber(g, g->live[g->at]);
+    flags_put_right(g);
     unsigned s = scratch(g);
     as_mov(&g->a, 4, s, rm_cpu(offsetof(struct tcg_cpu, flags)));
     as_alu_imm(&g->a, ALU_AND, 4, rm_reg(s), F_ALL);
@@ -432,6 +433,7 @@ static void gen_f_set(struct gen *g, const struct ir_op *o)
         return;
     }
     flags_clobber(g, g->live[g->at] & (uint16_t)~mask);
+    flags_put_right(g);
     unsigned s = scratch(g);
     load_reg(g, s, &o->a, o->size, true);
     as_alu_imm(&g->a, ALU_AND, 4, rm_reg(s), mask);

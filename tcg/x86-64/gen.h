@@ -203,6 +203,8 @@ void flags_written(struct gen *g, const struct ir_op *o);
 /* Makes EFLAGS answer cond; returns the condition to use, which may be another. */
 unsigned flags_cond(struct gen *g, unsigned cond);
 void flags_restore_code(struct as *a); /* EFLAGS from cpu->flags */
+/* OF in cpu->flags to EFLAGS' place; changes EFLAGS. */
+void flags_put_right(struct gen *g);
 /* Before an operation that reads and writes flags as its host instruction does. */
 void flags_before(struct gen *g, const struct ir_op *o);
 uint16_t flags_wanted_before(const struct gen *g, const struct ir_op *o);

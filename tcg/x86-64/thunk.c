@@ -176,13 +176,15 @@ static void vec_load_code(struct jit *j, struct as *a, unsigned base, int32_t be
     as_mov_imm(a, 1, rm_at(base, (int32_t)CPU(vec_live) + below), 1);
 }
 
-/* Flags were stored as two bytes, which a wider load right behind would wait for: C finds one store. */
+/* Flags were stored as two bytes, which a wider load right behind would wait for, and OF at bit 8 or 11:
+ * C finds one store. */
 static void flags_whole(struct as *a)
 {
     struct rm low = rm_at(BP, CPU(flags)), high = rm_at(BP, CPU(flags) + 1);
-    as_rm(a, M_0F | 0xb6, 4, AX, low); /* movzx */
-    as_rm(a, M_0F | 0xb6, 4, CX, high);
-    as_digit(a, 0xc0, 4, 4, rm_reg(CX)); /* shl */
+    as_rm(a, M_0F | 0xb6, 4, AX, high); /* movzx */
+    as_rm(a, M_0F | 0xb6, 4, CX, low);
+    as_lea(a, 4, AX, rm_sum(AX, AX, 8, 0)); /* either of bits 0 and 3 is bit 3 then */
+    as_digit(a, 0xc0, 4, 4, rm_reg(AX));    /* shl */
     as_byte(a, 8);
     as_alu(a, ALU_OR, 4, AX, rm_reg(CX));
     as_alu_imm(a, ALU_AND, 4, rm_reg(AX), F_ALL);
