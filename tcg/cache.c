@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tcg/cache.c - memory for host code: one memfd, mapped writable and mapped executable.
+/* tcg/cache.c - memory for host code: shared pages, mapped writable and mapped executable.
  *
- * No page is ever both. Code is generated through one view at addresses of the other.
+ * No page is ever both. Code is generated through one view at addresses of the other. The pages have no
+ * name: perf looks into its map file only for code in anonymous memory.
  */
 #include "tcg/tcg-int.h"
 
@@ -10,34 +11,79 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
+enum { HUGE_PAGE = 2 << 20 };
+
+/* Address space for `bytes` at a multiple of a huge page; MAP_FAILED with errno. */
+static void *reserve(size_t bytes)
+{
+    uint8_t *p = mmap(NULL, bytes + HUGE_PAGE, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        return p;
+    }
+    size_t before = -(uintptr_t)p & (HUGE_PAGE - 1);
+    if (before) {
+        munmap(p, before);
+    }
+    munmap(p + before + bytes, HUGE_PAGE - before);
+    return p + before;
+}
+
+static void *shared_pages(size_t bytes)
+{
+    void *at = reserve(bytes);
+    return at == MAP_FAILED ? at
+                            : mmap(at, bytes, PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+/* A second view of shared pages, executable and not writable; MAP_FAILED with errno. */
+static void *executable_view(void *rw, size_t bytes)
+{
+    void *at = reserve(bytes);
+    void *rx = at == MAP_FAILED /* a move of length 0: the old view stays */
+                   ? at
+                   : mremap(rw, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, at);
+    if (rx != MAP_FAILED && mprotect(rx, bytes, PROT_READ | PROT_EXEC) < 0) {
+        int err = errno;
+        munmap(rx, bytes);
+        errno = err;
+        return MAP_FAILED;
+    }
+    return rx;
+}
 
 int cache_init(struct tcg_cache *c, size_t bytes, struct err *e)
 {
-    int fd = memfd_create("keel-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0) {
-        int err = errno;
-        if (fd >= 0) {
-            close(fd);
-        }
-        return err_set(e, -err, "code cache of %zu bytes: %s", bytes, strerror(err));
+    bytes = (bytes + 4095) & ~(size_t)4095;
+    void *rw = shared_pages(bytes);
+    if (rw == MAP_FAILED) {
+        return err_set(e, -errno, "code cache of %zu bytes: %s", bytes, strerror(errno));
     }
-    void *rw = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *rx = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    int err = errno;
-    close(fd);
-    if (rw == MAP_FAILED || rx == MAP_FAILED) {
-        if (rw != MAP_FAILED) {
-            munmap(rw, bytes);
-        }
-        if (rx != MAP_FAILED) {
-            munmap(rx, bytes);
-        }
+    void *rx = executable_view(rw, bytes);
+    if (rx == MAP_FAILED) {
+        int err = errno;
+        munmap(rw, bytes);
         return err_set(e, -err, "executable memory: %s (keel-engine=interp needs none)",
                        strerror(err));
     }
     *c = (struct tcg_cache){ .rw = rw, .rx = rx, .bytes = bytes };
     return 0;
+}
+
+/* Large programs jump all over the cache: with huge pages the processor's TLB holds where to. The kernel
+ * may not have any: nothing is lost then. */
+void cache_grow(struct tcg_cache *c, size_t need)
+{
+    while (c->huge < c->used + need && c->huge + HUGE_PAGE <= c->bytes) {
+        madvise(c->rx + c->huge, HUGE_PAGE, MADV_COLLAPSE);
+        c->huge += HUGE_PAGE;
+    }
 }
 
 void cache_fini(struct tcg_cache *c)

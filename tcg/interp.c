@@ -127,7 +127,7 @@ static void decode(struct block *b, const struct ir_block *ir, const struct ir_o
     if (in->op == IR_CALL) {
         o->helper = in->helper;
     } else if (in->op == IR_NATIVE) {
-        o->native = &b->native[in->native - ir->native];
+        o->native = &b->more->native[in->native - ir->native];
     }
 }
 
@@ -137,17 +137,18 @@ bool tci_compile(struct tcg *t, struct block *b, const struct ir_block *ir)
 {
     size_t bytes = sizeof(struct tci_code) + ir->n * sizeof(struct tci_op);
     struct tci_code *code = malloc(bytes);
-    if (ir->natives && !b->native) {
-        b->native = malloc(ir->natives * sizeof(*b->native));
+    struct block_more *m = block_more(b);
+    if (ir->natives && !m->native) {
+        m->native = malloc(ir->natives * sizeof(*m->native));
     }
-    if (!code || (ir->natives && !b->native)) {
+    if (!code || (ir->natives && !m->native)) {
         free(code);
         return false;
     }
     if (ir->natives) {
-        memcpy(b->native, ir->native, ir->natives * sizeof(*b->native));
+        memcpy(m->native, ir->native, ir->natives * sizeof(*m->native));
     }
-    b->interp = code;
+    m->interp = code;
     code->n = 0;
     for (unsigned i = 0; i < ir->n; i++) {
         if (ir->op[i].op != IR_NOP) {
@@ -165,7 +166,9 @@ bool tci_compile(struct tcg *t, struct block *b, const struct ir_block *ir)
 
 void tci_free(struct block *b)
 {
-    free(b->interp);
+    if (b->more) {
+        free(b->more->interp);
+    }
 }
 
 /* ---- memory ---- */
@@ -377,13 +380,13 @@ static enum leave interpret(struct tcg_cpu *cpu, struct block *b, bool labels)
 #define LABEL(name) [IR_##name] = &&L_##name,
     static const void *const pure[IR_OPCODES * 8] = { PURE_OPS(LABELS) };
     static const void *const other[IR_OPCODES] = { OTHER_OPS(LABEL) };
-    struct tci_op *o = ((struct tci_code *)b->interp)->op;
+    struct tci_op *o = ((struct tci_code *)b->more->interp)->op;
     enum leave why = LEAVE_LOOKUP;
     struct block *next;
     uint64_t v;
 
     if (labels) {
-        for (unsigned i = 0; i < ((struct tci_code *)b->interp)->n; i++, o++) {
+        for (unsigned i = 0; i < ((struct tci_code *)b->more->interp)->n; i++, o++) {
             o->label = other[o->op] ? other[o->op]
                                     : pure[o->op * 8 + size_index(o->size) + (o->need ? 4 : 0)];
         }
@@ -392,7 +395,7 @@ static enum leave interpret(struct tcg_cpu *cpu, struct block *b, bool labels)
 
 enter:
     engine_of(cpu)->now = b;
-    o = ((struct tci_code *)b->interp)->op;
+    o = ((struct tci_code *)b->more->interp)->op;
     if (b->tb.key.cflags & TB_ICOUNT) {
         bool asked = !(b->tb.key.cflags & TB_SINGLE) &&
                      __atomic_load_n(&cpu->exit_request, __ATOMIC_RELAXED);

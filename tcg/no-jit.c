@@ -32,8 +32,9 @@ enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link
     return LEAVE_BLOCK;
 }
 
-void jit_patch(struct tcg_link *l, const uint8_t *target)
+void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target)
 {
+    (void)t;
     (void)l;
     (void)target;
 }

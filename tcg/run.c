@@ -80,6 +80,7 @@ void tcg_free(struct tcg *t)
         return;
     }
     blocks_flush(t);
+    table_fini(t);
     jit_free(t->jit);
     cache_fini(&t->cache);
     free_pages(t);
@@ -155,8 +156,8 @@ void tcg_kick(struct tcg_cpu *cpu)
 static void let_go(struct tcg_cpu *cpu)
 {
     struct engine_cpu *e = engine_of(cpu);
-    block_free(cpu->tcg, e->making);
-    block_free(cpu->tcg, e->one);
+    block_free(e->making);
+    block_free(e->one);
     e->making = e->one = NULL;
     e->single = false;
     if (e->alone) {
@@ -258,7 +259,7 @@ static enum leave run_single(struct tcg_cpu *cpu)
     struct tcg_link *link;
     enum leave why = tci_run(cpu, e->one, &link);
     e->single = false;
-    block_free(cpu->tcg, e->one);
+    block_free(e->one);
     e->one = NULL;
     return why;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* tcg/tb.c - translated blocks: finding, making, linking and forgetting them.
+/* tcg/tb.c - translated blocks: making, linking and forgetting them.
  *
- * A block is found by its key (RIP, guest-physical address, mode) in a hash table. Each guest-physical
+ * A block is found by its key (RIP, guest-physical address, mode) in a table (table.c). Each guest-physical
  * page with code keeps a bitmap of its 64-byte chunks and a list of its blocks, so that a store next to
  * code costs a bit test and a store into code takes exactly the blocks it overlaps.
  */
@@ -129,57 +129,38 @@ static uint64_t block_bits(const struct block *b, unsigned which)
     return chunk_bits(from, to);
 }
 
-static uint64_t page_of(const struct tb *b, unsigned which)
+static uint64_t second_page(const struct block *b)
 {
-    return which == 0            ? b->key.phys & ~0xfffull
-           : b->phys2 == NO_PAGE ? NO_PAGE
-                                 : b->phys2 & ~0xfffull;
+    return b->more ? b->more->phys2 : NO_PAGE;
 }
 
-/* ---- the table ---- */
-
-static unsigned hash_of(const struct tb_key *k)
+static uint64_t page_of(const struct block *b, unsigned which)
 {
-    uint64_t h = k->phys * 0x9e3779b97f4a7c15ull ^ k->pc ^ (uint64_t)k->flags << 20;
-    return (unsigned)((h * 0xff51afd7ed558ccdull) >> (64 - HASH_BITS));
+    uint64_t phys = which == 0 ? b->tb.key.phys : second_page(b);
+    return phys == NO_PAGE ? NO_PAGE : phys & ~0xfffull;
 }
 
-static bool same_key(const struct tb_key *a, const struct tb_key *b)
+/* Which of its pages this one is. */
+static unsigned part_of(const struct block *b, uint64_t page)
 {
-    return a->pc == b->pc && a->phys == b->phys && a->cs_base == b->cs_base &&
-           a->flags == b->flags && a->cflags == b->cflags && a->mode == b->mode;
+    return page_of(b, 0) == page ? 0 : 1;
 }
 
-static struct block *hash_find(struct tcg *t, const struct tb_key *k)
+static struct block **next_on_page(struct block *b, unsigned which)
 {
-    for (struct block *b = t->hash[hash_of(k)]; b; b = b->next_hash) {
-        if (same_key(&b->tb.key, k)) {
-            return b;
-        }
-    }
-    return NULL;
-}
-
-static void hash_remove(struct tcg *t, struct block *b)
-{
-    struct block **p = &t->hash[hash_of(&b->tb.key)];
-    while (*p && *p != b) {
-        p = &(*p)->next_hash;
-    }
-    if (*p) {
-        *p = b->next_hash;
-    }
+    return which == 0 ? &b->next_on_page : &b->more->next_on_page;
 }
 
 /* ---- links ---- */
 
 static bool may_link(const struct tcg_link *l, const struct block *to)
 {
-    const struct tb_key *a = &l->from->tb.key, *b = &to->tb.key;
-    return l->same_page && !l->to && !l->from->tb.stale && !to->tb.stale && l->pc == b->pc &&
+    const struct block *from = link_from(l);
+    const struct tb_key *a = &from->tb.key, *b = &to->tb.key;
+    return l->same_page && !l->to && !from->stale && !to->stale && l->pc == b->pc &&
            a->cs_base == b->cs_base && a->flags == b->flags && a->cflags == b->cflags &&
            a->mode == b->mode && (a->phys ^ b->phys) < 4096 &&
-           (a->phys & ~0xfffull) == (b->phys & ~0xfffull) && to->tb.phys2 == NO_PAGE;
+           (a->phys & ~0xfffull) == (b->phys & ~0xfffull) && second_page(to) == NO_PAGE;
 }
 
 void block_link(struct tcg *t, struct tcg_link *l, struct block *to)
@@ -191,24 +172,29 @@ void block_link(struct tcg *t, struct tcg_link *l, struct block *to)
     to->in = l;
     __atomic_store_n(&l->to, to, __ATOMIC_RELEASE);
     if (l->slot) {
-        bool skip = l->from->vec_out && to->vec_skip;
-        jit_patch(l, (const uint8_t *)to->tb.code + (skip ? to->vec_skip : 0));
+        bool skip = link_from(l)->vec_out && to->vec_skip;
+        jit_patch(t, l, (const uint8_t *)to->tb.code + (skip ? to->vec_skip : 0));
     }
     t->stats.chained++;
 }
 
-static void unlink_in(struct block *b)
+static void lead_to_stub(struct tcg *t, struct tcg_link *l)
+{
+    if (l->slot) {
+        jit_patch(t, l, (const uint8_t *)link_from(l)->tb.code + l->stub);
+    }
+}
+
+static void unlink_in(struct tcg *t, struct block *b)
 {
     for (struct tcg_link *l = b->in; l; l = l->next_in) {
         __atomic_store_n(&l->to, NULL, __ATOMIC_RELEASE);
-        if (l->slot) {
-            jit_patch(l, l->stub);
-        }
+        lead_to_stub(t, l);
     }
     b->in = NULL;
 }
 
-static void unlink_out(struct tcg_link *l)
+static void unlink_out(struct tcg *t, struct tcg_link *l)
 {
     if (!l->to) {
         return;
@@ -220,9 +206,7 @@ static void unlink_out(struct tcg_link *l)
     if (*p) {
         *p = l->next_in;
     }
-    if (l->slot) {
-        jit_patch(l, l->stub);
-    }
+    lead_to_stub(t, l);
     __atomic_store_n(&l->to, NULL, __ATOMIC_RELEASE);
 }
 
@@ -233,7 +217,7 @@ static void set_links(struct block *b, const struct ir_block *ir)
     for (unsigned i = 0; i < 2; i++) {
         struct tcg_link *l = &b->exit[i];
         uint64_t here = b->tb.key.pc + b->tb.key.cs_base;
-        *l = (struct tcg_link){ .from = b, .pc = ir->exit[i].pc };
+        *l = (struct tcg_link){ .pc = ir->exit[i].pc, .number = i & 1 };
         l->same_page = ((l->pc + b->tb.key.cs_base) ^ here) < 4096;
     }
 }
@@ -262,7 +246,7 @@ static void make_ir(struct tcg_cpu *cpu, struct block *b)
 {
     struct tcg *t = cpu->tcg;
     struct tb *tb = &b->tb;
-    uint64_t phys = tb->key.phys;
+    uint64_t phys = tb->key.phys, phys2;
     struct code_page *p = page_at(t, phys, true), *p2;
     bool keep = !(tb->key.cflags & TB_SINGLE), again;
     if (keep && p) {
@@ -271,16 +255,19 @@ static void make_ir(struct tcg_cpu *cpu, struct block *b)
     do {
         again = false;
         ir_block_init(t->ir, tb->key.pc);
-        tb->phys2 = NO_PAGE;
-        t->target->translate(cpu, &tb->key, t->ir, &tb->len, &tb->phys2);
+        phys2 = NO_PAGE;
+        t->target->translate(cpu, &tb->key, t->ir, &tb->len, &phys2);
+        if (phys2 != NO_PAGE) {
+            block_more(b)->phys2 = phys2;
+        }
         tb->insns = (uint16_t)t->ir->insns;
         set_peek(b, t->ir);
         if (keep && p) {
             page_mark(t, p, phys, block_bits(b, 0));
         }
-        p2 = keep && tb->phys2 != NO_PAGE ? page_at(t, tb->phys2, true) : NULL;
+        p2 = keep && phys2 != NO_PAGE ? page_at(t, phys2, true) : NULL;
         if (p2) { /* bytes read before stores there were caught may be old */
-            again = page_mark(t, p2, tb->phys2, block_bits(b, 1));
+            again = page_mark(t, p2, phys2, block_bits(b, 1));
         }
     } while (again);
     check_ir(t, "from the front end");
@@ -295,29 +282,45 @@ static void make_ir(struct tcg_cpu *cpu, struct block *b)
     set_links(b, t->ir);
 }
 
-void block_free(struct tcg *t, struct block *b)
+struct block_more *block_more(struct block *b)
 {
-    (void)t;
-    if (b) {
+    if (!b->more) {
+        b->more = xcalloc(1, sizeof(*b->more));
+        b->more->phys2 = NO_PAGE;
+    }
+    return b->more;
+}
+
+static void more_free(struct block *b)
+{
+    if (b->more) {
         tci_free(b);
-        free(b->native);
-        free(b->site);
-        free(b);
+        free(b->more->native);
+        free(b->more->site);
+        free(b->more);
+        b->more = NULL;
     }
 }
 
-static void remember(struct tcg *t, struct block *b)
+void block_free(struct block *b)
 {
-    unsigned h = hash_of(&b->tb.key);
-    b->next_hash = t->hash[h];
-    t->hash[h] = b;
-    b->next_all = t->all;
-    t->all = b;
+    if (b) {
+        more_free(b);
+        if (b->tb.key.cflags & TB_SINGLE) {
+            free(b);
+        }
+    }
+}
+
+/* The block that was made in block_next's place is one of all. */
+static void remember(struct tcg *t)
+{
+    struct block *b = table_keep(t);
     for (unsigned i = 0; i < 2; i++) {
-        uint64_t page = page_of(&b->tb, i);
+        uint64_t page = page_of(b, i);
         struct code_page *p = page == NO_PAGE ? NULL : page_at(t, page, true);
         if (p) {
-            b->next_on_page[i] = p->blocks;
+            *next_on_page(b, i) = p->blocks;
             p->blocks = b;
         }
     }
@@ -337,15 +340,14 @@ static bool compile(struct tcg *t, struct block *b)
 static struct block *make(struct tcg_cpu *cpu, const struct tb_key *key)
 {
     struct tcg *t = cpu->tcg;
-    struct block *b = xcalloc(1, sizeof(*b));
+    struct block *b = key->cflags & TB_SINGLE ? xcalloc(1, sizeof(*b)) : block_next(t);
     b->tb.key = *key;
-    b->tcg = t;
     engine_of(cpu)->making = b; /* freed if the target raises */
     make_ir(cpu, b);
     bool ok = key->cflags & TB_SINGLE ? tci_compile(t, b, t->ir) : compile(t, b);
     engine_of(cpu)->making = NULL;
     if (!ok) {
-        block_free(t, b);
+        block_free(b);
         return NULL;
     }
     return b;
@@ -377,11 +379,11 @@ struct block *block_find(struct tcg_cpu *cpu)
     struct tb_key k;
     current_key(cpu, &k);
     engine_lock(cpu);
-    struct block *b = hash_find(t, &k);
+    struct block *b = table_find(t, &k);
     if (!b) {
         b = make(cpu, &k);
         if (b) {
-            remember(t, b);
+            remember(t);
         }
     }
     if (b) {
@@ -406,36 +408,36 @@ struct block *block_single(struct tcg_cpu *cpu)
 
 static void page_list_remove(struct tcg *t, struct block *b, unsigned which)
 {
-    uint64_t page = page_of(&b->tb, which);
+    uint64_t page = page_of(b, which);
     struct code_page *p = page == NO_PAGE ? NULL : page_at(t, page, false);
     if (!p) {
         return;
     }
     struct block **at = &p->blocks;
     while (*at && *at != b) {
-        at = &(*at)->next_on_page[page_of(&(*at)->tb, 0) == page ? 0 : 1];
+        at = next_on_page(*at, part_of(*at, page));
     }
     if (*at) {
-        *at = b->next_on_page[which];
+        *at = *next_on_page(b, which);
     }
     uint64_t bits = 0;
     for (struct block *o = p->blocks; o;) {
-        unsigned i = page_of(&o->tb, 0) == page ? 0 : 1;
+        unsigned i = part_of(o, page);
         bits |= block_bits(o, i);
-        o = o->next_on_page[i];
+        o = *next_on_page(o, i);
     }
     __atomic_store_n(&p->chunks, bits, __ATOMIC_SEQ_CST);
 }
 
 static void forget(struct tcg *t, struct block *b)
 {
-    b->tb.stale = true;
-    hash_remove(t, b);
-    unlink_in(b);
-    unlink_out(&b->exit[0]);
-    unlink_out(&b->exit[1]);
+    b->stale = true;
+    table_remove(t, b);
+    unlink_in(t, b);
+    unlink_out(t, &b->exit[0]);
+    unlink_out(t, &b->exit[1]);
     page_list_remove(t, b, 0);
-    if (b->tb.phys2 != NO_PAGE) {
+    if (second_page(b) != NO_PAGE) {
         page_list_remove(t, b, 1);
     }
     jc_forget(t, b);
@@ -466,8 +468,8 @@ static bool invalidate_on_page(struct tcg *t, struct tcg_cpu *cpu, uint64_t page
     }
     pthread_mutex_lock(&t->lock);
     for (struct block *b = p->blocks, *next; b; b = next) {
-        unsigned i = page_of(&b->tb, 0) == page ? 0 : 1, lo, hi;
-        next = b->next_on_page[i];
+        unsigned i = part_of(b, page), lo, hi;
+        next = *next_on_page(b, i);
         span_on_page(b, i, &lo, &hi);
         if (from < hi && to > lo) {
             hit |= cpu && !engine_of(cpu)->single && runs_now(cpu, b);
@@ -493,20 +495,19 @@ bool tcg_invalidate(struct tcg *t, struct tcg_cpu *cpu, uint64_t phys, uint64_t 
 
 void blocks_flush(struct tcg *t)
 {
-    memset(t->hash, 0, sizeof(t->hash));
-    for (struct block *b = t->all, *next; b; b = next) {
-        next = b->next_all;
+    for (uint32_t n = 0; n < t->blocks; n++) {
+        struct block *b = block_at(t, n);
         for (unsigned i = 0; i < 2; i++) {
-            uint64_t page = page_of(&b->tb, i);
+            uint64_t page = page_of(b, i);
             struct code_page *p = page == NO_PAGE ? NULL : page_at(t, page, false);
             if (p) {
                 p->blocks = NULL;
                 __atomic_store_n(&p->chunks, 0, __ATOMIC_SEQ_CST);
             }
         }
-        block_free(t, b);
+        block_free(b);
     }
-    t->all = NULL;
+    table_clear(t);
     t->cache.used = t->cache.thunks;
     t->interp_bytes = 0;
     t->stats.blocks = t->stats.guest_bytes = t->stats.host_bytes = 0;
@@ -521,19 +522,6 @@ void tcg_flush(struct tcg *t)
     pthread_mutex_lock(&t->lock);
     blocks_flush(t);
     pthread_mutex_unlock(&t->lock);
-}
-
-/* Blocks are newest first and their code lies in the order in which they were made. */
-struct block *block_by_host(struct tcg *t, const void *host)
-{
-    const uint8_t *at = host;
-    for (struct block *b = t->all; b; b = b->next_all) {
-        const uint8_t *code = b->tb.code;
-        if (at >= code) {
-            return at < code + b->tb.code_len ? b : NULL;
-        }
-    }
-    return NULL;
 }
 
 void tcg_on_protect(struct tcg *t, tcg_protect_fn fn, void *o)

@@ -15,14 +15,14 @@
 
 struct block;
 
-/* A way out of a block to a RIP known when it was made. */
+/* A way out of a block to a RIP known when it was made. Places are offsets in the block's code. */
 struct tcg_link {
-    struct block *from, *to;  /* to: NULL until linked */
+    struct block *to;         /* NULL until linked */
     struct tcg_link *next_in; /* others that lead to the same block */
     uint64_t pc;
-    uint8_t *slot; /* rel32 that is patched (writable view), NULL: never linked */
-    uint8_t *stub; /* where the slot leads while it is not linked (executable view) */
-    bool same_page;
+    uint32_t slot;                      /* the rel32 that is patched; 0: never linked */
+    uint32_t stub : 30;                 /* where the slot leads while it is not linked */
+    uint32_t number : 1, same_page : 1; /* number: its place in the block's exit[] */
 };
 
 /* Host code position to guest RIP, for signals: ascending. */
@@ -33,19 +33,40 @@ struct tcg_site {
     uint64_t pc;
 };
 
-struct block {
-    struct tb tb; /* first */
-    struct tcg *tcg;
-    struct block *next_hash, *next_stale, *next_all;
-    struct block *next_on_page[2];
-    struct tcg_link exit[2], *in;
-    uint8_t vec_skip; /* bytes of code that a block which has the vectors live jumps over */
-    bool vec_out;     /* has them live where it ends */
-    uint16_t peek_from, peek_to; /* bytes of the first page that liveness was read from */
+/* What few blocks have. */
+struct block_more {
+    uint64_t phys2;             /* second page the code lies on, or UINT64_MAX */
+    struct block *next_on_page; /* there */
     struct tcg_site *site;
     unsigned sites;
     struct ir_native *native; /* descriptions its code refers to */
     void *interp;             /* struct tci_code when the interpreter runs it */
+};
+
+/* There are hundreds of thousands of them: nothing is here that can be reckoned from the rest. */
+struct block {
+    struct tb tb;                /* first */
+    uint16_t peek_from, peek_to; /* bytes of the first page that liveness was read from */
+    uint8_t vec_skip; /* bytes of code that a block which has the vectors live jumps over */
+    bool vec_out;     /* has them live where it ends */
+    bool stale;       /* invalidated */
+    struct tcg_link exit[2], *in;
+    struct block *next_on_page; /* on the first page */
+    struct block_more *more;    /* or NULL */
+};
+_Static_assert(sizeof(struct block) <= 152, "block descriptors are most of the engine's memory");
+
+static inline struct block *link_from(const struct tcg_link *l)
+{
+    return (struct block *)((uintptr_t)(l - l->number) - offsetof(struct block, exit));
+}
+
+struct tb_slot {
+    uint32_t hash, number; /* number: the block's plus 1; 0: free */
+};
+struct tb_table {
+    struct tb_slot *slot;
+    uint32_t mask, used; /* slots less 1; those that are not free */
 };
 
 /* A guest-physical page that blocks were made from. */
@@ -59,9 +80,10 @@ struct code_page {
 struct tcg_cache {
     uint8_t *rw, *rx;           /* the same memory twice */
     size_t bytes, used, thunks; /* thunks: bytes at the start that stay */
+    size_t huge;                /* bytes at the start that were asked to be huge pages */
 };
 
-enum { HASH_BITS = 16, L1_BITS = 14, L2_BITS = 18 };
+enum { L1_BITS = 14, L2_BITS = 18 };
 
 struct engine_cpu {
     struct tcg_cpu *cpu;
@@ -76,7 +98,7 @@ struct engine_cpu {
     struct block *now;             /* interpreter: the block it runs */
     struct tcg_link *taken;        /* interpreter: the way out that had no block behind it */
     unsigned jc_filled[TLB_MODES]; /* entries in jc_list, or more than fit */
-    uint16_t jc_list[TLB_MODES][512];
+    uint16_t jc_list[TLB_MODES][2048];
 };
 
 struct tcg {
@@ -85,8 +107,9 @@ struct tcg {
     pthread_mutex_t lock; /* recursive: a page walk during translation may invalidate */
     struct tcg_cache cache;
     size_t interp_bytes;
-    struct block *hash[1 << HASH_BITS];
-    struct block *all;                   /* newest first: descending host code */
+    struct block **chunk; /* all blocks in the order of their making: ascending host code */
+    uint32_t chunks, blocks;
+    struct tb_table table;
     struct code_page **l1[1 << L1_BITS]; /* by guest-physical address */
     struct engine_cpu *cpus;
     struct ir_block *ir; /* scratch, under the lock */
@@ -109,6 +132,8 @@ static inline struct engine_cpu *engine_of(struct tcg_cpu *cpu)
 /* 0, or -errno with e: no executable memory. */
 int cache_init(struct tcg_cache *c, size_t bytes, struct err *e);
 void cache_fini(struct tcg_cache *c);
+/* Before `need` bytes behind `used` are written. */
+void cache_grow(struct tcg_cache *c, size_t need);
 static inline uint8_t *cache_rw(const struct tcg_cache *c, const void *rx)
 {
     return c->rw + ((const uint8_t *)rx - c->rx);
@@ -120,13 +145,27 @@ static inline uint8_t *cache_rw(const struct tcg_cache *c, const void *rx)
 struct block *block_find(struct tcg_cpu *cpu);
 /* A block of one instruction for the interpreter; the caller frees it. */
 struct block *block_single(struct tcg_cpu *cpu);
-void block_free(struct tcg *t, struct block *b);
+/* Gives back what b holds, and b itself if it is not one of those kept. NULL is nothing. */
+void block_free(struct block *b);
+/* The rare part, made if need be. */
+struct block_more *block_more(struct block *b);
 void engine_lock(struct tcg_cpu *cpu);
 void engine_unlock(struct tcg_cpu *cpu);
 /* Makes `from` lead straight to `to` if that stays right for good. */
 void block_link(struct tcg *t, struct tcg_link *from, struct block *to);
 void blocks_flush(struct tcg *t);
-struct block *block_by_host(struct tcg *t, const void *host);
+
+/* ---- table.c: under the lock ---- */
+
+struct block *block_at(const struct tcg *t, uint32_t n);
+/* Room for the next block, zeroed; table_keep makes it one of t->blocks, found by its key. */
+struct block *block_next(struct tcg *t);
+struct block *table_keep(struct tcg *t);
+struct block *table_find(const struct tcg *t, const struct tb_key *k); /* or NULL */
+void table_remove(struct tcg *t, const struct block *b);
+void table_clear(struct tcg *t);
+void table_fini(struct tcg *t);
+struct block *block_by_host(const struct tcg *t, const void *host); /* or NULL */
 
 /* ---- jc.c ---- */
 
@@ -167,7 +206,7 @@ void jit_free(struct jit *j);
 bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir);
 enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link);
 /* Points the jump of a link at host code (executable view). */
-void jit_patch(struct tcg_link *l, const uint8_t *target);
+void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target);
 extern const bool jit_exists; /* false: no generator for this host */
 
 #endif

@@ -48,7 +48,7 @@ enum { TLB_KERNEL, TLB_USER, TLB_KERNEL_AC, TLB_MODES };
 
 /* Jump cache: where the block for a RIP lies, for indirect jumps and far direct ones. Valid for the
  * vCPU's present mode only: the target empties them when mode, CS base or mappings change. */
-#define JC_BITS 12
+#define JC_BITS 14
 #define JC_SIZE (1u << JC_BITS)
 /* What an empty entry holds: a RIP of another slot, so that none is taken for it. */
 #define JC_EMPTY(slot) ((uint64_t)(slot) ^ 1)
@@ -102,13 +102,10 @@ enum { TB_SINGLE = 1, TB_ICOUNT = 2 };
 
 struct tb {
     struct tb_key key;
-    uint64_t phys2; /* second page the code lies on, or UINT64_MAX */
-    uint16_t len;   /* guest bytes */
-    uint16_t insns;
-    bool stale;       /* invalidated */
     const void *code; /* host code (generator) or compiled IR (interpreter) */
     uint32_t code_len;
-    void *priv; /* the engine's: chain slots, side table, lists */
+    uint16_t len; /* guest bytes */
+    uint16_t insns;
 };
 
 /* ---- what the target does for the engine ---- */

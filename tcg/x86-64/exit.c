@@ -31,7 +31,7 @@ static void linked_jump(struct gen *g, unsigned k, unsigned cc, bool conditional
 {
     align_slot(g, conditional ? 2 : 1);
     uint8_t *after = conditional ? as_jcc_ahead(&g->a, cc) : as_jmp_ahead(&g->a);
-    g->b->exit[k].slot = after - 4;
+    g->b->exit[k].slot = (uint32_t)(after - 4 + g->a.rx - g->start);
     to_stub(g, k, after);
 }
 
@@ -163,7 +163,7 @@ void exit_stubs(struct gen *g)
         for (unsigned i = 0; i < s->n; i++) {
             as_land(&g->a, s->from[i]);
         }
-        g->b->exit[k].stub = (uint8_t *)as_here(&g->a);
+        g->b->exit[k].stub = (uint32_t)(as_here(&g->a) - g->start) & 0x3fffffff;
         as_const(&g->a, R12, (uint64_t)(uintptr_t)&g->b->exit[k]);
         as_jmp(&g->a, g->jit->leave_link);
     }
@@ -185,9 +185,9 @@ void icount_code(struct gen *g)
     as_land(&g->a, ok);
 }
 
-void jit_patch(struct tcg_link *l, const uint8_t *target)
+void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target)
 {
-    const struct tcg *t = l->from->tcg;
-    const uint8_t *after = l->slot + 4 - t->cache.rw + t->cache.rx;
-    __atomic_store_n((uint32_t *)(void *)l->slot, (uint32_t)(target - after), __ATOMIC_RELEASE);
+    const uint8_t *slot = (const uint8_t *)link_from(l)->tb.code + l->slot;
+    __atomic_store_n((uint32_t *)(void *)cache_rw(&t->cache, slot), (uint32_t)(target - slot - 4),
+                     __ATOMIC_RELEASE);
 }

@@ -7,6 +7,8 @@
  */
 #include "tcg/x86-64/gen.h"
 
+#include "dm/base/util.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -622,12 +624,10 @@ static bool keep(struct gen *g, const uint8_t *code)
     b->vec_out = g->vec_in;
     t->cache.used = (size_t)(g->a.p - t->cache.rw);
     if (g->sites) {
-        b->site = malloc(g->sites * sizeof(*b->site));
-        if (!b->site) {
-            return false;
-        }
-        memcpy(b->site, g->site, g->sites * sizeof(*b->site));
-        b->sites = g->sites;
+        struct block_more *m = block_more(b);
+        m->site = xcalloc(g->sites, sizeof(*m->site));
+        memcpy(m->site, g->site, g->sites * sizeof(*m->site));
+        m->sites = g->sites;
     }
     if (t->opt.dump & TCG_DUMP_OUT) {
         show(g, code, len);
@@ -640,31 +640,30 @@ static bool keep(struct gen *g, const uint8_t *code)
     return true;
 }
 
-static bool copy_natives(struct block *b, struct ir_block *ir)
+static void copy_natives(struct block *b, struct ir_block *ir)
 {
     if (!ir->natives) {
-        return true;
+        return;
     }
-    b->native = malloc(ir->natives * sizeof(*b->native));
-    if (!b->native) {
-        return false;
-    }
-    memcpy(b->native, ir->native, ir->natives * sizeof(*b->native));
+    struct block_more *m = block_more(b);
+    m->native = xcalloc(ir->natives, sizeof(*m->native));
+    memcpy(m->native, ir->native, ir->natives * sizeof(*m->native));
     for (unsigned i = 0; i < ir->n; i++) {
         if (ir->op[i].op == IR_NATIVE) {
-            ir->op[i].native = &b->native[ir->op[i].native - ir->native];
+            ir->op[i].native = &m->native[ir->op[i].native - ir->native];
         }
     }
-    return true;
 }
 
 bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir)
 {
     struct gen *g = t->jit->gen;
-    if (t->cache.bytes - t->cache.used < (size_t)ir->n * ROOM_PER_OP + 4096 ||
-        !copy_natives(b, ir)) {
+    size_t room = (size_t)ir->n * ROOM_PER_OP + 4096;
+    if (t->cache.bytes - t->cache.used < room) {
         return false;
     }
+    copy_natives(b, ir);
+    cache_grow(&t->cache, room);
     begin(g, b, ir);
     uint8_t *code = g->a.p;
     if (b->tb.key.cflags & TB_ICOUNT) {

@@ -23,9 +23,10 @@ static const struct tcg_site *find_site(struct tcg *t, const uint8_t *at)
     const struct tcg_site *found = NULL;
     pthread_mutex_lock(&t->lock);
     const struct block *b = block_by_host(t, at);
-    for (unsigned i = 0; b && i < b->sites; i++) {
-        if (b->site[i].host == (uint32_t)(at - (const uint8_t *)b->tb.code)) {
-            found = &b->site[i];
+    const struct block_more *m = b ? b->more : NULL;
+    for (unsigned i = 0; m && i < m->sites; i++) {
+        if (m->site[i].host == (uint32_t)(at - (const uint8_t *)b->tb.code)) {
+            found = &m->site[i];
         }
     }
     pthread_mutex_unlock(&t->lock);

@@ -154,12 +154,11 @@ static const struct tcg_target rig_target = {
     .unaligned = rig_unaligned,
 };
 
-static inline void rig_open(struct rig *r, enum tcg_engine engine, unsigned passes)
+static inline void rig_open_with(struct rig *r, struct tcg_options o)
 {
-    struct tcg_options o = {
-        .engine = engine, .passes = passes, .cache_bytes = 8 << 20, .verify = true
-    };
     struct err e = { 0 };
+    o.cache_bytes = 8 << 20;
+    o.verify = true;
     if (getenv("RIG_DUMP")) {
         o.dump = TCG_DUMP_OP | TCG_DUMP_OP_OPT | TCG_DUMP_OUT;
     }
@@ -170,6 +169,11 @@ static inline void rig_open(struct rig *r, enum tcg_engine engine, unsigned pass
     r->cpu = tcg_cpu_new(r->t);
     r->c = rig_of(r->cpu);
     r->cpu->pc = RIG_CODE;
+}
+
+static inline void rig_open(struct rig *r, enum tcg_engine engine, unsigned passes)
+{
+    rig_open_with(r, (struct tcg_options){ .engine = engine, .passes = passes });
 }
 
 static inline void rig_close(struct rig *r)

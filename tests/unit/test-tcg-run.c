@@ -3,6 +3,8 @@
  * also under its own feet, a full cache, the jump cache. */
 #include "tests/unit/tcg-rig.h"
 
+#include <unistd.h>
+
 enum { LOOP = RIG_CODE, DONE = RIG_CODE + 0x100 };
 
 static unsigned translations;
@@ -215,6 +217,54 @@ static void run_everywhere(void (*test)(struct rig *r))
     }
 }
 
+/* Where the map file says that the code of the block at pc lies; 0: nowhere. */
+static unsigned long long mapped_code(const char *path, unsigned long long pc)
+{
+    unsigned long long at, len, guest, found = 0;
+    char line[200];
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f)) {
+        assert_int_equal(sscanf(line, "%llx %llx guest_%llx", &at, &len, &guest), 3);
+        found = guest == pc ? at : found;
+    }
+    fclose(f);
+    return found;
+}
+
+/* The line of /proc/self/maps for an address. */
+static void line_of_maps(unsigned long long at, char line[500])
+{
+    unsigned long long lo = 0, hi = 0;
+    FILE *f = fopen("/proc/self/maps", "r");
+    assert_non_null(f);
+    do {
+        assert_non_null(fgets(line, 500, f));
+        sscanf(line, "%llx-%llx", &lo, &hi);
+    } while (at < lo || at >= hi);
+    fclose(f);
+}
+
+/* perf looks into the map file for code in memory that it takes for anonymous: /dev/zero's is. */
+static void test_perf_finds_blocks_by_name(void **state)
+{
+    (void)state;
+    char path[64], line[500];
+    struct rig r;
+    snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+    rig_open_with(&r, (struct tcg_options){ .passes = PASS_ALL, .perf_map = true });
+    rig_build = build_loop;
+    r.cpu->gpr[1] = 3;
+    assert_int_equal(rig_run(&r), TCG_EXIT_BLOCK);
+    unsigned long long at = mapped_code(path, LOOP);
+    assert_true(at);
+    line_of_maps(at, line);
+    assert_non_null(strstr(line, " r-xs "));
+    assert_non_null(strstr(line, "/dev/zero"));
+    rig_close(&r);
+    unlink(path);
+}
+
 #define IN_EVERY_ENGINE(test)                                                                      \
     static void test##_here(void **state)                                                          \
     {                                                                                              \
@@ -239,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_a_page_is_data_again_some_stores_after_its_last_code_here),
         cmocka_unit_test(test_code_may_change_what_comes_next_here),
         cmocka_unit_test(test_a_full_cache_is_emptied_and_work_goes_on_here),
+        cmocka_unit_test(test_perf_finds_blocks_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/table.c - where blocks lie and how they are found by their key.
+ *
+ * Blocks lie in chunks in the order in which they were made, until all are forgotten at once. The table has
+ * a number and 32 bits of the key's hash a slot (open addressing), so that a search touches one line
+ * of the table and the block itself. Everything under the engine's lock.
+ */
+#include "tcg/tcg-int.h"
+
+#include "dm/base/util.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK_BLOCKS = 512, FIRST_BITS = 12 };
+#define GONE UINT32_MAX /* a slot that was used: a search goes on behind it */
+
+/* ---- blocks ---- */
+
+struct block *block_at(const struct tcg *t, uint32_t n)
+{
+    return &t->chunk[n / CHUNK_BLOCKS][n % CHUNK_BLOCKS];
+}
+
+struct block *block_next(struct tcg *t)
+{
+    if (t->blocks == t->chunks * CHUNK_BLOCKS) {
+        t->chunk = realloc(t->chunk, (t->chunks + 1) * sizeof(*t->chunk));
+        assert(t->chunk);
+        t->chunk[t->chunks++] = xcalloc(CHUNK_BLOCKS, sizeof(struct block));
+    }
+    struct block *b = block_at(t, t->blocks);
+    memset(b, 0, sizeof(*b));
+    return b;
+}
+
+struct block *block_by_host(const struct tcg *t, const void *host)
+{
+    const uint8_t *at = host;
+    uint32_t lo = 0, hi = t->blocks; /* the last block that begins at or before `at` is below hi */
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if ((const uint8_t *)block_at(t, mid)->tb.code <= at) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    struct block *b = lo ? block_at(t, lo - 1) : NULL;
+    return b && at < (const uint8_t *)b->tb.code + b->tb.code_len ? b : NULL;
+}
+
+/* ---- the table ---- */
+
+static uint32_t hash_of(const struct tb_key *k)
+{
+    uint64_t h = k->phys * 0x9e3779b97f4a7c15ull ^ k->pc ^ (uint64_t)k->flags << 20;
+    return (uint32_t)((h * 0xff51afd7ed558ccdull) >> 32);
+}
+
+static bool same_key(const struct tb_key *a, const struct tb_key *b)
+{
+    return a->pc == b->pc && a->phys == b->phys && a->cs_base == b->cs_base &&
+           a->flags == b->flags && a->cflags == b->cflags && a->mode == b->mode;
+}
+
+static void put(struct tb_table *m, uint32_t hash, uint32_t number)
+{
+    uint32_t i = hash & m->mask;
+    while (m->slot[i].number && m->slot[i].number != GONE) {
+        i = (i + 1) & m->mask;
+    }
+    m->used += !m->slot[i].number;
+    m->slot[i] = (struct tb_slot){ hash, number };
+}
+
+/* Twice the slots, without those of blocks that are gone. */
+static void grow(struct tb_table *m)
+{
+    struct tb_table old = *m;
+    uint32_t slots = old.slot ? 2 * (old.mask + 1) : 1u << FIRST_BITS;
+    *m = (struct tb_table){ .slot = xcalloc(slots, sizeof(*m->slot)), .mask = slots - 1 };
+    for (uint32_t i = 0; old.slot && i <= old.mask; i++) {
+        if (old.slot[i].number && old.slot[i].number != GONE) {
+            put(m, old.slot[i].hash, old.slot[i].number);
+        }
+    }
+    free(old.slot);
+}
+
+struct block *table_find(const struct tcg *t, const struct tb_key *k)
+{
+    const struct tb_table *m = &t->table;
+    uint32_t hash = hash_of(k);
+    for (uint32_t i = hash & m->mask; m->slot && m->slot[i].number; i = (i + 1) & m->mask) {
+        if (m->slot[i].hash == hash && m->slot[i].number != GONE) {
+            struct block *b = block_at(t, m->slot[i].number - 1);
+            if (same_key(&b->tb.key, k)) {
+                return b;
+            }
+        }
+    }
+    return NULL;
+}
+
+struct block *table_keep(struct tcg *t)
+{
+    struct tb_table *m = &t->table;
+    struct block *b = block_at(t, t->blocks++);
+    if (!m->slot || m->used >= m->mask / 2) {
+        grow(m);
+    }
+    put(m, hash_of(&b->tb.key), t->blocks);
+    return b;
+}
+
+void table_remove(struct tcg *t, const struct block *b)
+{
+    struct tb_table *m = &t->table;
+    uint32_t hash = hash_of(&b->tb.key);
+    for (uint32_t i = hash & m->mask; m->slot[i].number; i = (i + 1) & m->mask) {
+        uint32_t n = m->slot[i].number;
+        if (m->slot[i].hash == hash && n != GONE && block_at(t, n - 1) == b) {
+            m->slot[i].number = GONE;
+            return;
+        }
+    }
+}
+
+void table_clear(struct tcg *t)
+{
+    t->blocks = 0;
+    if (t->table.slot) {
+        memset(t->table.slot, 0, (t->table.mask + 1ul) * sizeof(*t->table.slot));
+        t->table.used = 0;
+    }
+}
+
+void table_fini(struct tcg *t)
+{
+    for (uint32_t i = 0; i < t->chunks; i++) {
+        free(t->chunk[i]);
+    }
+    free(t->chunk);
+    free(t->table.slot);
+}
