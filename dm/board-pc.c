@@ -8,6 +8,7 @@
 #include "ioreq/cpu.h"
 #include "ioreq/machine.h"
 #include "ioreq/soft.h"
+#include "ioreq/trace.h"
 
 enum { IRQ_TIMER = 0, IRQ_CASCADE = 2, PIN_TIMER = 2 };
 
@@ -79,5 +80,7 @@ void board_pc_connect(struct board_pc *pc, struct machine *m)
     cpu_set_intc(m, &apic_cpu_intc, pc->apic);
     if (m->host == &soft_host_ops) {
         soft_set_sink(m->h, &sink, pc);
+    } else if (m->host == &trace_play_host) {
+        trace_set_sink(m->h, &sink, pc);
     }
 }

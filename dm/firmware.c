@@ -291,8 +291,8 @@ static uint8_t serial_mask(const struct options *o)
     return mask;
 }
 
-static int add_acpi(struct device *d, struct machine *m, const struct options *o,
-                    struct backends *b, struct err *e)
+static struct firmware_acpi *describe_acpi(struct device *d, struct machine *m,
+                                           const struct options *o, struct backends *b)
 {
     struct firmware_acpi *t = &b->pc.acpi;
     uint64_t below = min_u64(o->ram_bytes, board_below_4g(o));
@@ -306,11 +306,27 @@ static int add_acpi(struct device *d, struct machine *m, const struct options *o
                                  .hpet = !o->no_hpet,
                                  .serials = serial_mask(o),
                                  .floppy = true };
-    int ret = put_acpi(t, e);
+    return t;
+}
+
+void firmware_watch_acpi(struct device *d, struct machine *m, const struct options *o,
+                         struct backends *b)
+{
+    static const char *const files[] = { "etc/acpi/rsdp", "etc/acpi/tables", "etc/table-loader" };
+    struct firmware_acpi *t = describe_acpi(d, m, o, b);
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        if (fw_cfg_has_file(d, files[i])) {
+            fw_cfg_on_select(d, files[i], fill_acpi, t);
+        }
+    }
+}
+
+static int add_acpi(struct device *d, struct machine *m, const struct options *o,
+                    struct backends *b, struct err *e)
+{
+    int ret = put_acpi(describe_acpi(d, m, o, b), e);
     if (ret == 0) {
-        fw_cfg_on_select(d, "etc/acpi/rsdp", fill_acpi, t);
-        fw_cfg_on_select(d, "etc/acpi/tables", fill_acpi, t);
-        fw_cfg_on_select(d, "etc/table-loader", fill_acpi, t);
+        firmware_watch_acpi(d, m, o, b);
     }
     return ret;
 }

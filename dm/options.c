@@ -181,9 +181,12 @@ static int check_machine(struct options *o, struct err *e)
     if (o->icount && o->accel != ACCEL_TCG) {
         return err_set(e, -EINVAL, "-icount: runs with accel=tcg only");
     }
-    if (o->accel == ACCEL_TCG && o->record) {
+    if (o->boot_once && o->record) {
+        return err_set(e, -EINVAL, "-keel-record: known without -boot once= only");
+    }
+    if (o->loadvm && o->record) {
         return err_set(e, -EINVAL,
-                       "-keel-record: with accel=tcg known, but Keel does not have it yet");
+                       "-keel-record: a recording begins with the machine, not with -loadvm");
     }
     if (o->accel == ACCEL_XEN && o->domid < 0) {
         return err_set(e, -EINVAL, "-xen-domid: missing, accel=xen needs it");

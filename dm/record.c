@@ -8,10 +8,14 @@
 #include "dm/record.h"
 
 #include "dm/backends.h"
+#include "dm/base/bytes.h"
 #include "dm/base/chr.h"
 #include "dm/base/ev.h"
 #include "dm/board.h"
+#include "dm/firmware.h"
 #include "dm/options.h"
+#include "hw/nvram/fw-cfg.h"
+#include "ioreq/cpu.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -70,6 +74,48 @@ static struct option_list describe(const struct backends *b, int argc, char **ar
     return l;
 }
 
+/* ---- what a board of its own began with: files of the host are in it, and the time of day ---- */
+
+enum { BOARD_ITEM = 1, BOARD_WHOLE, BOARD_CLOCK };
+enum { ITEM_HEAD = 10, ITEM_PART = 512 << 10 }; /* key, length, offset; bytes at a time */
+
+struct board_tap {
+    struct machine *m;
+    unsigned channel;
+};
+
+static void record_item(void *opaque, uint16_t key, const uint8_t *data, uint32_t len)
+{
+    const struct board_tap *t = opaque;
+    uint8_t *b = xcalloc(1, ITEM_HEAD + ITEM_PART);
+    uint32_t at = 0, n;
+
+    do {
+        n = (uint32_t)min_u64(len - at, ITEM_PART);
+        store_le(b, 2, key);
+        store_le(b + 2, 4, len);
+        store_le(b + 6, 4, at);
+        memcpy(b + ITEM_HEAD, data + at, n);
+        trace_input(t->m, t->channel, BOARD_ITEM, b, ITEM_HEAD + n);
+        at += n;
+    } while (at < len);
+    free(b);
+}
+
+static void record_board(struct machine *m, const struct backends *b)
+{
+    if (b->pc.fw_cfg) {
+        struct board_tap t = { m, trace_channel(m, "board") };
+        struct state_buf clock = { 0 };
+
+        fw_cfg_each(b->pc.fw_cfg, record_item, &t);
+        trace_input(m, t.channel, BOARD_WHOLE, "", 0);
+        dev_save(b->pc.rtc, &clock);
+        trace_input(m, t.channel, BOARD_CLOCK, clock.p, clock.len);
+        free(clock.p);
+    }
+}
+
 static struct taps *plug_taps(struct machine *m, struct trace_play *p, struct backends *b)
 {
     struct taps *t = taps_new(m, p);
@@ -84,6 +130,7 @@ static struct taps *plug_taps(struct machine *m, struct trace_play *p, struct ba
         taps_nic(t, b->net.nics[i]);
     }
     taps_con(t, b->con);
+    cpu_trace(m, p);
     return t;
 }
 
@@ -94,7 +141,12 @@ struct taps *record_start(struct machine *m, struct backends *b, const char *pat
     int ret = trace_rec_start(m, path, l.o, l.n, e);
 
     free_options(&l);
-    return ret < 0 ? NULL : plug_taps(m, NULL, b);
+    if (ret < 0) {
+        return NULL;
+    }
+    struct taps *t = plug_taps(m, NULL, b);
+    record_board(m, b);
+    return t;
 }
 
 void record_stop(struct machine *m, struct taps *t)
@@ -183,6 +235,36 @@ static void close_streams(struct replay *r)
     }
 }
 
+static void board_input(void *opaque, uint32_t tag, const void *data, size_t len)
+{
+    struct replay *r = opaque;
+    const uint8_t *b = data;
+    struct device *d = r->b.pc.fw_cfg;
+
+    struct err e;
+
+    if (tag == BOARD_WHOLE) {
+        firmware_watch_acpi(d, r->m, &r->o, &r->b);
+    } else if (tag == BOARD_CLOCK) {
+        if (dev_load(r->b.pc.rtc, b, len, &e) != (long)len) {
+            trace_refuse(r->play, "a clock that cannot have begun so");
+        }
+    } else if (tag != BOARD_ITEM || len < ITEM_HEAD ||
+               !fw_cfg_put(d, (uint16_t)load_le(b, 2), (uint32_t)load_le(b + 2, 4),
+                           (uint32_t)load_le(b + 6, 4), b + ITEM_HEAD,
+                           (uint32_t)(len - ITEM_HEAD))) {
+        trace_refuse(r->play, "what no board begins with");
+    }
+}
+
+static void play_board(struct replay *r)
+{
+    if (r->b.pc.fw_cfg) {
+        trace_channel(r->m, "board");
+        trace_on_input(r->play, "board", board_input, r);
+    }
+}
+
 static int build(struct replay *r, struct err *e)
 {
     int ret = take_argv(r, e);
@@ -207,6 +289,7 @@ static int build(struct replay *r, struct err *e)
     if (ret == 0) {
         close_streams(r);
         r->taps = plug_taps(r->m, r->play, &r->b);
+        play_board(r);
     }
     machine_leave(r->m);
     return ret;

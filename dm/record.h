@@ -29,7 +29,14 @@ void taps_chr(struct taps *t, struct chr *c);
 void taps_nic(struct taps *t, struct nic *n);
 void taps_con(struct taps *t, struct con *con);
 /* What the monitor is about to do to a device directly; t may be NULL. */
-enum taps_command { TAPS_POWER_BUTTON = 1, TAPS_CPU_PLUG /* arg: which */ };
+enum taps_command {
+    TAPS_POWER_BUTTON = 1,
+    TAPS_CPU_PLUG, /* arg: which */
+    TAPS_NMI,
+    TAPS_CMOS, /* arg: index << 8 | value */
+    TAPS_PAM,  /* the same, of the memory controller's registers */
+    TAPS_WAKE,
+};
 void taps_command(struct taps *t, enum taps_command c, uint32_t arg);
 /* Gives every back end back to its device. */
 void taps_free(struct taps *t);

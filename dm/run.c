@@ -141,6 +141,7 @@ void keel_powerdown(struct keel *k)
 bool keel_nmi(struct keel *k)
 {
     if (k->be.pc.apic) {
+        taps_command(k->taps, TAPS_NMI, 0);
         apic_nmi(k->be.pc.apic);
     }
     return k->be.pc.apic != NULL;
@@ -158,7 +159,7 @@ static struct device *power_management(const struct keel *k)
 
 /* The memory controller sleeps with the memory: what is shadowed stays so over S3, or firmware would not
  * find what it left in the BIOS area. */
-static void reset_but_for_memory(struct machine *m)
+static void reset_but_for_memory(struct machine *m, struct taps *taps)
 {
     uint8_t pam[I440FX_PAM_REGS];
     for (unsigned i = 0; i < I440FX_PAM_REGS; i++) {
@@ -166,6 +167,7 @@ static void reset_but_for_memory(struct machine *m)
     }
     machine_reset(m);
     for (unsigned i = 0; i < I440FX_PAM_REGS; i++) {
+        taps_command(taps, TAPS_PAM, i << 8 | pam[i]);
         pci_cfg_write(m, 0, 0, I440FX_PAM0 + i, 1, pam[i]);
     }
 }
@@ -176,8 +178,10 @@ void keel_wakeup(struct keel *k)
         return;
     }
     if (k->soft) { /* the firmware shall resume in place of booting */
-        reset_but_for_memory(k->m);
+        reset_but_for_memory(k->m, k->taps);
+        taps_command(k->taps, TAPS_CMOS, CMOS_SHUTDOWN_CODE << 8 | CMOS_RESUME_S3);
         mc146818_set_byte(k->be.pc.rtc, CMOS_SHUTDOWN_CODE, CMOS_RESUME_S3);
+        taps_command(k->taps, TAPS_WAKE, 0);
         piix4_pm_wake(power_management(k));
     }
     machine_set_run_state(k->m, RUN_RUNNING);

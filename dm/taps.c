@@ -19,6 +19,10 @@
 #include "dm/base/bytes.h"
 #include "dm/base/chr.h"
 #include "hw/acpi/piix4-pm.h"
+#include "hw/intc/apic.h"
+#include "hw/pci/i440fx.h"
+#include "hw/pci/pci.h"
+#include "hw/timer/mc146818.h"
 #include "ui/con.h"
 
 #include <stdio.h>
@@ -524,11 +528,20 @@ void taps_command(struct taps *t, enum taps_command c, uint32_t arg)
 
 static void play_command(struct taps *t, uint32_t c, uint32_t arg)
 {
+    if (c == TAPS_PAM && arg >> 8 < I440FX_PAM_REGS) {
+        pci_cfg_write(t->m, 0, 0, I440FX_PAM0 + (arg >> 8), 1, arg & 0xff);
+    }
     for (struct device *d = t->m->devices; d; d = d->next) {
         if (d->class == &piix4_pm_class && c == TAPS_POWER_BUTTON) {
             piix4_pm_power_button(d);
         } else if (d->class == &piix4_pm_class && c == TAPS_CPU_PLUG && arg < 256) {
             piix4_pm_cpu_plug(d, arg);
+        } else if (d->class == &piix4_pm_class && c == TAPS_WAKE) {
+            piix4_pm_wake(d);
+        } else if (d->class == &apic_class && c == TAPS_NMI) {
+            apic_nmi(d);
+        } else if (d->class == &mc146818_class && c == TAPS_CMOS && arg >> 8 < 128) {
+            mc146818_set_byte(d, arg >> 8, (uint8_t)arg);
         }
     }
 }

@@ -49,6 +49,13 @@ void cpu_set_wires(struct machine *m, const struct cpu_wires *w, void *o, unsign
 void cpu_set_intc(struct machine *m, const struct cpu_intc *c, void *o);
 unsigned cpu_count(const struct machine *m); /* 0 when Keel does not own the processors */
 
+/* Both directions are recorded, and compared in replay, from here on: channel "cpu" of the trace
+ * (docs/trace.md). When m is replayed, p feeds the chips what the processors asked of them. */
+struct trace_play;
+void cpu_trace(struct machine *m, struct trace_play *p);
+/* Hook of ioreq_run's recorder: a request of another vCPU than the last. */
+void cpu_trace_request(struct machine *m, uint8_t cpu);
+
 /* For chips; each does nothing when nobody is wired. */
 void cpu_intr(struct machine *m, unsigned cpu, bool level);
 void cpu_nmi(struct machine *m, unsigned cpu);

@@ -51,9 +51,10 @@ struct dev_class {
     const char *desc;             /* one line, for `-device help` */
     size_t size;                  /* of the device's struct, whose first member is struct device */
     const struct dev_prop *props; /* ends with PROP_END; may be NULL */
-    const struct state_field *state;              /* ends with FIELD_END; may be NULL */
-    unsigned state_version;                       /* 1 and up */
-    bool user_creatable;                          /* `-device` may make one */
+    const struct state_field *state; /* ends with FIELD_END; may be NULL */
+    unsigned state_version;          /* 1 and up */
+    bool user_creatable;             /* `-device` may make one */
+    bool outside; /* processors and memory: they stand outside the doors, in no trace */
     int (*init)(struct device *d, struct err *e); /* once; no guest memory yet */
     void (*reset)(struct device *d);              /* to power-on; idempotent; may be NULL */
     /* State is about to be saved: brings what lies elsewhere into the struct. May be NULL. */

@@ -61,6 +61,9 @@ struct cpu_links {
     unsigned n;
     const struct cpu_intc *intc;
     void *intc_o;
+    bool traced;
+    unsigned channel; /* of the trace */
+    uint8_t asked;    /* traced: the vCPU of the last request */
 };
 
 struct trace_rec;

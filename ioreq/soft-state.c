@@ -27,6 +27,7 @@ static const struct dev_class ram_class = {
     .size = sizeof(struct ram),
     .state = state,
     .state_version = 1,
+    .outside = true,
 };
 
 static int add_pieces(struct soft_host *s, struct machine *m, uint64_t gpa, uint64_t len,

@@ -83,14 +83,7 @@ struct soft_host {
 
     const struct soft_listener *listener;
     void *listener_o;
-    const struct soft_sink *sink;
-    void *sink_o;
-
-    bool isa[16], told[16];
-    uint64_t rises[16];
-    bool intx[256][4];
-    unsigned asserted[4]; /* pins that drive each PIRQ */
-    uint8_t link[4];      /* ISA IRQ of each PIRQ, 0: none */
+    struct irq_route route;
 
     bool icount;
     int64_t now;      /* icount; atomic */
@@ -516,70 +509,35 @@ static void soft_block_wrote(void *h, struct gmem_block *b, uint64_t off, uint64
 
 /* ---- lines ---- */
 
-static bool level_of(const struct soft_host *s, unsigned irq)
-{
-    bool level = s->isa[irq];
-    for (unsigned link = 0; link < 4; link++) {
-        level |= irq && s->link[link] == irq && s->asserted[link];
-    }
-    return level;
-}
-
-static void tell(struct soft_host *s, unsigned irq)
-{
-    bool level = level_of(s, irq);
-    if (s->sink && level != s->told[irq]) {
-        s->told[irq] = level;
-        s->rises[irq] += level;
-        s->sink->irq(s->sink_o, irq, level);
-    }
-}
-
 static void soft_isa_irq(void *h, unsigned irq, bool level)
 {
-    struct soft_host *s = h;
-    s->isa[irq] = level;
-    tell(s, irq);
+    irq_route_isa(&((struct soft_host *)h)->route, irq, level);
 }
 
-/* Slot and pin to PIRQ as the PCI slots of a PIIX3 board are wired: slot 1, INTA is PIRQA. */
 static void soft_pci_intx(void *h, unsigned devfn, unsigned pin, bool level)
 {
-    struct soft_host *s = h;
-    unsigned link = ((devfn >> 3) + pin + 3) & 3;
-    if (s->intx[devfn][pin] != level) {
-        s->intx[devfn][pin] = level;
-        s->asserted[link] = level ? s->asserted[link] + 1 : s->asserted[link] - 1;
-        tell(s, s->link[link]);
-    }
+    irq_route_intx(&((struct soft_host *)h)->route, devfn, pin, level);
 }
 
 static void soft_pci_link(void *h, unsigned link, unsigned isa_irq)
 {
-    struct soft_host *s = h;
-    unsigned before = s->link[link];
-    s->link[link] = (uint8_t)isa_irq;
-    tell(s, before);
-    tell(s, isa_irq);
+    irq_route_link(&((struct soft_host *)h)->route, link, isa_irq);
 }
 
 static void soft_msi(void *h, uint64_t addr, uint32_t data)
 {
-    struct soft_host *s = h;
-    if (s->sink) {
-        s->sink->msi(s->sink_o, addr, data);
-    }
+    irq_route_msi(&((struct soft_host *)h)->route, addr, data);
 }
 
 uint64_t soft_irq_count(const struct soft_host *s, unsigned irq)
 {
-    return s->rises[irq & 15];
+    return s->route.rises[irq & 15];
 }
 
 void soft_set_sink(struct soft_host *s, const struct soft_sink *sink, void *o)
 {
-    s->sink = sink;
-    s->sink_o = o;
+    s->route.sink = sink;
+    s->route.sink_o = o;
 }
 
 /* ---- clock ---- */

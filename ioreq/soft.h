@@ -12,6 +12,7 @@
 #ifndef IOREQ_SOFT_H
 #define IOREQ_SOFT_H
 
+#include "ioreq/irq-route.h"
 #include "ioreq/machine.h"
 
 struct soft_host;
@@ -59,12 +60,7 @@ struct soft_listener {
 };
 void soft_set_listener(struct soft_host *s, const struct soft_listener *l, void *o);
 
-/* Where interrupts go: the chips, which this folder does not know. irq: ISA IRQ 0..15 with the PCI
- * links folded in, told on changes only. */
-struct soft_sink {
-    void (*irq)(void *o, unsigned irq, bool level);
-    void (*msi)(void *o, uint64_t addr, uint32_t data);
-};
+/* Where interrupts go. */
 void soft_set_sink(struct soft_host *s, const struct soft_sink *sink, void *o);
 /* How often irq rose since the machine was made. */
 uint64_t soft_irq_count(const struct soft_host *s, unsigned irq);

@@ -43,8 +43,10 @@ struct trace_play {
     unsigned nchannels;
     struct play_handler handlers[CHANNELS_MAX];
     unsigned nhandlers;
-    uint8_t *bytes;   /* TRACE_BYTES_MAX */
-    uint8_t *scratch; /* PIN_MAX: what pins point at */
+    uint8_t *bytes;         /* TRACE_BYTES_MAX */
+    uint8_t *scratch;       /* PIN_MAX: what pins point at */
+    struct irq_route route; /* where the trace's machine has interrupt chips of its own */
+    uint8_t cpu;            /* whose the requests are */
 };
 
 /* ---- the file ---- */
@@ -350,10 +352,45 @@ static int64_t play_now(void *h)
     return ((const struct trace_play *)h)->top.ns;
 }
 
+static void play_isa_irq(void *h, unsigned irq, bool level)
+{
+    irq_route_isa(&((struct trace_play *)h)->route, irq, level);
+}
+
+static void play_pci_intx(void *h, unsigned devfn, unsigned pin, bool level)
+{
+    irq_route_intx(&((struct trace_play *)h)->route, devfn, pin, level);
+}
+
+static void play_pci_link(void *h, unsigned link, unsigned isa_irq)
+{
+    irq_route_link(&((struct trace_play *)h)->route, link, isa_irq);
+}
+
+static void play_msi(void *h, uint64_t addr, uint32_t data)
+{
+    irq_route_msi(&((struct trace_play *)h)->route, addr, data);
+}
+
 const struct machine_host trace_play_host = {
     .name = "replay",
     .now = play_now,
+    .isa_irq = play_isa_irq,
+    .pci_intx = play_pci_intx,
+    .pci_link = play_pci_link,
+    .msi = play_msi,
 };
+
+void trace_set_sink(struct trace_play *p, const struct soft_sink *sink, void *o)
+{
+    p->route.sink = sink;
+    p->route.sink_o = o;
+}
+
+void trace_set_cpu(struct trace_play *p, uint8_t cpu)
+{
+    p->cpu = cpu;
+}
 
 /* ---- channels ---- */
 
@@ -386,6 +423,7 @@ static void play_request(struct trace_play *p)
 {
     struct io_req req = p->top.req;
 
+    req.cpu = p->cpu;
     if (ioreq_run(p->m, &req) < 0) {
         trace_refuse(p, "a request no hardware could issue");
     }

@@ -6,6 +6,7 @@
  * there: recording a replay gives the same trace again. Everything here runs under the machine
  * lock, so the order of writing is the order of happening.
  */
+#include "ioreq/cpu.h"
 #include "ioreq/trace-int.h"
 
 #include <assert.h>
@@ -48,6 +49,9 @@ static void record_state(struct machine *m, int64_t now)
         struct state_buf b = { 0 };
         struct trace_event ev = { .kind = TR_STATE, .ns = now, .name = d->id };
 
+        if (d->class->outside) {
+            continue;
+        }
         trace_state_digest(d, &b);
         ev.bytes = b.p;
         ev.len = b.len;
@@ -179,6 +183,7 @@ void trace_request_begin(struct machine *m, const struct io_req *req)
     struct trace_event ev = { .kind = TR_REQUEST, .req = *req, .name = "" };
 
     if (m->rec) {
+        cpu_trace_request(m, req->cpu);
         m->rec->in_request = true;
         input(m, &ev);
     }

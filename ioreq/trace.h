@@ -14,6 +14,7 @@
 #ifndef IOREQ_TRACE_H
 #define IOREQ_TRACE_H
 
+#include "ioreq/irq-route.h"
 #include "ioreq/machine.h"
 
 struct trace_option {
@@ -70,6 +71,10 @@ void trace_deliver_nested(struct machine *m, unsigned channel, uint32_t bit);
 void trace_refuse(struct trace_play *p, const char *why);
 /* The host to build the machine on: machine_new(type, &trace_play_host, p). Memory is the trace's. */
 extern const struct machine_host trace_play_host;
+/* Interrupt chips of the machine's own hear of its lines, as they do from a soft host. */
+void trace_set_sink(struct trace_play *p, const struct soft_sink *sink, void *o);
+/* Whose the requests are from now on. */
+void trace_set_cpu(struct trace_play *p, uint8_t cpu);
 /* Runs the whole trace (or up to event `until` unless 0). 0 when every output agreed, 1 at the
  * first difference (diff says which), -errno with e when the file is broken. */
 int trace_run(struct trace_play *p, struct machine *m, uint64_t until, struct trace_diff *diff,

@@ -145,6 +145,53 @@ int fw_cfg_add_file(struct device *d, const char *name, const void *data, uint32
     return 0;
 }
 
+/* ---- whole, for a trace ---- */
+
+void fw_cfg_each(const struct device *d,
+                 void (*put)(void *o, uint16_t key, const uint8_t *data, uint32_t len), void *o)
+{
+    const struct fw_cfg *s = (const struct fw_cfg *)d;
+    for (size_t i = 0; i < s->nitems; i++) {
+        put(o, s->items[i].key, s->items[i].data, s->items[i].len);
+    }
+}
+
+/* As many entries as it says and has. */
+static void count_files(struct fw_cfg *s)
+{
+    const struct item *dir = find(s, FW_CFG_FILE_DIR);
+    uint32_t room = dir && dir->len >= 4 ? (dir->len - 4) / DIR_ENTRY : 0;
+    uint32_t n = room ? load_be32(dir->data) : 0;
+    s->nfiles = n <= room && n <= FW_CFG_FILES_MAX ? n : 0;
+    for (unsigned i = 0; i < s->nfiles; i++) {
+        dir->data[4 + (i + 1) * DIR_ENTRY - 1] = 0; /* names end */
+    }
+}
+
+bool fw_cfg_put(struct device *d, uint16_t key, uint32_t len, uint32_t at, const uint8_t *data,
+                uint32_t n)
+{
+    struct fw_cfg *s = (struct fw_cfg *)d;
+    struct item *it = find(s, key);
+    if (len > 1u << 30 || at > len || n > len - at) {
+        return false;
+    }
+    if (!it || it->len != len) {
+        fw_cfg_add(d, key, "", 0);
+        it = find(s, key);
+        it->data = xrealloc(it->data, len ? len : 1);
+        memset(it->data, 0, len);
+        it->len = len;
+    }
+    if (n) {
+        memcpy(it->data + at, data, n);
+    }
+    if (key == FW_CFG_FILE_DIR) {
+        count_files(s);
+    }
+    return true;
+}
+
 /* ---- reading ---- */
 
 void fw_cfg_on_select(struct device *d, const char *name, void (*fill)(void *o), void *o)

@@ -57,6 +57,13 @@ int fw_cfg_add_file(struct device *d, const char *name, const void *data, uint32
 /* fill is called whenever the firmware selects that file (which exists), and may add it again with
  * other bytes of the same number: for what depends on what the firmware did before. */
 void fw_cfg_on_select(struct device *d, const char *name, void (*fill)(void *o), void *o);
+/* For a trace. Every item as it is. */
+void fw_cfg_each(const struct device *d,
+                 void (*put)(void *o, uint16_t key, const uint8_t *data, uint32_t len), void *o);
+/* Part of an item, n bytes from `at` on, of len bytes altogether; the directory is an item too. False when
+ * that cannot be. */
+bool fw_cfg_put(struct device *d, uint16_t key, uint32_t len, uint32_t at, const uint8_t *data,
+                uint32_t n);
 bool fw_cfg_has_file(const struct device *d, const char *name);
 
 extern const struct dev_class fw_cfg_class;

@@ -253,6 +253,7 @@ static const struct dev_class class = {
     .size = sizeof(struct saved),
     .state = state,
     .state_version = 1,
+    .outside = true,
     .saving = saving,
     .loaded = loaded,
 };

@@ -118,6 +118,23 @@ def test_diff(work, disk, trace):
           out + err)
 
 
+def test_own_processors(work):
+    """Two of Keel's own: firmware, the other one's start, interrupts, video memory, an NMI."""
+    kernel, trace = work + '/kernel', work + '/own.ktr'
+    subprocess.run(['gcc', '-m32', '-nostdlib', '-static', '-no-pie', '-Wl,-Ttext=0x100000,-z,noexecstack,-n',
+                    '-Wl,--build-id=none,-estart,--no-warn-rwx-segments', '-o', kernel,
+                    TOP + '/tests/functional/atomics.S'],
+                   check=True)
+    p = subprocess.run([BUILD + '/dm/keel', '-machine', 'pc', '-accel', 'tcg', '-display', 'none', '-m', '16',
+                        '-smp', '2', '-vga', 'std', '-nodefaults', '-kernel', kernel, '-keel-record', trace,
+                        '-device', 'isa-debug-exit,iobase=0xf4'], capture_output=True, text=True, timeout=100)
+    check('a guest on processors of its own is recorded', p.returncode == 1, p.stderr)
+    os.unlink(kernel)  # the trace has it
+    rc, out, err = keel_trace('replay', trace)
+    check('and replays without a difference', rc == 0, out + err)
+    check('with everything in it', rc == 0 and int(out.split()[0]) > 50000, out)
+
+
 def test_killed(work, disk):
     path = work + '/killed.ktr'
     record(path, disk, end=signal.SIGKILL)
@@ -190,6 +207,7 @@ def main():
         test_tool(work, trace)
         test_diff(work, disk, trace)
         test_killed(work, disk)
+        test_own_processors(work)
         test_xen(work)
         test_broken(work, trace)
         test_wrong_register(trace)
