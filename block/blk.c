@@ -84,15 +84,24 @@ static bool blk_is_our_error(const struct blk_req *r)
     return r->ret < 0 && r->ret != -ENOMEDIUM && r->ret != -EROFS && r->ret != -EINVAL;
 }
 
+static void count(struct blk_stats *st, const struct blk_req *r)
+{
+    st->last_ns = ev_now_ns();
+    if (r->ret == 0) {
+        st->ops[r->op]++;
+        st->bytes[r->op] += r->len;
+        st->total_ns[r->op] += (uint64_t)(st->last_ns - r->start_ns);
+    } else if (blk_is_our_error(r)) {
+        st->errors[r->op]++;
+    } else {
+        st->invalid[r->op]++;
+    }
+}
+
 static void blk_give(struct blk *b, struct blk_req *r)
 {
     blk_unlink(b, r);
-    if (r->ret < 0) {
-        b->stats.errors[r->op]++;
-    } else {
-        b->stats.ops[r->op]++;
-        b->stats.bytes[r->op] += r->len;
-    }
+    count(&b->stats, r);
     if (b->watch && b->watch->completed) {
         b->watch->completed(b->watch_opaque, r, r->ret);
     }
@@ -193,6 +202,7 @@ void blk_submit(struct blk *b, struct blk_req *r)
     b->in_flight++;
     r->finished = r->held = false;
     r->priv = NULL;
+    r->start_ns = ev_now_ns();
     if (b->watch && b->watch->submitted) {
         b->watch->submitted(b->watch_opaque, r);
     }

@@ -37,6 +37,7 @@ struct blk_req {
     struct blk *blk;      /* not NULL while in flight; from here on the block layer's own */
     struct blk_req *next; /* in flight, newest first */
     void *priv;           /* the image's */
+    int64_t start_ns;
     int ret;
     bool finished; /* handed back, not delivered yet */
     bool held;     /* it failed, and waits for blk_retry */
@@ -117,6 +118,9 @@ struct blk_user {
 
 struct blk_stats {
     uint64_t ops[BLK_OPS], bytes[BLK_OPS], errors[BLK_OPS];
+    uint64_t invalid[BLK_OPS];  /* the guest's mistakes: no medium, past the end, not writable */
+    uint64_t total_ns[BLK_OPS]; /* from submission to the end, of those that ended well */
+    int64_t last_ns;            /* when the last one ended, as ev_now_ns; 0: none has */
 };
 
 /* id as in -drive id=. Starts empty. */

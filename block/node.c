@@ -412,6 +412,9 @@ void node_complete(struct node_req *r, int ret)
     if (r->node->bitmaps && changes(r) && r->len && !(r->flags & NODE_UNCHANGED)) {
         bitmap_mark(r->node, r->offset, r->len);
     }
+    if (ret == 0 && (r->op == NODE_WRITE || r->op == NODE_ZERO)) {
+        r->node->written_end = max_u64(r->node->written_end, r->offset + r->len);
+    }
     r->ret = ret;
     r->next = NULL;
     *c->ready_tail = r;

@@ -110,6 +110,7 @@ struct node {
     struct node *backing;   /* what a format reads where it has nothing of its own */
     struct bitmap *bitmaps; /* block/bitmap.h */
     struct node *other;     /* what a job's filter writes beside `file`; owned too */
+    uint64_t written_end;   /* past the last byte that was written since it was opened */
     unsigned in_flight;
     unsigned shares; /* owners beyond the first */
     unsigned mark;   /* block/graph.c's */

@@ -2,13 +2,17 @@
 /* dm/hmp-block.c - the monitor's commands on jobs and snapshots of disks: QMP's, by position. */
 #include "dm/hmp-block.h"
 
+#include "block/commit.h"
 #include "block/job.h"
+#include "dm/base/err.h"
 #include "dm/base/parse.h"
 #include "dm/base/util.h"
 #include "dm/keel.h"
+#include "dm/qmp-node.h"
 #include "dm/qmp.h"
 #include "dm/text.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,6 +94,31 @@ void hmp_block(struct keel *k, char *const *word, const char *flags, struct text
         text_add(out, "Error: %s\r\n", e.msg);
     }
     json_decref(ret);
+}
+
+void hmp_commit(struct keel *k, char *const *word, struct text *out)
+{
+    bool all = strcmp(word[1], "all") == 0;
+    struct drive *named = all ? NULL : drive_find_any(&k->be, word[1], word[1]);
+
+    if (!all && !named) {
+        text_add(out, "Error: Device '%s' not found\r\n", word[1]);
+        return;
+    }
+    jobs_hold(k->be.jobs);
+    for (struct drive *d = named ? named : k->be.drives; d; d = named ? NULL : d->next) {
+        struct node *n = drive_node(d);
+        struct err e = { 0 };
+        if (all && (!n || !n->backing)) {
+            continue;
+        }
+        int ret = n ? job_node_free(n, &e) : err_set(&e, -ENOMEDIUM, "No medium found");
+        ret = ret < 0 ? ret : commit_near(node_skip_filters(n), &e);
+        if (ret < 0) {
+            text_add(out, "Error: 'commit' error for '%s': %s\r\n", d->id, e.msg);
+        }
+    }
+    jobs_release(k->be.jobs);
 }
 
 void hmp_info_block_jobs(struct keel *k, struct text *out)

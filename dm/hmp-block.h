@@ -10,6 +10,8 @@ struct text;
 
 /* word[0] is the command; absent words are "". flags: the letters of "-f" and the like. */
 void hmp_block(struct keel *k, char *const *word, const char *flags, struct text *out);
+/* commit DRIVE|all: into the backing files. */
+void hmp_commit(struct keel *k, char *const *word, struct text *out);
 void hmp_info_block_jobs(struct keel *k, struct text *out);
 
 #endif

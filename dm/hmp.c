@@ -303,6 +303,11 @@ NET_COMMAND(netdev_del)
 NET_COMMAND(hostfwd_add)
 NET_COMMAND(hostfwd_remove)
 
+static void do_commit(struct hmp_call *c)
+{
+    hmp_commit(c->k, c->word, c->out);
+}
+
 static void do_block(struct hmp_call *c)
 {
     hmp_block(c->k, c->word, c->flags, c->out);
@@ -329,6 +334,7 @@ static const struct hmp_command {
     { "block_resize", 2, "DRIVE SIZE, in MiB unless it says so", do_block },
     { "block_stream", 1, "DRIVE [SPEED [BASE]]", do_block },
     { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
+    { "commit", 1, "DRIVE|all: what its image has of its own, into the backing file", do_commit },
     { "cont c", 0, "let the guest run", do_cont },
     { "cpu", 1, "N: whose memory and tables are looked at", do_cpu },
     { "delvm", 1, "TAG: take a snapshot of the machine out of its disks", do_vm_snapshot },

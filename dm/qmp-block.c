@@ -2,6 +2,8 @@
 /* dm/qmp-block.c - QMP commands about drives: what is in them, and changing that. docs/qmp.md 5. */
 #include "dm/qmp-block.h"
 
+#include "block/graph.h"
+#include "block/job.h"
 #include "block/open.h"
 #include "dm/base/util.h"
 #include "dm/keel.h"
@@ -83,6 +85,9 @@ static int open_tray(struct drive *d, bool force, struct err *e)
     if (!drive_removable(d)) {
         return err_set(e, -EINVAL, "Device '%s' is not removable", d->id);
     }
+    if (blk_tray_open(d->blk)) {
+        return 0;
+    }
     void *opaque;
     const struct blk_user *u = blk_user(d->blk, &opaque);
     bool locked = blk_locked(d->blk) && !blk_tray_open(d->blk);
@@ -145,12 +150,93 @@ static struct drive *which(struct qmp_call *c)
     return d;
 }
 
+/* The drive as whoever asks calls it. */
+static const char *shown(const struct qmp_call *c, const struct drive *d)
+{
+    const char *id = qmp_str(c, "id");
+    return id ? id : d->id;
+}
+
 static json_t *do_eject(struct qmp_call *c)
 {
     struct drive *d = which(c);
     if (!d || drive_eject(d, qmp_bool(c, "force", false), &c->err) < 0) {
         return NULL;
     }
+    return qmp_ok();
+}
+
+/* ---- the same in single steps ---- */
+
+static json_t *do_open_tray(struct qmp_call *c)
+{
+    struct drive *d = which(c);
+    if (!d) {
+        return NULL;
+    }
+    if (!d->cdrom) {
+        return qmp_fail(c, NULL, "Device '%s' does not have a tray", shown(c, d));
+    }
+    return open_tray(d, qmp_bool(c, "force", false), &c->err) < 0 ? NULL : qmp_ok();
+}
+
+static json_t *do_close_tray(struct qmp_call *c)
+{
+    struct drive *d = which(c);
+    if (!d) {
+        return NULL;
+    }
+    if (!drive_removable(d)) {
+        return qmp_fail(c, NULL, "Device '%s' is not removable", shown(c, d));
+    }
+    move_tray(d, false);
+    return qmp_ok();
+}
+
+/* Its medium may come or go: the tray, if there is one, is open. */
+static bool is_open(struct qmp_call *c, const struct drive *d)
+{
+    if (!drive_removable(d)) {
+        return qmp_fail(c, NULL, "Device '%s' is not removable", shown(c, d));
+    }
+    if (d->interface != DRIVE_FLOPPY && !blk_tray_open(d->blk)) {
+        return qmp_fail(c, NULL, "Tray of device '%s' is not open", shown(c, d));
+    }
+    return true;
+}
+
+static json_t *do_remove_medium(struct qmp_call *c)
+{
+    struct drive *d = which(c);
+    if (!d || !is_open(c, d)) {
+        return NULL;
+    }
+    struct node *n = drive_node(d);
+    if (n && job_node_free(n, &c->err) < 0) {
+        return NULL;
+    }
+    blk_set_image(d->blk, NULL);
+    return qmp_ok();
+}
+
+static json_t *do_insert_medium(struct qmp_call *c)
+{
+    struct drive *d = which(c);
+    const char *name = qmp_str(c, "node-name");
+    if (!d || !is_open(c, d)) {
+        return NULL;
+    }
+    struct node *n = graph_find(c->k->be.graph, name);
+    if (!n) {
+        return qmp_fail(c, NULL, "Node '%.100s' not found", name);
+    }
+    if (blk_present(d->blk)) {
+        return qmp_fail(c, NULL, "There already is a medium in device '%s'", shown(c, d));
+    }
+    if (graph_has_parent(n) || n->job) {
+        return qmp_fail(c, NULL, "Node '%.100s' is already in use", name);
+    }
+    blk_set_image(d->blk, blk_image_of_node(node_share(n), d->open.discard, false));
     return qmp_ok();
 }
 
@@ -208,7 +294,7 @@ static json_t *medium_info(const struct drive *d)
         return json_pack("{s:o, s:b, s:s}", "file", qmp_text(file), "ro", (int)image->read_only,
                          "drv", image->ops->format);
     }
-    json_t *info = node_info_json(n);
+    json_t *info = node_info_json(n, true);
     if (d->open.throttle) {
         node_limits_json(info, d->open.throttle);
     }
@@ -245,46 +331,15 @@ static json_t *query_block(struct qmp_call *c)
     return list;
 }
 
-static json_t *drive_stats(const struct drive *d)
-{
-    static const struct {
-        enum blk_op op;
-        const char *ops, *bytes, *failed;
-    } map[] = {
-        { BLK_READ, "rd_operations", "rd_bytes", "failed_rd_operations" },
-        { BLK_WRITE, "wr_operations", "wr_bytes", "failed_wr_operations" },
-        { BLK_FLUSH, "flush_operations", NULL, "failed_flush_operations" },
-        { BLK_DISCARD, "unmap_operations", "unmap_bytes", "failed_unmap_operations" },
-    };
-    const struct blk_stats *st = blk_stats(d->blk);
-    json_t *stats = json_object();
-    for (size_t i = 0; i < ARRAY_SIZE(map); i++) {
-        json_object_set_new(stats, map[i].ops, json_integer((json_int_t)st->ops[map[i].op]));
-        json_object_set_new(stats, map[i].failed, json_integer((json_int_t)st->errors[map[i].op]));
-        if (map[i].bytes) {
-            json_object_set_new(stats, map[i].bytes,
-                                json_integer((json_int_t)st->bytes[map[i].op]));
-        }
-    }
-    return json_pack("{s:o, s:o, s:o}", "device", qmp_text(d->id), "stats", stats, "qdev",
-                     qmp_text(d->dev_id));
-}
-
-static json_t *query_blockstats(struct qmp_call *c)
-{
-    json_t *list = json_array();
-    for (const struct drive *d = c->k->be.drives; d; d = d->next) {
-        json_array_append_new(list, drive_stats(d));
-    }
-    return list;
-}
-
 const struct qmp_command qmp_commands_block[] = {
     { "blockdev-change-medium", "device:s? id:s? filename:s format:s? force:b? read-only-mode:s?",
       do_change_medium },
+    { "blockdev-close-tray", "device:s? id:s?", do_close_tray },
+    { "blockdev-insert-medium", "id:s node-name:s", do_insert_medium },
+    { "blockdev-open-tray", "device:s? id:s? force:b?", do_open_tray },
+    { "blockdev-remove-medium", "id:s", do_remove_medium },
     { "change", "device:s target:s arg:s?", do_change },
     { "eject", "device:s? id:s? force:b?", do_eject },
     { "query-block", "", query_block },
-    { "query-blockstats", "query-nodes:b?", query_blockstats },
     { 0 },
 };

@@ -96,62 +96,6 @@ void drives_resized(struct keel *k, const struct node *n)
 
 /* ---- describing ---- */
 
-static json_t *snapshots_json(struct node *n)
-{
-    json_t *list = json_array();
-    const struct qcow2_snapshot *s;
-
-    for (unsigned i = 0; qcow2_is(n) && (s = qcow2_snapshot(n, i)); i++) {
-        uint64_t ns = s->vm_clock_nsec;
-        json_array_append_new(
-            list, json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", qmp_text(s->id), "name",
-                            qmp_text(s->name), "vm-state-size", (json_int_t)s->vm_state_size,
-                            "date-sec", (json_int_t)s->date_sec, "date-nsec",
-                            (json_int_t)s->date_nsec, "vm-clock-sec", (json_int_t)(ns / 1000000000),
-                            "vm-clock-nsec", (json_int_t)(ns % 1000000000)));
-    }
-    return list;
-}
-
-json_t *image_info_json(struct node *n, bool chain)
-{
-    struct node *file = image_protocol(n);
-    struct format_info f;
-    json_t *info = json_pack("{s:o, s:s, s:I, s:b}", "filename", qmp_text(n->filename), "format",
-                             image_format(n), "virtual-size", (json_int_t)n->len, "dirty-flag", 0);
-
-    format_info(n, &f);
-    if (image_encrypted(n)) {
-        json_object_set_new(info, "encrypted", json_true());
-    }
-    if (file->is_file) {
-        json_object_set_new(info, "actual-size", json_integer((json_int_t)file_allocated(file)));
-    }
-    if (f.cluster_size) {
-        json_object_set_new(info, "cluster-size", json_integer((json_int_t)f.cluster_size));
-    }
-    if (f.backing_file) {
-        char *path = image_backing_path(n->filename, f.backing_file);
-        json_object_set_new(info, "backing-filename", qmp_text(f.backing_file));
-        json_object_set_new(info, "full-backing-filename", qmp_text(path));
-        free(path);
-    }
-    if (f.backing_file && f.backing_format) {
-        json_object_set_new(info, "backing-filename-format", qmp_text(f.backing_format));
-    }
-    json_t *snapshots = snapshots_json(n);
-    if (json_array_size(snapshots)) {
-        json_object_set_new(info, "snapshots", snapshots);
-    } else {
-        json_decref(snapshots);
-    }
-    if (chain && n->backing) {
-        json_object_set_new(info, "backing-image",
-                            image_info_json(node_skip_filters(n->backing), true));
-    }
-    return info;
-}
-
 static json_t *bitmaps_json(struct node *n)
 {
     json_t *list = json_array();
@@ -193,7 +137,7 @@ void node_limits_json(json_t *info, const struct throttle_group *g)
     }
 }
 
-json_t *node_info_json(struct node *n)
+json_t *node_info_json(struct node *n, bool chain)
 {
     static const char *const zeroes[] = { "off", "on", "unmap" };
     enum blk_cache cache = file_cache(image_protocol(n));
@@ -210,8 +154,8 @@ json_t *node_info_json(struct node *n)
         qmp_text(n->filename), "node-name", qmp_text(node_name(n)), "ro", (int)n->read_only, "drv",
         n->ops->name, "backing_file_depth", depth, "encrypted",
         (int)image_encrypted(node_skip_filters(n)), "detect_zeroes", zeroes[n->detect_zeroes],
-        "write_threshold", 0, "image", image_info_json(node_skip_filters(n), true), "cache",
-        "no-flush", cache == BLK_UNSAFE, "direct", (int)direct, "writeback", (int)!through);
+        "write_threshold", 0, "image", image_json(node_skip_filters(n), chain), "cache", "no-flush",
+        cache == BLK_UNSAFE, "direct", (int)direct, "writeback", (int)!through);
     if (n->backing) {
         json_object_set_new(info, "backing_file", qmp_text(n->backing->filename));
     }
@@ -227,18 +171,20 @@ json_t *node_info_json(struct node *n)
 
 struct listing {
     json_t *list;
+    bool chain;
 };
 
 static void list_node(void *opaque, struct node *n)
 {
     if (!n->ops->own) {
-        json_array_append_new(((struct listing *)opaque)->list, node_info_json(n));
+        const struct listing *l = opaque;
+        json_array_append_new(l->list, node_info_json(n, l->chain));
     }
 }
 
 static json_t *query_nodes(struct qmp_call *c)
 {
-    struct listing l = { json_array() };
+    struct listing l = { json_array(), !qmp_bool(c, "flat", false) };
 
     graph_name_all(c->k->be.graph);
     graph_each(c->k->be.graph, list_node, &l);

@@ -10,12 +10,10 @@ struct blk_image;
 struct drive;
 
 /* A node as query-block's "inserted" and query-named-block-nodes tell it. */
-json_t *node_info_json(struct node *n);
+json_t *node_info_json(struct node *n, bool chain);
 /* The limits of g (NULL: none) in it. */
 struct throttle_group;
 void node_limits_json(json_t *info, const struct throttle_group *g);
-/* What the image holds: "image" in it. */
-json_t *image_info_json(struct node *n, bool chain);
 
 /* The node a job of the user's works on, which `device` names: a drive's own, under its limits, or a
  * node by its name. NULL with the error set. */

@@ -19,19 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct qmp_command *const qmp_tables[] = { qmp_commands_core,
-                                                 qmp_commands_query,
-                                                 qmp_commands_block,
-                                                 qmp_commands_input,
-                                                 qmp_commands_net,
-                                                 qmp_commands_memory,
-                                                 qmp_commands_bitmap,
-                                                 qmp_commands_job,
-                                                 qmp_commands_node,
-                                                 qmp_commands_object,
-                                                 qmp_commands_snapshot,
-                                                 qmp_commands_vm_snapshot,
-                                                 NULL };
+const struct qmp_command *const qmp_tables[] = { qmp_commands_core,        qmp_commands_query,
+                                                 qmp_commands_block,       qmp_commands_input,
+                                                 qmp_commands_net,         qmp_commands_memory,
+                                                 qmp_commands_bitmap,      qmp_commands_job,
+                                                 qmp_commands_node,        qmp_commands_object,
+                                                 qmp_commands_snapshot,    qmp_commands_stats,
+                                                 qmp_commands_vm_snapshot, NULL };
 
 /* ---- for handlers ---- */
 
@@ -49,21 +43,6 @@ json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
 json_t *qmp_ok(void)
 {
     return json_object();
-}
-
-json_t *qmp_text(const char *s)
-{
-    json_t *v = json_string(s);
-    if (v) {
-        return v;
-    }
-    char *ascii = xstrdup(s);
-    for (char *p = ascii; *p; p++) {
-        *p = (char)(*p & 0x80 ? '?' : *p);
-    }
-    v = json_string(ascii);
-    free(ascii);
-    return v;
 }
 
 const char *qmp_str(const struct qmp_call *c, const char *name)

@@ -4,6 +4,7 @@
 #define DM_QMP_H
 
 #include "dm/base/err.h"
+#include "dm/image-json.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -35,15 +36,17 @@ extern const struct qmp_command *const qmp_tables[];
 extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_commands_block[],
     qmp_commands_input[], qmp_commands_net[], qmp_commands_memory[], qmp_commands_bitmap[],
     qmp_commands_job[], qmp_commands_object[], qmp_commands_node[], qmp_commands_snapshot[],
-    qmp_commands_vm_snapshot[];
+    qmp_commands_stats[], qmp_commands_vm_snapshot[];
 
 /* Sets the error and returns NULL. */
 json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 json_t *qmp_ok(void); /* an empty object */
-/* s as a string. JSON takes UTF-8 only, but ids, file names and half-cut texts may be anything: their
- * bytes above 0x7f become '?' then. */
-json_t *qmp_text(const char *s);
+/* json_text (dm/image-json.h): ids, file names and half-cut texts need not be UTF-8. */
+static inline json_t *qmp_text(const char *s)
+{
+    return json_text(s);
+}
 /* NULL when absent. */
 const char *qmp_str(const struct qmp_call *c, const char *name);
 bool qmp_bool(const struct qmp_call *c, const char *name, bool absent);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tools/img-chain.c - keel-img commit, rebase: images and what they stand on. */
+#include "block/commit.h"
 #include "block/qcow2.h"
 #include "tools/img.h"
 
@@ -9,64 +10,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHUNK = 1 << 20, ZERO_STEP = 1 << 30 };
+enum { CHUNK = 1 << 20 };
 
 /* ---- commit ---- */
 
-/* What the layers from n down to base, without that, decide. */
-static int status_above(struct node *n, const struct node *base, uint64_t at, uint64_t len,
-                        struct node_status *st)
+static void progress(void *opaque, uint64_t done, uint64_t of)
 {
-    int ret = 0;
-
-    for (; n && n != base; n = n->backing) {
-        if (at >= n->len) { /* a layer that ends here reads as zeros beyond */
-            *st = (struct node_status){ .len = len, .flags = NODE_IS_ZERO | NODE_ALLOCATED };
-            return 0;
-        }
-        ret = node_status(n, at, min_u64(len, n->len - at), st);
-        if (ret < 0 || (st->flags & NODE_ALLOCATED)) {
-            return ret;
-        }
-        len = st->len;
-    }
-    return ret;
-}
-
-/* Copies onto base what the layers above it decide. */
-static int push_down(struct img *im, struct node *top, struct node *base)
-{
-    uint8_t *buf = xcalloc(1, CHUNK);
-    int ret = 0;
-
-    for (uint64_t at = 0, len; at < top->len && ret == 0; at += len) {
-        struct node_status st;
-        ret = status_above(top, base, at, top->len - at, &st);
-        len = ret < 0 ? 512 : st.len;
-        if (ret == 0 && (st.flags & NODE_ALLOCATED) && (st.flags & NODE_IS_ZERO)) {
-            len = min_u64(len, ZERO_STEP);
-            ret = node_rw(base, NODE_ZERO, at, NULL, len, NODE_UNMAP);
-        } else if (ret == 0 && (st.flags & NODE_ALLOCATED)) {
-            len = min_u64(len, CHUNK);
-            ret = node_read(top, at, buf, len);
-            ret = ret < 0 ? ret : node_write(base, at, buf, len);
-        }
-        img_progress(im, at + len, top->len);
-    }
-    free(buf);
-    return ret < 0 ? ret : node_flush(base);
+    img_progress(opaque, done, of);
 }
 
 static int commit_onto(struct img *im, struct node *top, struct node *base)
 {
+    struct commit_watch watch = { progress, im };
     struct err e = { 0 };
-    int ret;
 
-    if (base->len < top->len && node_resize(base, top->len, &e) < 0) {
-        return fail("%s", e.msg);
-    }
-    ret = push_down(im, top, base);
-    return ret < 0 ? fail("Committing failed: %s", strerror(-ret)) : 0;
+    return commit_down(top, base, &watch, &e) < 0 ? fail("%s", e.msg) : 0;
 }
 
 static struct node *find_in_chain(const struct node *top, const char *name)
@@ -85,7 +43,7 @@ static struct node *find_in_chain(const struct node *top, const char *name)
 }
 
 /* -b: onto a layer further down. The image stays as it is, and valid. */
-static int commit_far(struct img *im)
+static int commit_to_named(struct img *im)
 {
     struct node *top = img_open(im, im->arg[0], im->format, false, 0);
     struct node *base = top ? find_in_chain(top, im->backing) : NULL;
@@ -103,7 +61,7 @@ static int commit_far(struct img *im)
 }
 
 /* Onto the backing file; then the image is emptied, unless it is to be kept. */
-static int commit_near(struct img *im, bool keep)
+static int commit_to_backing(struct img *im, bool keep)
 {
     struct qcow2_info q = { 0 };
     struct err e = { 0 };
@@ -143,7 +101,7 @@ int img_commit(struct img *im, bool keep)
     if (im->args != 1) {
         return fail("Expecting one image file name");
     }
-    rc = im->backing ? commit_far(im) : commit_near(im, keep);
+    rc = im->backing ? commit_to_named(im) : commit_to_backing(im, keep);
     if (rc == 0 && !im->quiet) {
         printf("Image committed.\n");
     }

@@ -221,31 +221,6 @@ int other_make(struct img *im, const struct format *f, const char *filename, uin
 
 /* ---- info ---- */
 
-static json_t *vmdk_json(const struct node *n)
-{
-    json_t *list = json_array();
-    struct vmdk_info v;
-
-    vmdk_info(n, &v);
-    for (unsigned i = 0; i < v.extents; i++) {
-        struct vmdk_extent_info x;
-        vmdk_extent(n, i, &x);
-        json_t *j = json_pack("{s:I, s:o, s:s}", "virtual-size", (json_int_t)x.len, "filename",
-                              json_text(x.filename), "format", x.format);
-        if (x.compressed) {
-            json_object_set_new(j, "compressed", json_true());
-        }
-        if (x.cluster_size) {
-            json_object_set_new(j, "cluster-size", json_integer((json_int_t)x.cluster_size));
-        }
-        json_array_append_new(list, j);
-    }
-    json_t *data = json_pack("{s:I, s:I, s:o, s:o}", "cid", (json_int_t)v.cid, "parent-cid",
-                             (json_int_t)v.parent_cid, "create-type", json_text(v.create_type),
-                             "extents", list);
-    return json_pack("{s:s, s:o}", "type", "vmdk", "data", data);
-}
-
 static void print_vmdk(const struct node *n)
 {
     struct vmdk_info v;
@@ -267,25 +242,6 @@ static void print_vmdk(const struct node *n)
             printf("            cluster size: %" PRIu64 "\n", x.cluster_size);
         }
         printf("            format: %s\n", x.format);
-    }
-}
-
-void other_info_json(const struct node *n, json_t *j)
-{
-    struct format_info f;
-
-    format_info(n, &f);
-    if (f.cluster_size) {
-        json_object_set_new(j, "cluster-size", json_integer((json_int_t)f.cluster_size));
-    }
-    if (f.backing_file) {
-        char *full = image_backing_path(n->filename, f.backing_file);
-        json_object_set_new(j, "backing-filename", json_text(f.backing_file));
-        json_object_set_new(j, "full-backing-filename", json_text(full));
-        free(full);
-    }
-    if (vmdk_is(n)) {
-        json_object_set_new(j, "format-specific", vmdk_json(n));
     }
 }
 

@@ -24,42 +24,7 @@ void print_json(json_t *j)
 }
 
 /* A file name need not be UTF-8; JSON must. */
-json_t *json_text(const char *s)
-{
-    json_t *j = json_string(s);
-
-    if (!j) {
-        char *copy = xstrdup(s);
-        for (char *p = copy; *p; p++) {
-            *p = *p & 0x80 ? '?' : *p;
-        }
-        j = json_string(copy);
-        free(copy);
-    }
-    return j;
-}
-
 /* ---- snapshots, as both info and snapshot -l list them ---- */
-
-static json_t *snapshots_json(const struct node *n)
-{
-    json_t *list = json_array();
-    const struct qcow2_snapshot *sn;
-
-    for (unsigned i = 0; (sn = qcow2_snapshot(n, i)); i++) {
-        json_t *j =
-            json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", json_text(sn->id), "name",
-                      json_text(sn->name), "vm-state-size", (json_int_t)sn->vm_state_size,
-                      "date-sec", (json_int_t)sn->date_sec, "date-nsec", (json_int_t)sn->date_nsec,
-                      "vm-clock-sec", (json_int_t)(sn->vm_clock_nsec / 1000000000), "vm-clock-nsec",
-                      (json_int_t)(sn->vm_clock_nsec % 1000000000));
-        if (sn->icount != UINT64_MAX) {
-            json_object_set_new(j, "icount", json_integer((json_int_t)sn->icount));
-        }
-        json_array_append_new(list, j);
-    }
-    return list;
-}
 
 /* One value of "snapshot.id=ID,snapshot.name=NAME". malloc'd, NULL: not given. */
 static char *snapshot_option(const char *text, const char *key)
@@ -105,25 +70,6 @@ static void print_snapshots(const struct node *n)
 
 /* ---- info ---- */
 
-static json_t *bitmaps_json(const struct node *n)
-{
-    json_t *list = json_array();
-
-    for (const struct bitmap *b = n->bitmaps; b; b = b->next) {
-        json_t *flags = json_array();
-        if (b->inconsistent) {
-            json_array_append_new(flags, json_string("in-use"));
-        }
-        if (b->recording) {
-            json_array_append_new(flags, json_string("auto"));
-        }
-        json_array_append_new(list, json_pack("{s:o, s:o, s:I}", "flags", flags, "name",
-                                              json_text(b->name), "granularity",
-                                              (json_int_t)1 << b->granularity_bits));
-    }
-    return list;
-}
-
 static void print_bitmaps(const struct node *n)
 {
     unsigned i = 0;
@@ -143,19 +89,6 @@ static void print_bitmaps(const struct node *n)
     }
 }
 
-/* NULL: the header is not as it should be. */
-static json_t *encrypt_json(struct node *n)
-{
-    struct luks_info i;
-    struct err e = { 0 };
-    json_t *j = qcow2_luks_info(n, &i, &e) == 0 ? luks_json(&i) : NULL;
-
-    if (j) {
-        json_object_set_new(j, "format", json_string("luks"));
-    }
-    return j;
-}
-
 static void print_encrypt(struct node *n)
 {
     struct luks_info i;
@@ -167,69 +100,12 @@ static void print_encrypt(struct node *n)
     }
 }
 
-static json_t *specific_json(struct node *n, const struct qcow2_info *q)
-{
-    json_t *data = json_pack("{s:s, s:s, s:i, s:b}", "compat", q->version >= 3 ? "1.1" : "0.10",
-                             "compression-type", q->zstd ? "zstd" : "zlib", "refcount-bits",
-                             (int)q->refcount_bits, "extended-l2", q->extended_l2);
-    if (q->encrypted) {
-        json_object_set_new(data, "encrypt", encrypt_json(n));
-    }
-    if (q->version >= 3) {
-        json_object_set_new(data, "lazy-refcounts", json_boolean(q->lazy_refcounts));
-        json_object_set_new(data, "corrupt", json_boolean(q->corrupt));
-        if (n->bitmaps) {
-            json_object_set_new(data, "bitmaps", bitmaps_json(n));
-        }
-        if (q->data_file) {
-            json_object_set_new(data, "data-file", json_text(q->data_file));
-            json_object_set_new(data, "data-file-raw", json_boolean(q->data_file_raw));
-        }
-    } else {
-        json_object_del(data, "extended-l2");
-    }
-    return json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
-}
-
 static uint64_t allocated(struct node *n)
 {
     struct format_info f;
 
     format_info(n, &f);
     return file_allocated(image_protocol(n)) + f.elsewhere;
-}
-
-static json_t *info_json(struct node *n)
-{
-    json_t *j = json_pack("{s:I, s:o, s:s, s:I, s:b}", "virtual-size", (json_int_t)n->len,
-                          "filename", json_text(n->filename), "format", image_format(n),
-                          "actual-size", (json_int_t)allocated(n), "dirty-flag", 0);
-    struct qcow2_info q;
-
-    if (!qcow2_is(n)) {
-        other_info_json(n, j);
-        return j;
-    }
-    qcow2_info(n, &q);
-    json_object_set_new(j, "dirty-flag", json_boolean(q.dirty));
-    if (q.encrypted) {
-        json_object_set_new(j, "encrypted", json_true());
-    }
-    json_object_set_new(j, "cluster-size", json_integer(1 << q.cluster_bits));
-    json_object_set_new(j, "format-specific", specific_json(n, &q));
-    if (q.snapshots) {
-        json_object_set_new(j, "snapshots", snapshots_json(n));
-    }
-    if (q.backing_file) {
-        char *full = image_backing_path(n->filename, q.backing_file);
-        json_object_set_new(j, "backing-filename", json_text(q.backing_file));
-        json_object_set_new(j, "full-backing-filename", json_text(full));
-        free(full);
-    }
-    if (q.backing_format) {
-        json_object_set_new(j, "backing-filename-format", json_text(q.backing_format));
-    }
-    return j;
 }
 
 static void print_specific(struct node *n, const struct qcow2_info *q)
@@ -328,7 +204,7 @@ int img_info(struct img *im, bool chain)
             break;
         }
         if (im->json) {
-            json_array_append_new(list, info_json(node));
+            json_array_append_new(list, image_json(node, false));
         } else {
             printf("%s", n ? "\n" : "");
             print_info(node);

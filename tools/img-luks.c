@@ -128,28 +128,6 @@ int make_luks(struct img *im, const char *filename, uint64_t size, const char *o
 
 /* ---- info ---- */
 
-json_t *luks_json(const struct luks_info *i)
-{
-    json_t *slots = json_array();
-    char alg[16];
-
-    snprintf(alg, sizeof(alg), "aes-%u", i->key_bits);
-    for (unsigned n = 0; n < LUKS_SLOTS; n++) {
-        const struct luks_slot *s = &i->slot[n];
-        json_t *j =
-            json_pack("{s:b, s:I}", "active", s->active, "key-offset", (json_int_t)s->offset);
-        if (s->active) {
-            json_object_set_new(j, "iters", json_integer(s->iterations));
-            json_object_set_new(j, "stripes", json_integer(s->stripes));
-        }
-        json_array_append_new(slots, j);
-    }
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "ivgen-alg", "plain64", "hash-alg",
-                     i->hash, "cipher-alg", alg, "uuid", i->uuid, "cipher-mode", "xts",
-                     "payload-offset", (json_int_t)i->payload, "master-key-iters",
-                     (json_int_t)i->master_iterations, "slots", slots);
-}
-
 void print_luks(const struct luks_info *i, const char *indent, bool format)
 {
     printf("%sivgen alg: plain64\n%shash alg: %s\n%scipher alg: aes-%u\n%suuid: %s\n", indent,

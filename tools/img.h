@@ -7,6 +7,7 @@
 #include "block/qcow2.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/image-json.h"
 #include "tools/tool.h"
 
 #include <jansson.h>
@@ -65,15 +66,12 @@ struct format;
 int other_help(const char *format);
 int other_make(struct img *im, const struct format *f, const char *filename, uint64_t size,
                const char *text);
-void other_info_json(const struct node *n, json_t *j);
 void other_info(const struct node *n);
 /* The command's exit status. */
 int other_check(struct img *im, struct node *n, bool repair);
 
 /* Prints j and frees it. */
 void print_json(json_t *j);
-/* A string that need not be UTF-8. */
-json_t *json_text(const char *s);
 
 /* tools/img-luks.c */
 struct luks_options {
@@ -86,7 +84,6 @@ int parse_encrypt(const char *filename, const char *options, struct luks_options
 /* The options of the format luks, or with "encrypt." before each. */
 int take_luks(struct luks_options *l, const char *options, const char *prefix);
 int make_luks(struct img *im, const char *filename, uint64_t size, const char *options);
-json_t *luks_json(const struct luks_info *i);
 /* format: the line that says so too, as in qcow2. */
 void print_luks(const struct luks_info *i, const char *indent, bool format);
 
