@@ -102,6 +102,8 @@ struct blk_image *blk_open_image(struct ev_loop *loop, const struct blk_open *o,
 int blk_image_quiesce(struct blk_image *i);
 /* The other process is done. */
 int blk_image_activate(struct blk_image *i, struct err *e);
+/* Discards are given back to the host from now on, as with blk_open's discard. */
+void blk_image_allow_discard(struct blk_image *i);
 /* The node behind an image that blk_open_image opened; NULL for any other. */
 struct node *blk_image_node(struct blk_image *i);
 /* The node has another length or name now. */

@@ -118,6 +118,17 @@ struct node *blk_image_node(struct blk_image *i)
     return i->ops->submit == image_submit ? ((struct image *)i)->root.node : NULL;
 }
 
+void blk_image_allow_discard(struct blk_image *i)
+{
+    struct node *n = blk_image_node(i), *format = n ? node_skip_filters(n) : NULL;
+    if (n) {
+        ((struct image *)i)->ignore_discard = false;
+    }
+    if (format && qcow2_is(format)) {
+        qcow2_pass_discard(format);
+    }
+}
+
 int blk_image_quiesce(struct blk_image *i)
 {
     struct node *n = blk_image_node(i), *format = n ? node_skip_filters(n) : NULL;

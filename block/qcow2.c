@@ -305,6 +305,11 @@ bool qcow2_is(const struct node *n)
     return n->ops == &qcow2_ops;
 }
 
+void qcow2_pass_discard(struct node *n)
+{
+    ((struct qcow2 *)n)->pass_discard = true;
+}
+
 static void set_caches(struct qcow2 *s, const struct qcow2_open *o)
 {
     uint64_t l2_bytes =

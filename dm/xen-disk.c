@@ -129,7 +129,12 @@ static int offer(struct xen_disks *x, struct xen_disk *d, const char *params, st
         return e->code;
     }
     disk.blk = drive->blk;
-    disk.discard = disk.discard && drive->open.discard; /* an emulated twin says it for both */
+    if (disk.discard && !drive->open.discard) { /* the tool stack does not tell the emulated twin */
+        drive->open.discard = true;
+        if (drive->has_medium) {
+            blk_image_allow_discard(blk_image(drive->blk));
+        }
+    }
     d->back = blkback_new(x->bus, x->k->loop, (unsigned)strtoul(d->name, NULL, 10), &disk, e);
     return d->back ? 0 : e->code;
 }
