@@ -137,7 +137,7 @@ guests() {
   if [ "$(cat "$out/guest/stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$out/guest"; mkdir -p "$out/guest"
     "$here/guest/small.sh" "$out/guest"
-    "$here/guest/linux-disk.sh" "$out/guest/linux.raw" "$kver"
+    "$here/guest/linux-disk.sh" "$out/guest/linux.raw" "$out/guest/pv.raw" "$kver"
     echo "$stamp" > "$out/guest/stamp"
   fi
   cp -a "$out/guest" "$root/opt/guest"

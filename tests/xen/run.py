@@ -6,7 +6,10 @@
   run.py -b BUILDDIR [-s SHAREDIR] stop         power dom0 off
   run.py -b BUILDDIR [-s SHAREDIR] all FILE...  start + job + stop (for CI)
 
-Exit status: that of the first failing job, 125 on harness failure.
+KEEL_XEN_ALL in the environment is passed on to the jobs: they then do more.
+
+Exit status: that of the first failing job (the others run all the same), 124 when one takes too long,
+125 on harness failure.
 """
 import argparse, os, shutil, signal, subprocess, sys, time
 
@@ -44,17 +47,27 @@ def alive():
     except Exception:
         return False
 
+def cpu_seconds():
+    """Processor time that the emulated machine has taken so far."""
+    try:
+        fields = open('/proc/%s/stat' % open(pidf).read().strip()).read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+    except OSError:
+        return 0
+
 def start():
     if os.path.isdir(share):
         shutil.rmtree(share)
     os.makedirs(share + '/jobs')
     shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'jobs/lib.sh'), share)
+    with open(share + '/env', 'w') as f:
+        f.write('KEEL_XEN_ALL=%s\n' % os.environ.get('KEEL_XEN_ALL', ''))
     if a.dm:
         shutil.copy(a.dm, share + '/dm')
     if a.trace_xenstored:
         open(share + '/xenstored-trace', 'w').close()
     xen = ('console=com1 com1=115200,8n1 vga= noreboot=1 loglvl=all guest_loglvl=all '
-           'dom0_mem=%sM,max:%sM dom0_max_vcpus=%s spec-ctrl=no xpti=no pv-l1tf=no '
+           'dom0_mem=%sM,max:%sM dom0_max_vcpus=%s spec-ctrl=no,eager-fpu xpti=no pv-l1tf=no '
            'bootscrub=0 watchdog=0 cpufreq=none iommu=no sync_console=0 %s'
            % (a.dom0_mem, a.dom0_mem, a.dom0_vcpus, a.xen_args))
     lin = ('console=hvc0 quiet mitigations=off nokaslr audit=0 apparmor=0 nmi_watchdog=0 '
@@ -103,7 +116,7 @@ def job(f):
     p = '%s/jobs/%d' % (share, n)
     shutil.copyfile(f, p + '.sh')
     open(p + '.go', 'w').close()
-    t = time.time(); pos = 0
+    t = time.time(); cpu = cpu_seconds(); pos = 0
     while True:
         time.sleep(0.1)
         done = os.path.exists(p + '.rc')
@@ -117,7 +130,8 @@ def job(f):
             say('qemu died'); return 125
         if time.time() - t > a.timeout:
             say('job timeout'); return 124
-    say('job %s rc=%d in %.1fs' % (os.path.basename(f), rc, time.time() - t))
+    say('job %s rc=%d in %.1fs, %.0fs of processor time' % (
+        os.path.basename(f), rc, time.time() - t, cpu_seconds() - cpu))
     return rc
 
 def stop():
@@ -135,8 +149,9 @@ if a.cmd in ('start', 'all'):
     start()
 if a.cmd in ('job', 'all'):
     for f in a.files:
-        rc = job(f)
-        if rc:
+        failed = job(f)
+        rc = rc or failed
+        if failed in (124, 125):
             break
 if a.cmd in ('stop', 'all'):
     stop()

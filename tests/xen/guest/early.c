@@ -2,8 +2,8 @@
 /* tests/xen/guest/early.c - the test guest's early user space, in two kilobytes and without a C
  * library: firmware reads it from the disk sector by sector, and traces carry every sector.
  *
- * Loads the modules that /mods/order names, one a line; waits for the disk; mounts its first
- * partition; goes there and runs /init.
+ * Loads the modules that /mods/order names, one a line; waits for the disk, emulated or paravirtual;
+ * mounts its first partition; goes there and runs /init.
  */
 #include <stddef.h>
 
@@ -73,7 +73,9 @@ static void run(void)
     static const char *const argv[] = { "/init", NULL }, *const env[] = { "HOME=/", NULL };
     mount_at("d", "/dev", "devtmpfs", 0);
     load_all();
-    for (int i = 0; i < 800 && mount_at("/dev/sda1", "/newroot", "squashfs", MS_RDONLY) < 0; i++) {
+    for (int i = 0; i < 800 && mount_at("/dev/sda1", "/newroot", "squashfs", MS_RDONLY) < 0 &&
+                    mount_at("/dev/xvda1", "/newroot", "squashfs", MS_RDONLY) < 0;
+         i++) {
         sys(SYS_NANOSLEEP, (long)tick, 0, 0, 0, 0);
     }
     mount_at("/dev", "/newroot/dev", NULL, MS_MOVE);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# small.sh DIR - guests of a few hundred bytes: a boot sector on disk and CD, a firmware image
+# small.sh DIR - guests of a few hundred bytes: a boot sector on disk, CD and for PXE, a firmware image
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); o=$1; mkdir -p "$o"
 t=$(mktemp -d); trap 'rm -rf "$t"' EXIT
@@ -11,6 +11,7 @@ bootsector() { # SOURCE IMAGE
 }
 bootsector bootsect.S disk.raw
 bootsector cirrus.S cirrus.raw
+cp "$t/bootsect.bin" "$o/pxe.0"
 mkdir "$t/iso"; cp "$t/bootsect.bin" "$t/iso/boot.img"; echo hello > "$t/iso/HELLO.TXT"
 xorriso -as mkisofs -quiet -o "$o/cd.iso" -b boot.img -no-emul-boot -boot-load-size 4 "$t/iso" 2>/dev/null
 echo other > "$t/iso/OTHER.TXT"

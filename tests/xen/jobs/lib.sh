@@ -3,6 +3,7 @@ G=/tmp/g; OUT=/share/out; mkdir -p $OUT
 DM=${DM:-/opt/dm/dm}; [ -x /share/dm ] && DM=/share/dm
 [ -d $G ] || { mkdir -p $G; cp /opt/guest/* $G/; }
 failed=0
+[ ! -e /share/env ] || . /share/env
 
 now() { cut -d' ' -f1 /proc/uptime; }
 note() { echo "# $(now) $*"; }

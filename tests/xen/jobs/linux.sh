@@ -76,6 +76,7 @@ check "and its write is in the image" scratch_is m
 # This late because with two processors the emulator breaks programs more often.
 check "xl vcpu-set 2" xl vcpu-set --ignore-host lin 2
 check "the guest has two processors" say 60 "online" "CPUS 2"
+check "vector registers keep what programs put there" say 120 "do vectors" "VECTORS [0-9]+ rounds, 0 lost"
 check "xl save -c" xl save -c lin /tmp/lin2.save
 check "the guest runs on after save -c" answers lin 60 five
 check "the guest powers itself off" say 30 "off" "GUEST OFF"
