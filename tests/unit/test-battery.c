@@ -111,7 +111,11 @@ static void fill_props(struct rig *r, struct device *d)
         } else if (!strcmp(p->name, "serial")) {
             dev_set_str(d, "serial", "battery");
         } else if (!strcmp(p->name, "bus")) {
-            dev_set_str(d, "bus", strncmp(d->class->name, "ide", 3) ? "scsi.0" : "ide.0");
+            const char *n = d->class->name;
+            dev_set_str(d, "bus",
+                        strncmp(n, "ide", 3) == 0    ? "ide.0"
+                        : strncmp(n, "scsi", 4) == 0 ? "scsi.0"
+                                                     : "pci.0");
         }
     }
 }
