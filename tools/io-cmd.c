@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,14 +33,14 @@ struct request {
     uint64_t from, for_len;  /* -s, -l: the part of it that is verified */
     int64_t began_ns;
     int pattern; /* -1: none */
-    bool quiet, verbose, async, ended, fua;
+    bool quiet, verbose, async, ended, fua, machine;
     int ret;
 };
 
 /* ---- what is printed ---- */
 
 /* "64 KiB", "97.656 KiB", "777 bytes". */
-static const char *size_text(double v, char *buf, size_t len)
+const char *io_size_text(double v, char *buf, size_t len)
 {
     static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
     unsigned i = 0;
@@ -62,18 +63,25 @@ static void report(const struct request *q)
     char total[40], rate[40];
 
     if (q->ret < 0) {
-        printf("%s failed: %s\n", q->what, strerror(-q->ret));
+        bool beyond = q->offset > q->io->n->len || q->len > q->io->n->len - q->offset;
+        printf("%s failed: %s\n", q->what, strerror(beyond && q->ret == -EINVAL ? EIO : -q->ret));
         return;
     }
     if (q->quiet) {
         return;
     }
     s = s > 1e-9 ? s : 1e-9;
+    if (q->machine) {
+        printf("%" PRIu64 ",1,%u:%02u:%02u.%02u,%.3f,%.3f\n", q->len, (unsigned)s / 3600,
+               (unsigned)s / 60 % 60, (unsigned)s % 60, (unsigned)(s * 100) % 100,
+               (double)q->len / s, 1 / s);
+        return;
+    }
     printf("%s %" PRIu64 "/%" PRIu64 " bytes at offset %" PRIu64 "\n", q->done, q->len, q->len,
            q->offset);
     printf("%s, 1 ops; %02u.%02u sec (%s/sec and %.4f ops/sec)\n",
-           size_text((double)q->len, total, sizeof(total)), (unsigned)s, (unsigned)(s * 100) % 100,
-           size_text((double)q->len / s, rate, sizeof(rate)), 1 / s);
+           io_size_text((double)q->len, total, sizeof(total)), (unsigned)s,
+           (unsigned)(s * 100) % 100, io_size_text((double)q->len / s, rate, sizeof(rate)), 1 / s);
 }
 
 static void dump(const uint8_t *p, uint64_t offset, uint64_t len)
@@ -92,11 +100,22 @@ static void dump(const uint8_t *p, uint64_t offset, uint64_t len)
     }
 }
 
-static int bad(struct io *io, const char *what, const char *why)
+int io_bad(struct io *io, const char *fmt, ...)
 {
-    printf("%s: %s\n", what, why);
+    va_list ap;
+
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    putchar('\n');
     io->failed = true;
     return -1;
+}
+
+int io_bad_number(struct io *io, const char *text)
+{
+    return io_bad(
+        io, "Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s", text);
 }
 
 /* ---- requests ---- */
@@ -188,7 +207,9 @@ static int pattern_from_file(struct io *io, const char *name, struct request *q)
         fclose(f);
     }
     if (!n) {
-        return bad(io, name, f ? "the file is empty" : strerror(errno));
+        fprintf(stderr, "%s: %s\n", name, f ? "file is empty" : strerror(errno));
+        io->failed = true;
+        return -1;
     }
     for (uint64_t i = n; i < q->len; i++) {
         asked(q)[i] = asked(q)[i - n];
@@ -205,7 +226,7 @@ static int prepare(struct io *io, struct request *q, const char *file, const uin
     q->r.offset = q->offset & ~mask;
     q->r.len = end - q->r.offset;
     if (posix_memalign((void **)&q->buf, 4096, q->r.len + 512)) {
-        return bad(io, q->what, "no memory");
+        return io_bad(io, "%s: no memory", q->what);
     }
     if (q->r.op == NODE_WRITE && ((q->offset | q->len) & mask)) {
         io_wait_all(io);
@@ -213,7 +234,7 @@ static int prepare(struct io *io, struct request *q, const char *file, const uin
     }
     memset(asked(q), q->pattern < 0 ? 0xcd : q->pattern, q->len);
     if (ret < 0) {
-        return bad(io, q->what, strerror(-ret));
+        return io_bad(io, "%s failed: %s", q->what, strerror(-ret));
     }
     if (q->r.len != q->len || n > MAX_IOV) {
         q->iov[0] = (struct iovec){ q->buf, q->r.len };
@@ -233,29 +254,36 @@ static int prepare(struct io *io, struct request *q, const char *file, const uin
 struct flags {
     const char *file;
     uint64_t from, for_len;
-    bool zero, from_given;
+    bool zero, no_fallback, invalid;
 };
 
 static int parse_flags(struct io *io, int argc, char **argv, struct request *q, struct flags *f)
 {
-    bool read = q->r.op == NODE_READ;
+    bool read = q->r.op == NODE_READ, one = !strchr(argv[0], '_') && !strchr(argv[0], 'v');
+    const char *known = q->r.op == NODE_DISCARD ? "Cq"
+                        : read                  ? one        ? "bCl:pP:qs:v"
+                                                  : q->async ? "CP:iqv"
+                                                             : "CP:qv"
+                        : one                   ? "bcCfnpP:qs:uz"
+                        : q->async              ? "CfiP:quz"
+                                                : "CfqP:z";
     uint64_t v;
     int c;
 
     optind = 0;
     q->pattern = -1;
     *f = (struct flags){ .for_len = UINT64_MAX };
-    while ((c = getopt(argc, argv, "P:zucqvfnCpibs:l:")) != -1) {
+    while ((c = getopt(argc, argv, known)) != -1) {
         if (c == 'P') {
             if (!tool_bytes(optarg, &v) || v > 255) {
-                return bad(io, optarg, "is not a valid pattern byte");
+                return io_bad(io, "%s is not a valid pattern byte", optarg);
             }
             q->pattern = (int)v;
         } else if (c == 's' && !read) {
             f->file = optarg;
         } else if ((c == 's' || c == 'l') && read) {
             if (!tool_bytes(optarg, c == 's' ? &f->from : &f->for_len)) {
-                return bad(io, optarg, "non-numeric length argument");
+                return io_bad_number(io, optarg);
             }
         } else if (c == 'z' || c == 'u' || c == 'c' || c == 'f') {
             f->zero |= c == 'z';
@@ -264,19 +292,26 @@ static int parse_flags(struct io *io, int argc, char **argv, struct request *q, 
         } else if (c == 'q' || c == 'v') {
             q->quiet |= c == 'q';
             q->verbose |= c == 'v' && read;
-        } else if (c == 'C' || c == 'b') {
-            printf("-%c: known, but Keel does not have it yet\n", c);
-            io->failed = true;
-            return -1;
+        } else if (c == 'C') {
+            q->machine = true;
+        } else if (c == 'n') {
+            f->no_fallback = true;
+        } else if (c == 'i') {
+            f->invalid = true;
+        } else if (c == 'b') {
+            return io_bad(io, "-b: known, but Keel does not have it yet");
         } else if (c == '?') {
-            return bad(io, argv[0], "unknown option");
+            return io_usage(io, argv[0]);
         }
     }
     if ((q->r.flags & NODE_UNMAP) && !f->zero) {
-        return bad(io, argv[0], "-u requires -z to be specified");
+        return io_bad(io, "-u requires -z to be specified");
     }
-    if (f->zero && (q->pattern >= 0 || f->file)) {
-        return bad(io, argv[0], "-z and -P cannot be specified at the same time");
+    if (f->no_fallback && !f->zero) {
+        return io_bad(io, "-n requires -z to be specified");
+    }
+    if (f->zero + (q->pattern >= 0) + (f->file != NULL) > 1) {
+        return io_bad(io, "Only one of -z, -P, and -s can be specified at the same time");
     }
     return 0;
 }
@@ -284,22 +319,23 @@ static int parse_flags(struct io *io, int argc, char **argv, struct request *q, 
 static int parse_range(struct io *io, int argc, char **argv, struct request *q, uint64_t *lens,
                        int *n)
 {
-    if (argc - optind < 2 || argc - optind - 1 > MAX_ARGS) {
-        return bad(io, argv[0], "wants an offset and a length");
+    bool many = strchr(argv[0], 'v') || strchr(argv[0], '_');
+    if (argc - optind < 2 || (!many && argc - optind > 2) || argc - optind - 1 > MAX_ARGS) {
+        return io_usage(io, argv[0]);
     }
     if (!tool_bytes(argv[optind], &q->offset)) {
-        return bad(io, argv[optind], "non-numeric offset argument");
+        return io_bad_number(io, argv[optind]);
     }
     for (*n = 0; optind + 1 + *n < argc; ++*n) {
         if (!tool_bytes(argv[optind + 1 + *n], &lens[*n])) {
-            return bad(io, argv[optind + 1 + *n], "non-numeric length argument");
+            return io_bad_number(io, argv[optind + 1 + *n]);
         }
         q->len += lens[*n];
         if (moves(q) && q->len > MAX_LEN) {
-            return bad(io, argv[0], "the length exceeds the maximum of 2147483136 bytes");
+            return io_bad(io, "length cannot exceed 2147483136, given %" PRIu64, q->len);
         }
     }
-    return q->offset > INT64_MAX - q->len ? bad(io, argv[0], "beyond any end") : 0;
+    return q->offset > INT64_MAX - q->len ? io_bad(io, "%s: beyond any end", argv[0]) : 0;
 }
 
 static int parse_request(struct io *io, int argc, char **argv, struct request *q)
@@ -311,6 +347,10 @@ static int parse_request(struct io *io, int argc, char **argv, struct request *q
     if (parse_flags(io, argc, argv, q, &f) < 0) {
         return -1;
     }
+    if (f.invalid) {
+        printf("injecting invalid %s request\n", q->r.op == NODE_READ ? "read" : "write");
+        return -1;
+    }
     q->r.op = f.zero ? NODE_ZERO : q->r.op;
     if (parse_range(io, argc, argv, q, lens, &n) < 0) {
         return -1;
@@ -318,7 +358,7 @@ static int parse_request(struct io *io, int argc, char **argv, struct request *q
     q->from = min_u64(f.from, q->len);
     q->for_len = min_u64(f.for_len, q->len - q->from);
     if (f.from > q->len || (f.for_len != UINT64_MAX && f.for_len > q->len - q->from)) {
-        return bad(io, argv[0], "pattern verification range exceeds end of read data");
+        return io_bad(io, "pattern verification range exceeds end of read data");
     }
     if (moves(q)) {
         return prepare(io, q, f.file, lens, n);
@@ -346,248 +386,38 @@ static void move(struct io *io, int argc, char **argv, enum node_op op)
 
 /* ---- commands ---- */
 
-static bool do_read(struct io *io, int argc, char **argv)
+bool io_do_read(struct io *io, int argc, char **argv)
 {
     move(io, argc, argv, NODE_READ);
     return true;
 }
 
-static bool do_write(struct io *io, int argc, char **argv)
+bool io_do_write(struct io *io, int argc, char **argv)
 {
     move(io, argc, argv, NODE_WRITE);
     return true;
 }
 
-static bool do_discard(struct io *io, int argc, char **argv)
+bool io_do_discard(struct io *io, int argc, char **argv)
 {
     move(io, argc, argv, NODE_DISCARD);
     return true;
 }
 
-static bool do_flush(struct io *io, int argc, char **argv)
+bool io_do_flush(struct io *io, int argc, char **argv)
 {
     int ret = node_flush(io->n);
 
     (void)argc;
     if (ret < 0) {
-        bad(io, argv[0], strerror(-ret));
+        io_bad(io, "%s failed: %s", argv[0], strerror(-ret));
     }
     return true;
 }
 
-static bool do_aio_flush(struct io *io, int argc, char **argv)
+bool io_do_aio_flush(struct io *io, int argc, char **argv)
 {
     (void)argc;
     io_wait_all(io);
-    return do_flush(io, 1, argv);
-}
-
-static void print_run(uint64_t at, uint64_t len, bool allocated)
-{
-    char a[40], b[40];
-
-    printf("%s (0x%" PRIx64 ") bytes %s at offset %s (0x%" PRIx64 ")\n",
-           size_text((double)len, a, sizeof(a)), len, allocated ? "    allocated" : "not allocated",
-           size_text((double)at, b, sizeof(b)), at);
-}
-
-static bool do_map(struct io *io, int argc, char **argv)
-{
-    uint64_t at = 0, start = 0;
-    int state = -1;
-
-    (void)argc;
-    while (at < io->n->len) {
-        struct node_status st;
-        int ret = node_status(io->n, at, io->n->len - at, &st);
-        if (ret < 0) {
-            bad(io, argv[0], strerror(-ret));
-            return true;
-        }
-        int now = !!(st.flags & NODE_ALLOCATED);
-        if (now != state) {
-            if (state >= 0) {
-                print_run(start, at - start, state);
-            }
-            state = now;
-            start = at;
-        }
-        at += st.len;
-    }
-    if (at > start) {
-        print_run(start, at - start, state);
-    }
-    return true;
-}
-
-static bool do_alloc(struct io *io, int argc, char **argv)
-{
-    uint64_t at, len = 512, sum = 0;
-    char text[40];
-
-    if (argc < 2 || !tool_bytes(argv[1], &at) || (argc > 2 && !tool_bytes(argv[2], &len)) ||
-        at > io->n->len || len > io->n->len - at || (at | len) % 512) {
-        bad(io, "alloc", "wants an offset and a length inside the image, whole sectors");
-        return true;
-    }
-    for (uint64_t k = at; k < at + len;) {
-        struct node_status st;
-        int ret = node_status(io->n, k, at + len - k, &st);
-        if (ret < 0) {
-            bad(io, "is_allocated failed", strerror(-ret));
-            return true;
-        }
-        sum += st.flags & NODE_ALLOCATED ? st.len : 0;
-        k += st.len;
-    }
-    printf("%" PRIu64 "/%" PRIu64 " bytes allocated at offset %s\n", sum, len,
-           size_text((double)at, text, sizeof(text)));
-    return true;
-}
-
-static bool do_truncate(struct io *io, int argc, char **argv)
-{
-    struct err e = { 0 };
-    uint64_t len;
-
-    if (argc != 2 || !tool_bytes(argv[1], &len)) {
-        bad(io, "truncate", "wants a length");
-    } else if (node_resize(io->n, (len + 511) & ~511ull, &e) < 0) {
-        bad(io, "truncate", e.msg);
-    }
-    return true;
-}
-
-static bool do_length(struct io *io, int argc, char **argv)
-{
-    char text[40];
-
-    (void)argc;
-    (void)argv;
-    printf("%s\n", size_text((double)io->n->len, text, sizeof(text)));
-    return true;
-}
-
-static bool do_info(struct io *io, int argc, char **argv)
-{
-    struct format_info info;
-    char text[40];
-
-    (void)argc;
-    (void)argv;
-    format_info(io->n, &info);
-    printf("format name: %s\n", image_format(io->n));
-    if (info.cluster_size) {
-        printf("cluster size: %s\n", size_text((double)info.cluster_size, text, sizeof(text)));
-    }
-    return true;
-}
-
-static bool do_sleep(struct io *io, int argc, char **argv)
-{
-    uint64_t ms;
-
-    if (argc != 2 || !tool_bytes(argv[1], &ms) || ms > 3600000) {
-        bad(io, "sleep", "wants milliseconds");
-        return true;
-    }
-    usleep((unsigned)ms * 1000);
-    node_ctx_poll(io->ctx, false);
-    return true;
-}
-
-static bool do_open(struct io *io, int argc, char **argv)
-{
-    if (io->n) {
-        bad(io, "open", "file open already, try 'help close'");
-    } else if (io_open(io, argc, argv)) {
-        io->failed = true;
-    }
-    return true;
-}
-
-static bool do_close(struct io *io, int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    io->failed |= io_close(io) != 0;
-    return true;
-}
-
-static bool do_quit(struct io *io, int argc, char **argv)
-{
-    (void)io;
-    (void)argc;
-    (void)argv;
-    return false;
-}
-
-static bool do_help(struct io *io, int argc, char **argv);
-
-static const struct command {
-    const char *name, *other;
-    bool (*run)(struct io *io, int argc, char **argv);
-    bool closed; /* works without an image */
-    const char *help;
-} commands[] = {
-    { "aio_flush", NULL, do_aio_flush, false, "waits for aio_read and aio_write, then flushes" },
-    { "aio_read", NULL, do_read, false, "[-qv] [-P pattern] off len [len..]" },
-    { "aio_write", NULL, do_write, false, "[-fquz] [-P pattern] off len [len..]" },
-    { "alloc", NULL, do_alloc, false, "off [len]" },
-    { "close", "c", do_close, false, "closes the image" },
-    { "discard", "d", do_discard, false, "[-q] off len" },
-    { "flush", "f", do_flush, false, "flushes" },
-    { "help", "?", do_help, true, "lists the commands" },
-    { "info", "i", do_info, false, "prints the format" },
-    { "length", "l", do_length, false, "prints the disk's size" },
-    { "map", NULL, do_map, false, "prints what is allocated" },
-    { "open", "o", do_open, true, "[-rnsU] [-o opts] [file]" },
-    { "quit", "q", do_quit, true, "ends" },
-    { "read", "r", do_read, false, "[-qv] [-P pattern [-s off] [-l len]] off len" },
-    { "readv", NULL, do_read, false, "[-qv] [-P pattern] off len [len..]" },
-    { "sleep", NULL, do_sleep, false, "milliseconds" },
-    { "truncate", "t", do_truncate, false, "off" },
-    { "write", "w", do_write, false, "[-cfnquz] [-P pattern | -s file] off len" },
-    { "writev", NULL, do_write, false, "[-fqz] [-P pattern] off len [len..]" },
-};
-
-static bool do_help(struct io *io, int argc, char **argv)
-{
-    (void)io;
-    (void)argc;
-    (void)argv;
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        printf("%s %s\n", commands[i].name, commands[i].help);
-    }
-    return true;
-}
-
-bool io_command(struct io *io, char *line)
-{
-    char *argv[MAX_ARGS + 2], *save = NULL;
-    int argc = 0;
-
-    for (char *p = strtok_r(line, " \t\n", &save); p && argc <= MAX_ARGS;
-         p = strtok_r(NULL, " \t\n", &save)) {
-        argv[argc++] = p;
-    }
-    argv[argc] = NULL;
-    if (argc == 0) {
-        return true;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        const struct command *c = &commands[i];
-        if (strcmp(argv[0], c->name) != 0 && (!c->other || strcmp(argv[0], c->other) != 0)) {
-            continue;
-        }
-        if (!io->n && !c->closed) {
-            bad(io, argv[0], "no file open, try 'help open'");
-            return true;
-        }
-        argv[0] = (char *)c->name; /* it outlives the line */
-        return c->run(io, argc, argv);
-    }
-    printf("command \"%s\" not found\n", argv[0]);
-    io->failed = true;
-    return true;
+    return io_do_flush(io, 1, argv);
 }

@@ -5,6 +5,7 @@
  */
 #include "tools/io.h"
 
+#include "block/copy-on-read.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "tools/tool.h"
@@ -16,7 +17,7 @@
 
 static int usage(FILE *f)
 {
-    fprintf(f, "usage: keel-io [-rsnU] [-f FORMAT] [-t CACHE] [-i AIO] [-d off|unmap]\n"
+    fprintf(f, "usage: keel-io [-rsnCU] [-f FORMAT] [-t CACHE] [-i AIO] [-d off|unmap]\n"
                "               [--image-opts] [-c COMMAND]... [FILE]\n"
                "Commands: keel-io -c help\n");
     return f == stderr ? 2 : 0;
@@ -41,12 +42,17 @@ static const struct option long_options[] = {
     { "object", required_argument, NULL, OPT_OBJECT },
     { "trace", required_argument, NULL, OPT_NOT_HAD },
     { "misalign", no_argument, NULL, OPT_NOT_HAD },
-    { "copy-on-read", no_argument, NULL, OPT_NOT_HAD },
+    { "copy-on-read", no_argument, NULL, 'C' },
     { 0 },
 };
 
+/* What is not the image's own matter. */
+struct how {
+    bool image_opts, copy_on_read;
+};
+
 /* One option about the image. 0, 1 after telling why, 2: not one of them. */
-static int take(struct image_open *o, bool *image_opts, int c, char **argv)
+static int take(struct image_open *o, struct how *how, int c, char **argv)
 {
     struct err e = { 0 };
 
@@ -76,7 +82,7 @@ static int take(struct image_open *o, bool *image_opts, int c, char **argv)
         o->format = optarg;
         return 0;
     case OPT_IMAGE_OPTS:
-        *image_opts = true;
+        how->image_opts = true;
         return 0;
     case 'd':
         o->discard = strcmp(optarg, "unmap") == 0 || strcmp(optarg, "on") == 0;
@@ -98,6 +104,8 @@ static int take(struct image_open *o, bool *image_opts, int c, char **argv)
         }
         return 0;
     case 'C':
+        how->copy_on_read = true;
+        return 0;
     case 'm':
     case 'T':
     case OPT_NOT_HAD:
@@ -108,25 +116,28 @@ static int take(struct image_open *o, bool *image_opts, int c, char **argv)
     }
 }
 
-static int open_image(struct io *io, struct image_open *o, const char *file, bool image_opts)
+static int open_image(struct io *io, struct image_open *o, const char *file, struct how how)
 {
     struct err e = { 0 };
     int ret = 0;
 
     o->filename = file;
-    if (image_opts) {
+    if (how.image_opts) {
         ret = tool_image_opts(file, o, &e);
     }
     o->follow_data = o->format;
     io->n = ret < 0 ? NULL : image_open(io->ctx, o, &e);
-    if (image_opts) {
+    if (how.image_opts) {
         free((char *)o->filename);
         free((char *)o->format);
         free((char *)o->data_file);
     }
     if (!io->n) {
-        fprintf(stderr, "keel-io: can't open%s%s: %s\n", image_opts ? "" : " device ",
-                image_opts ? "" : file, e.msg);
+        fprintf(stderr, "keel-io: can't open%s%s: %s\n", how.image_opts ? "" : " device ",
+                how.image_opts ? "" : file, e.msg);
+    }
+    if (io->n && how.copy_on_read) {
+        io->n = copy_on_read_new(io->n);
     }
     return !io->n;
 }
@@ -135,24 +146,25 @@ int io_open(struct io *io, int argc, char **argv)
 {
     struct image_open o = { .fd = -1, .lock = true, .discard = true };
     const char *opts = NULL;
-    bool image_opts = false;
+    struct how how = { 0 };
     int c, rc = 0;
 
     optind = 0;
-    while (rc == 0 && (c = getopt(argc, argv, "rsnCmkUo:")) != -1) {
+    while (rc == 0 && (c = getopt(argc, argv, "rsnCmkUo:t:d:i:")) != -1) {
         if (c == 'o') {
             opts = optarg;
         } else {
-            rc = take(&o, &image_opts, c, argv);
+            rc = take(&o, &how, c, argv);
         }
     }
+    how.image_opts = opts;
     if (rc == 0 && ((opts != NULL) + (argc - optind) != 1)) {
         rc = 2;
     }
     if (rc == 2) {
-        printf("open: [-rnsU] FILE or -o driver=...\n");
+        io_usage(io, "open");
     }
-    return rc ? rc : open_image(io, &o, opts ? opts : argv[optind], opts != NULL);
+    return rc ? rc : open_image(io, &o, opts ? opts : argv[optind], how);
 }
 
 int io_close(struct io *io)
@@ -188,7 +200,7 @@ int main(int argc, char **argv)
     struct image_open o = { .fd = -1, .lock = true, .discard = true };
     char **commands = xcalloc((size_t)argc, sizeof(*commands));
     struct io io = { 0 };
-    bool image_opts = false;
+    struct how how = { 0 };
     size_t n = 0;
     int c, rc = 0;
 
@@ -201,10 +213,10 @@ int main(int argc, char **argv)
             free(commands);
             return rc;
         } else {
-            rc = take(&o, &image_opts, c, argv);
+            rc = take(&o, &how, c, argv);
         }
     }
-    if (rc == 0 && image_opts && o.format) {
+    if (rc == 0 && how.image_opts && o.format) {
         fprintf(stderr, "keel-io: --image-opts and -f are mutually exclusive\n");
         rc = 1;
     }
@@ -213,7 +225,7 @@ int main(int argc, char **argv)
     }
     if (rc == 0) {
         io.ctx = node_ctx_new(NULL);
-        rc = argc > optind ? open_image(&io, &o, argv[optind], image_opts) : 0;
+        rc = argc > optind ? open_image(&io, &o, argv[optind], how) : 0;
         if (rc == 0) {
             run_all(&io, commands, n);
             rc = io_close(&io) || io.failed;
