@@ -351,6 +351,9 @@ def test_img_bitmap_in_use_at_a_crash_is_only_good_for_removal(bed):
     p.wait()
     p.stdin.close()
     p.stdout.close()
+    end = time.time() + 30  # the kernel lets go of the file when what was under way has ended
+    while "lock" in run(IMG, "info", f, rc=None) and time.time() < end:
+        time.sleep(.01)
     expect("flags", [b["flags"] for b in bitmap_info(IMG, f)], [["in-use", "auto"]])
     expect_in("merge", "inconsistent", run(IMG, "bitmap", "--clear", f, "b", rc=1))
     expect_in("convert", "inconsistent", run(IMG, "convert", "--bitmaps", "-f", "qcow2", "-O", "qcow2",
