@@ -167,13 +167,36 @@ int secret_option(struct backends *b, struct keyval *kv, const char *key,
     return *out ? 0 : err_prefix(e, "%s=%s", key, id);
 }
 
+/* -chardev file,path=/dev/fdset/N: the kernel's own name of a passed descriptor in its place. */
+static int add_passed_file(struct backends *b, struct keyval *kv, int64_t set, struct err *e)
+{
+    const char *backend = keyval_get(kv, "backend"), *append = keyval_get(kv, "append");
+    int fd = fdset_open(b->fdsets, set, O_WRONLY);
+    fd = fd < 0 ? fdset_open(b->fdsets, set, O_RDWR) : fd;
+    if (fd < 0) {
+        return err_set(e, fd, "path=/dev/fdset/%lld: no such set, or none of its files is writable",
+                       (long long)set);
+    }
+    char *spec =
+        xasprintf("%s,path=/proc/self/fd/%d,append=%s", backend, fd, append ? append : "off");
+    struct chr *c = add_chr(b, keyval_get(kv, "id"), spec, e);
+    close(fd);
+    free(spec);
+    return c ? 0 : e->code;
+}
+
 static int add_chardev(struct backends *b, struct keyval *kv, struct err *e)
 {
     const char *id = keyval_get(kv, "id");
     if (!id || !*id) {
         return err_set(e, -EINVAL, "id: missing");
     }
-    return add_chr(b, id, kv->text, e) ? 0 : e->code;
+    const char *path = keyval_get(kv, "path");
+    int64_t set = path ? fdset_parse(path) : -1;
+    if (set < 0 || b->pretend) {
+        return add_chr(b, id, kv->text, e) ? 0 : e->code;
+    }
+    return add_passed_file(b, kv, set, e);
 }
 
 /* What QEMU puts into a PC nobody asked anything of: an empty CD-ROM drive, an empty floppy drive.

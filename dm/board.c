@@ -691,13 +691,13 @@ int board_device_add(struct machine *m, const struct options *o, struct backends
 
 /* ---- help ---- */
 
-static const char *kind_name(enum prop_kind kind)
+const char *board_prop_kind(const struct dev_prop *p)
 {
     static const char *const names[] = {
         [PROP_BOOL] = "bool", [PROP_U32] = "uint32",  [PROP_SIZE] = "size",  [PROP_STR] = "str",
         [PROP_BLK] = "drive", [PROP_CHR] = "chardev", [PROP_NIC] = "netdev",
     };
-    return names[kind];
+    return names[p->kind];
 }
 
 static void print_class(const struct dev_class *c)
@@ -705,7 +705,7 @@ static void print_class(const struct dev_class *c)
     printf("%s options:\n", c->name);
     for (const struct dev_prop *p = c->props; p && p->kind != PROP_END; p++) {
         if (p->kind != PROP_PTR) {
-            printf("  %s=<%s> - %s\n", p->name, kind_name(p->kind), p->help ? p->help : "");
+            printf("  %s=<%s> - %s\n", p->name, board_prop_kind(p), p->help ? p->help : "");
         }
     }
 }

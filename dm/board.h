@@ -12,6 +12,7 @@
 
 struct backends;
 struct device;
+struct dev_prop;
 struct err;
 struct keyval;
 struct machine;
@@ -25,6 +26,8 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
 int board_device_add(struct machine *m, const struct options *o, struct backends *b,
                      struct keyval *kv, struct device **added, struct err *e);
 
+/* What a property takes, as `-device NAME,help` says it: "bool", "str", "drive"... */
+const char *board_prop_kind(const struct dev_prop *p);
 /* For `-device help` and `-device NAME,help`; 0, or -ENOENT with e when NAME is unknown. */
 int board_device_help(const char *name, struct err *e);
 void board_machine_help(void);

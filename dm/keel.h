@@ -59,7 +59,9 @@ struct keel {
     struct ev_fd signals;
     int exit_code;
 
-    int migrated; /* the last one: 1 done, -1 failed, 0 never tried */
+    bool migrate_events;          /* capability "events" */
+    int64_t migrate_parameter[2]; /* qmp-migrate.c */
+    int migrated;                 /* the last one: 1 done, -1 failed, 0 never tried */
     char migrate_error[512];
 };
 
@@ -93,8 +95,9 @@ int keel_save(struct keel *k, const char *filename, struct err *e);
 /* Stops the machine and leaves it stopped when its state has gone. uri: "fd:N", "file:PATH" or
  * "exec:COMMAND", which reads it. */
 int keel_migrate(struct keel *k, const char *uri, struct err *e);
-/* incoming: "fd:N", "file:PATH" or "exec:COMMAND", which writes it; or a path or /dev/fdset/N. */
-int keel_load_incoming(struct keel *k, const char *incoming, struct err *e);
+/* uri: "fd:N", "file:PATH" or "exec:COMMAND", which writes it. The machine is paused then and the disks
+ * are its own. */
+int keel_load_incoming(struct keel *k, const char *uri, struct err *e);
 int keel_load(struct keel *k, const char *filename, struct err *e);
 /* Bytes: what no state of this machine exceeds. */
 uint64_t keel_state_max(const struct keel *k);

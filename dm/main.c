@@ -34,14 +34,27 @@ static int device_help(const struct options *o, struct err *e)
     return 0;
 }
 
-static void print_cpu(const char *name, const char *brand)
+static void print_cpu(void *o, const char *name, const char *brand)
 {
+    (void)o;
     printf("x86 %-20s %s\n", name, brand);
 }
 
-static void print_feature(const char *name)
+static void print_feature(void *o, const char *name, bool on)
 {
+    (void)o, (void)on;
     printf(" %s", name);
+}
+
+static void cpu_help(void)
+{
+    struct x86_model *any = x86_model_new("max", false, NULL);
+    printf("Available CPUs:\n");
+    x86_model_list(print_cpu, NULL);
+    printf("\nRecognized CPUID flags:\n");
+    x86_model_features(any, print_feature, NULL);
+    printf("\n");
+    free(any);
 }
 
 static int tell(const struct options *o, struct err *e)
@@ -57,11 +70,7 @@ static int tell(const struct options *o, struct err *e)
         printf("Accelerators supported by Keel:\ntcg\nxen\nqtest\n");
         return 0;
     case ACT_CPU_HELP:
-        printf("Available CPUs:\n");
-        x86_model_list(print_cpu);
-        printf("\nRecognized CPUID flags:\n");
-        x86_feature_list(print_feature);
-        printf("\n");
+        cpu_help();
         return 0;
     case ACT_LOG_HELP:
         options_log_help();

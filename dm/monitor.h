@@ -53,6 +53,9 @@ void monitor_put(struct monitor *mon, const char *s, size_t len);
 /* The oldest descriptor that the peer passed, now the caller's; -1 when there is none. */
 int monitor_take_fd(struct monitor *mon);
 
+/* The descriptor that getfd gave that name, now the caller's; -1 when there is none. */
+int monitor_take_named_fd(struct monitor *mon, const char *name);
+
 /* Tells every QMP peer; data is taken over and may be NULL. */
 void monitor_event(struct keel *k, const char *name, json_t *data);
 

@@ -148,9 +148,9 @@ static const struct opt_param machine_params[] = {
     { "igd-passthru", "boolean", true },
     { "kernel-irqchip", "string", true },
     { "vmport", "string", true },
-    { "dump-guest-core", "boolean", true },
+    { "dump-guest-core", "boolean", false },
     { "mem-merge", "boolean", true },
-    { "usb", "boolean", true },
+    { "usb", "boolean", false },
     { "hmat", "boolean", true },
     { "smm", "string", false },
     { "hpet", "boolean", false },
@@ -188,6 +188,17 @@ static int set_machine(struct options *o, const char *name, struct err *e)
     return err_set(e, -EINVAL, "%s: unknown machine (-machine help lists them)", name);
 }
 
+/* usb=off asks for what Keel has. dump-guest-core=off keeps guest RAM out of core files. */
+static int machine_memory(struct options *o, struct keyval *kv, struct err *e)
+{
+    bool usb = false, dump = true;
+    if (keyval_bool(kv, "usb", &usb, e) < 0 || keyval_bool(kv, "dump-guest-core", &dump, e) < 0) {
+        return -EINVAL;
+    }
+    o->no_ram_in_core = !dump;
+    return usb ? NOT_YET(e, "usb=on") : 0;
+}
+
 static int machine_chips(struct options *o, struct keyval *kv, struct err *e)
 {
     const char *smm = keyval_get(kv, "smm");
@@ -222,6 +233,9 @@ TAKER(take_machine)
     }
     if (ret == 0) {
         ret = machine_chips(o, kv, e);
+    }
+    if (ret == 0) {
+        ret = machine_memory(o, kv, e);
     }
     if (ret == 0) {
         ret = keyval_size(kv, "max-ram-below-4g", 1, &o->max_ram_below_4g, e);
@@ -356,6 +370,7 @@ TAKER(take_domid)
 
 static const struct opt_param mon_params[] = {
     { "chardev", "string", false },
+    { "id", "string", false },
     { "mode", "string", false },
     { "pretty", "boolean", true },
     { 0 },
@@ -403,7 +418,7 @@ static const struct opt_param vnc_params[] = {
     { "lock-key-sync", "boolean", true },
     { "key-delay-ms", "number", true },
     { "connections", "number", true },
-    { "audiodev", "string", true },
+    { "audiodev", "string", false },
     { "power-control", "boolean", true },
     { "ipv4", "boolean", true },
     { "ipv6", "boolean", true },
@@ -580,8 +595,8 @@ TAKER(take_object)
 TAKER(take_audio)
 {
     const char *driver = keyval_get(kv, "driver");
-    (void)o, (void)arg;
-    keyval_get(kv, "id"); /* a name nobody refers to */
+    (void)arg;
+    o->audiodev = keyval_get(kv, "id");
     return driver && strcmp(driver, "none") == 0 ? keyval_done(kv, e)
                                                  : NOT_YET(e, driver ? driver : "sound");
 }
@@ -590,7 +605,7 @@ TAKER(take_incoming)
 {
     (void)kv;
     o->incoming = arg;
-    if (strncmp(arg, "fd:", 3) == 0 || strncmp(arg, "file:", 5) == 0 ||
+    if (strcmp(arg, "defer") == 0 || strncmp(arg, "fd:", 3) == 0 || strncmp(arg, "file:", 5) == 0 ||
         strncmp(arg, "exec:", 5) == 0) {
         return 0;
     }
@@ -678,7 +693,9 @@ const struct opt_def opt_table[] = {
     { "icount", true, true, opt_icount_params, "shift", opt_take_icount,
       "shift=N|auto[,sleep=on|off]  time follows instructions, 2^N ns each" },
     { "incoming", true, true, NULL, NULL, take_incoming,
-      "fd:N|file:PATH|exec:COMMAND  start from saved state" },
+      "fd:N|file:PATH|exec:COMMAND|defer  start from saved state; defer: QMP's migrate-incoming "
+      "says "
+      "which" },
     { "initrd", true, true, NULL, NULL, take_initrd,
       "FILE  initial file system; for multiboot \"FILE ARGS,FILE ARGS\", the modules" },
     { "iscsi", true, false, NULL, NULL, NULL, NULL },

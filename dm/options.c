@@ -89,7 +89,7 @@ char *opt_public_object(const char *arg)
 
 static bool takes_json(const struct opt_def *d)
 {
-    static const char *const names[] = { "blockdev", "device", "netdev", "object" };
+    static const char *const names[] = { "audiodev", "blockdev", "device", "netdev", "object" };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (strcmp(d->name, names[i]) == 0) {
             return true;

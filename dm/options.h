@@ -60,6 +60,7 @@ struct options {
     bool tcg_interp;                  /* keel-engine=interp */
     bool perf_map;                    /* -keel-perfmap */
     uint64_t tb_bytes;                /* -accel tcg,tb-size=; 0: the translator's default */
+    bool no_ram_in_core;              /* -machine dump-guest-core=off */
     bool no_smm, no_hpet;             /* -machine smm=off, hpet=off */
     const char *bios;
     const char *kernel, *initrd, *append;
@@ -84,6 +85,7 @@ struct options {
     bool nodefaults, nographic;
     const char *vga; /* -vga, NULL: the board's default */
     const char *keymap;
+    const char *audiodev; /* id of the one that is silent */
     const char *chroot, *runas;
     struct sandbox_policy sandbox;
     bool lock_memory;         /* -overcommit mem-lock=on */

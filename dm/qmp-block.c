@@ -303,7 +303,17 @@ static json_t *medium_info(const struct drive *d)
     return info;
 }
 
-static json_t *drive_info(const struct drive *d)
+json_t *drive_qdev_json(const struct machine *m, const struct drive *d)
+{
+    for (const struct device *dev = m->devices; dev; dev = dev->next) {
+        if (strcmp(dev->id, d->dev_id) == 0 && strncmp(dev->class->name, "virtio-", 7) == 0) {
+            return json_sprintf("/machine/peripheral/%s/virtio-backend", dev->id);
+        }
+    }
+    return qmp_text(d->dev_id);
+}
+
+static json_t *drive_info(const struct machine *m, const struct drive *d)
 {
     int held = blk_held_error(d->blk);
     const char *status = held == 0 ? "ok" : held == -ENOSPC ? "nospace" : "failed";
@@ -314,7 +324,7 @@ static json_t *drive_info(const struct drive *d)
         json_object_set_new(info, "inserted", medium_info(d));
     }
     if (d->dev_id[0]) {
-        json_object_set_new(info, "qdev", qmp_text(d->dev_id));
+        json_object_set_new(info, "qdev", drive_qdev_json(m, d));
     }
     if (drive_removable(d) && d->interface != DRIVE_FLOPPY) {
         json_object_set_new(info, "tray_open", json_boolean(blk_tray_open(d->blk)));
@@ -326,7 +336,7 @@ static json_t *query_block(struct qmp_call *c)
 {
     json_t *list = json_array();
     for (const struct drive *d = c->k->be.drives; d; d = d->next) {
-        json_array_append_new(list, drive_info(d));
+        json_array_append_new(list, drive_info(c->k->m, d));
     }
     return list;
 }

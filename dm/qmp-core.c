@@ -195,19 +195,25 @@ static json_t *do_query_fdsets(struct qmp_call *c)
     return list;
 }
 
-static bool close_named(struct monitor *mon, const char *name)
+int monitor_take_named_fd(struct monitor *mon, const char *name)
 {
     for (struct named_fd **at = &mon->named; *at; at = &(*at)->next) {
         struct named_fd *n = *at;
         if (strcmp(n->name, name) == 0) {
+            int fd = n->fd;
             *at = n->next;
-            close(n->fd);
             free(n->name);
             free(n);
-            return true;
+            return fd;
         }
     }
-    return false;
+    return -1;
+}
+
+static bool close_named(struct monitor *mon, const char *name)
+{
+    int fd = monitor_take_named_fd(mon, name);
+    return fd >= 0 && (close(fd), true);
 }
 
 static json_t *do_getfd(struct qmp_call *c)
@@ -248,24 +254,6 @@ static json_t *do_load(struct qmp_call *c)
     return outcome(c, keel_load(c->k, qmp_str(c, "filename"), &c->err));
 }
 
-static json_t *do_migrate(struct qmp_call *c)
-{
-    struct keel *k = c->k;
-    int ret = keel_migrate(k, qmp_str(c, "uri"), &c->err);
-    k->migrated = ret == 0 ? 1 : -1;
-    snprintf(k->migrate_error, sizeof(k->migrate_error), "%s", ret < 0 ? c->err.msg : "");
-    return outcome(c, ret);
-}
-
-static json_t *do_query_migrate(struct qmp_call *c)
-{
-    const struct keel *k = c->k;
-    return k->migrated == 0  ? qmp_ok()
-           : k->migrated > 0 ? json_pack("{s:s}", "status", "completed")
-                             : json_pack("{s:s, s:o}", "status", "failed", "error-desc",
-                                         qmp_text(k->migrate_error));
-}
-
 static json_t *do_dirty_log(struct qmp_call *c)
 {
     bool on = qmp_bool(c, "enable", false);
@@ -281,9 +269,7 @@ const struct qmp_command qmp_commands_core[] = {
     { "getfd", "fdname:s", do_getfd },
     { "human-monitor-command", "command-line:s cpu-index:i?", do_hmp },
     { "inject-nmi", "", do_nmi },
-    { "migrate", "uri:s detach:b?", do_migrate },
     { "query-fdsets", "", do_query_fdsets },
-    { "query-migrate", "", do_query_migrate },
     { "quit", "", do_quit },
     { "remove-fd", "fdset-id:i fd:i?", do_remove_fd },
     { "stop", "", do_stop },

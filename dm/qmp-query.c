@@ -32,16 +32,33 @@ static json_t *query_commands(struct qmp_call *c)
     return qmp_command_names();
 }
 
+const char *const qmp_event_names[] = { "BLOCK_IO_ERROR",
+                                        "BLOCK_JOB_CANCELLED",
+                                        "BLOCK_JOB_COMPLETED",
+                                        "BLOCK_JOB_ERROR",
+                                        "BLOCK_JOB_PENDING",
+                                        "BLOCK_JOB_READY",
+                                        "DEVICE_DELETED",
+                                        "DEVICE_TRAY_MOVED",
+                                        "JOB_STATUS_CHANGE",
+                                        "MIGRATION",
+                                        "POWERDOWN",
+                                        "RESET",
+                                        "RESUME",
+                                        "SHUTDOWN",
+                                        "STOP",
+                                        "SUSPEND",
+                                        "VNC_CONNECTED",
+                                        "VNC_DISCONNECTED",
+                                        "WAKEUP",
+                                        NULL };
+
 static json_t *query_events(struct qmp_call *c)
 {
-    static const char *const names[] = {
-        "DEVICE_TRAY_MOVED", "POWERDOWN",        "RESET",  "RESUME", "SHUTDOWN", "STOP", "SUSPEND",
-        "VNC_CONNECTED",     "VNC_DISCONNECTED", "WAKEUP",
-    };
     json_t *list = json_array();
     (void)c;
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        json_array_append_new(list, json_pack("{s:s}", "name", names[i]));
+    for (size_t i = 0; qmp_event_names[i]; i++) {
+        json_array_append_new(list, json_pack("{s:s}", "name", qmp_event_names[i]));
     }
     return list;
 }

@@ -10,6 +10,7 @@
 #include "dm/base/ev.h"
 #include "dm/base/util.h"
 #include "dm/keel.h"
+#include "dm/qmp-block.h"
 #include "dm/qmp-node.h"
 #include "dm/qmp.h"
 
@@ -64,7 +65,7 @@ static json_t *node_stats(struct node *n, bool chain)
     return o;
 }
 
-static json_t *drive_stats(const struct drive *d)
+static json_t *drive_stats(const struct machine *m, const struct drive *d)
 {
     struct node *n = drive_node(d);
     json_t *o = n ? node_stats(n, true) : json_object();
@@ -72,7 +73,7 @@ static json_t *drive_stats(const struct drive *d)
     json_object_set_new(o, "device", qmp_text(d->anonymous ? "" : d->id));
     json_object_set_new(o, "stats", stats_json(blk_stats(d->blk), n ? n->written_end : 0));
     if (d->dev_id[0]) {
-        json_object_set_new(o, "qdev", qmp_text(d->dev_id));
+        json_object_set_new(o, "qdev", drive_qdev_json(m, d));
     }
     return o;
 }
@@ -94,7 +95,7 @@ static json_t *query_blockstats(struct qmp_call *c)
         return list;
     }
     for (const struct drive *d = c->k->be.drives; d; d = d->next) {
-        json_array_append_new(list, drive_stats(d));
+        json_array_append_new(list, drive_stats(c->k->m, d));
     }
     return list;
 }

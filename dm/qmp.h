@@ -35,8 +35,9 @@ struct qmp_command {
 extern const struct qmp_command *const qmp_tables[];
 extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_commands_block[],
     qmp_commands_input[], qmp_commands_net[], qmp_commands_memory[], qmp_commands_bitmap[],
-    qmp_commands_job[], qmp_commands_object[], qmp_commands_node[], qmp_commands_snapshot[],
-    qmp_commands_stats[], qmp_commands_vm_snapshot[];
+    qmp_commands_job[], qmp_commands_node[], qmp_commands_object[], qmp_commands_snapshot[],
+    qmp_commands_stats[], qmp_commands_vm_snapshot[], qmp_commands_probe[], qmp_commands_migrate[],
+    qmp_commands_qom[];
 
 /* Sets the error and returns NULL. */
 json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)
@@ -56,6 +57,9 @@ int64_t qmp_int(const struct qmp_call *c, const char *name, int64_t absent);
 bool qmp_check_args(struct qmp_call *c, const char *schema);
 /* Runs a command from inside. Takes args (NULL: none). NULL with e. */
 json_t *qmp_run(struct keel *k, const char *name, json_t *args, struct err *e);
+
+/* Every event there may be; ends with NULL. */
+extern const char *const qmp_event_names[];
 
 /* All names, for query-commands. */
 json_t *qmp_command_names(void);

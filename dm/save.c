@@ -222,17 +222,32 @@ int keel_load(struct keel *k, const char *filename, struct err *e)
     return fd < 0 ? fd : load_fd(k, fd, filename, e);
 }
 
-int keel_load_incoming(struct keel *k, const char *incoming, struct err *e)
+static int load_from(struct keel *k, const char *uri, struct err *e)
 {
-    if (strncmp(incoming, "file:", 5) == 0) {
-        return keel_load(k, incoming + 5, e);
+    if (strncmp(uri, "file:", 5) == 0) {
+        return keel_load(k, uri + 5, e);
     }
-    if (strncmp(incoming, "exec:", 5) == 0) {
+    if (strncmp(uri, "exec:", 5) == 0) {
         pid_t pid;
-        int fd = start_command(incoming + 5, false, &pid, e);
-        int ret = fd < 0 ? fd : load_fd(k, fd, incoming, e);
-        return fd >= 0 && ret == 0 ? end_command(pid, incoming + 5, e) : ret;
+        int fd = start_command(uri + 5, false, &pid, e);
+        int ret = fd < 0 ? fd : load_fd(k, fd, uri, e);
+        return fd >= 0 && ret == 0 ? end_command(pid, uri + 5, e) : ret;
     }
-    int fd = open_fd(incoming + 3, e);
-    return fd < 0 ? fd : load_fd(k, fd, incoming, e);
+    if (strncmp(uri, "fd:", 3) == 0) {
+        int fd = open_fd(uri + 3, e);
+        return fd < 0 ? fd : load_fd(k, fd, uri, e);
+    }
+    return err_set(e, -EINVAL, "%s: Keel loads from file:PATH, fd:NUMBER and exec:COMMAND", uri);
+}
+
+int keel_load_incoming(struct keel *k, const char *uri, struct err *e)
+{
+    int ret = load_from(k, uri, e);
+    if (ret == 0) {
+        ret = backends_activate(&k->be, e);
+    }
+    if (ret == 0) {
+        machine_set_run_state(k->m, RUN_PAUSED);
+    }
+    return ret;
 }

@@ -165,6 +165,7 @@ static int64_t wall_seconds(void *opaque)
 static int open_soft(struct keel *k, struct err *e)
 {
     struct soft_options o = { .ram_bytes = k->o.ram_bytes,
+                              .no_core_dump = k->o.no_ram_in_core,
                               .icount = k->o.icount,
                               .below_4g = board_below_4g(&k->o),
                               .wallclock = wall_seconds };
@@ -356,6 +357,10 @@ static int start_vnc(struct keel *k, struct keyval *kv, struct err *e)
         keyval_u32(kv, "to", &to, e) < 0 || keyval_bool(kv, "password", &o.password, e) < 0) {
         return -EINVAL;
     }
+    const char *sound = keyval_get(kv, "audiodev");
+    if (sound && (!k->o.audiodev || strcmp(sound, k->o.audiodev) != 0)) {
+        return err_set(e, -ENOENT, "audiodev=%s: no -audiodev has this id", sound);
+    }
     if (k->vnc) {
         return err_set(e, -EINVAL, "a second server: known, but Keel does not have it yet");
     }
@@ -399,15 +404,13 @@ static int enter_first_state(struct keel *k, struct err *e)
 {
     if (k->o.incoming) {
         machine_set_run_state(k->m, RUN_INMIGRATE);
+        if (strcmp(k->o.incoming, "defer") == 0) {
+            return 0;
+        }
         int ret = keel_load_incoming(k, k->o.incoming, e);
         if (ret < 0) {
             return err_prefix(e, "-incoming %s", k->o.incoming);
         }
-        ret = backends_activate(&k->be, e);
-        if (ret < 0) {
-            return ret;
-        }
-        machine_set_run_state(k->m, RUN_PAUSED);
     }
     const struct vm_disks every = { 0 };
     if (k->o.loadvm && vm_snapshot_load(k, k->o.loadvm, &every, e) < 0) {

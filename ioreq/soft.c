@@ -610,7 +610,11 @@ struct soft_host *soft_new(const struct soft_options *o, struct err *e)
     s->below_4g = min_u64(o->ram_bytes, most);
     s->above_4g = o->ram_bytes - s->below_4g;
     /* Where 0xa0000..0xfffff may be shadowed there must be something, even with less RAM. */
-    s->ram = anonymous(o->ram_bytes > SHADOW_END ? o->ram_bytes : SHADOW_END);
+    uint64_t len = o->ram_bytes > SHADOW_END ? o->ram_bytes : SHADOW_END;
+    s->ram = anonymous(len);
+    if (s->ram && o->no_core_dump) {
+        madvise(s->ram, len, MADV_DONTDUMP);
+    }
     if (!s->ram) {
         err_set(e, -ENOMEM, "cannot have %llu bytes of guest memory: %s",
                 (unsigned long long)o->ram_bytes, strerror(errno));

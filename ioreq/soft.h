@@ -21,6 +21,7 @@ struct err;
 struct soft_options {
     uint64_t ram_bytes;
     uint64_t below_4g;             /* at most this much RAM below 4 GiB; 0: 3.5 GiB */
+    bool no_core_dump;             /* RAM stays out of core files */
     bool icount;                   /* virtual time is retired instructions: soft_set_time */
     int64_t (*wallclock)(void *o); /* seconds since the epoch; o is soft_attach's */
 };

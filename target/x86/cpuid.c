@@ -326,17 +326,18 @@ struct x86_model *x86_model_new(const char *spec, bool native, struct err *e)
     return m;
 }
 
-void x86_model_list(void (*put)(const char *name, const char *brand))
+void x86_model_list(void (*put)(void *o, const char *name, const char *brand), void *o)
 {
     for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
-        put(models[i].name, models[i].brand);
+        put(o, models[i].name, models[i].brand);
     }
 }
 
-void x86_feature_list(void (*put)(const char *name))
+void x86_model_features(const struct x86_model *m, void (*put)(void *o, const char *name, bool on),
+                        void *o)
 {
     for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
-        put(features[i].name);
+        put(o, features[i].name, x86_model_has(m, features[i].f));
     }
 }
 

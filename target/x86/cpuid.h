@@ -132,8 +132,10 @@ static inline bool x86_has(const struct x86_cpu *c, enum x86_feature f)
  * processor underneath does not have. */
 struct x86_model *x86_model_new(const char *spec, bool native, struct err *e);
 /* What there is, for `-cpu help`. */
-void x86_model_list(void (*put)(const char *name, const char *brand));
-void x86_feature_list(void (*put)(const char *name));
+void x86_model_list(void (*put)(void *o, const char *name, const char *brand), void *o);
+/* Every feature, and whether m has it. */
+void x86_model_features(const struct x86_model *m, void (*put)(void *o, const char *name, bool on),
+                        void *o);
 /* Leaf 1's EAX. */
 uint32_t cpuid_signature(const struct x86_model *m);
 /* EAX, EBX, ECX, EDX. */

@@ -68,7 +68,6 @@ def test_cli_when_value_is_bad_then_it_is_named(bed):
                        (("-accel", "tcg,tb-size=4096"), "tb-size"),
                        (("-fw_cfg", "name=opt/a"), "file= or string="),
                        (("-machine", "pc,smm=perhaps"), "perhaps"),
-                       (("-keel-record", "x"), "accel=tcg"),
                        (("-initrd", "x"), "needs -kernel"), (("-append", "x"), "needs -kernel"),
                        (("-kernel", "/none"), "/none"),
                        (("-accel", "tcg,keel-engine=x"), "keel-engine=x"), (("-boot", "order=c%"), "order"),

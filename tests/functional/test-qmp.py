@@ -212,6 +212,52 @@ def test_qmp_when_oob_is_asked_for_then_refused_by_name(bed):
 
 # ---- queries ----
 
+def test_qmp_when_asked_what_there_is_then_the_tables_answer(bed):
+    q = bed.machine("-device", "VGA,id=screen,vgamem_mb=8").qmp()
+    schema = {t["name"]: t for t in q.cmd("query-qmp-schema")}
+    for name in [c["name"] for c in q.cmd("query-commands") if c["name"] != "qmp_capabilities"]:
+        members = schema[schema[name]["arg-type"]]["members"]
+        expect(name, schema[name]["meta-type"], "command")
+        for m in members:
+            expect_in("type of %s.%s" % (name, m["name"]), m["type"], schema)
+    uri = schema[schema["migrate"]["arg-type"]]["members"][0]
+    expect("migrate", uri, {"name": "uri", "type": "str"})
+    expect("events", schema["STOP"]["meta-type"], "event")
+    expect_in("types", {"name": "e1000", "parent": "device"}, q.cmd("qom-list-types"))
+    expect_in("properties", "mac", [p["name"] for p in q.cmd("device-list-properties", typename="e1000")])
+    expect_in("unknown", "not found", q.error("device-list-properties", typename="frob")[1])
+    expect_in("models", "Haswell", [c["name"] for c in q.cmd("query-cpu-definitions")])
+    model = q.cmd("query-cpu-model-expansion", type="full", model={"name": "Nehalem", "props": {"sse4.2": False}})
+    expect("features", (model["model"]["props"]["sse4.2"], model["model"]["props"]["avx"],
+                        model["model"]["props"]["sse2"]), (False, False, True))
+    expect_in("tree", {"name": "screen", "type": "child<VGA>"}, q.cmd("qom-list", path="/machine/peripheral"))
+    expect("value", q.cmd("qom-get", path="/machine/peripheral/screen", property="vgamem_mb"), 8)
+    expect_in("no such property", "not found",
+              q.error("qom-get", path="/machine/peripheral/screen", property="frob")[1])
+
+
+def test_qmp_when_started_with_defer_then_migrate_incoming_brings_the_state(bed):
+    p = bed.machine("-device", "VGA")
+    q = p.qmp()
+    q.cmd("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+    expect_in("others", "not available", q.error("migrate-set-capabilities", capabilities=[
+        {"capability": "postcopy-ram", "state": True}])[1])
+    q.cmd("migrate-set-parameters", max_bandwidth=1 << 40)
+    expect("kept", q.cmd("query-migrate-parameters")["max-bandwidth"], 1 << 40)
+    with open(bed.path("state"), "wb") as f:
+        q.cmd("getfd", fds=[f.fileno()], fdname="migrate")
+    q.cmd("migrate", uri="fd:migrate")
+    expect("events", [q.event("MIGRATION")["data"]["status"] for _ in range(3)], ["setup", "active", "completed"])
+    expect("taken", q.error("closefd", fdname="migrate")[1], "File descriptor named 'migrate' not found")
+    p.hurt()
+    q = bed.machine("-device", "VGA", "-incoming", "defer").qmp()
+    expect("waits", q.cmd("query-status")["status"], "inmigrate")
+    expect_in("no file", "No such file", q.error("migrate-incoming", uri="file:" + bed.path("none"))[1])
+    q.cmd("migrate-incoming", uri="file:" + bed.path("state"))
+    expect("runs", q.cmd("query-status")["status"], "running")
+    expect_in("once", "has arrived", q.error("migrate-incoming", uri="file:" + bed.path("state"))[1])
+
+
 def test_qmp_when_commands_are_listed_then_each_answers(bed):
     q = bed.machine().qmp()
     names = {c["name"] for c in q.cmd("query-commands")}
@@ -224,7 +270,7 @@ def test_qmp_when_commands_are_listed_then_each_answers(bed):
                  "query-command-line-options"):
         expect_in("query-commands", name, names)
     for name in sorted(names):
-        if name.startswith("query-"):
+        if name.startswith("query-") and name != "query-cpu-model-expansion":  # which takes arguments
             q.cmd(name)
     expect("uuid", q.cmd("query-uuid"), {"UUID": "0" * 8 + "-0000-0000-0000-" + "0" * 12})
     expect("kvm", q.cmd("query-kvm"), {"enabled": False, "present": False})

@@ -558,7 +558,7 @@ int main(void)
         T(test_ev_self_rearming_timer_leaves_descriptors_their_turn),
         T(test_ev_call_runs_here_or_is_posted),
         T(test_ev_post_runs_once),
-        T(test_ev_post_runs_once),
+        T(test_ev_timer_armed_by_another_thread_wakes_the_loop),
         T(test_ev_cancelled_post_does_not_run),
         T(test_ev_self_posting_post_waits_for_the_next_turn),
         T(test_ev_post_made_behind_others_is_not_forgotten),
