@@ -3,6 +3,7 @@
 #include "block/nbd-proto.h"
 #include "block/nbd-server.h"
 #include "block/qcow2.h"
+#include "block/raw.h"
 #include "dm/base/err.h"
 #include "dm/base/ev.h"
 #include "dm/base/util.h"
@@ -27,6 +28,8 @@ struct serve {
     const char *socket, *bind, *port, *name, *description, *pid_file, *snapshot;
     bool image_opts, persistent, fork;
     unsigned shared; /* clients at once; 0: no limit */
+    uint64_t offset; /* bytes of the image that are left out */
+    enum node_zeroes zeroes;
 
     struct ev_loop *loop;
 };
@@ -62,6 +65,8 @@ static int usage(FILE *f)
             "      --cache=MODE, -n     cache mode; -n: none\n"
             "      --aio=MODE           threads, native or io_uring\n"
             "      --discard=MODE       ignore or unmap\n"
+            "      --detect-zeroes=MODE off, on or unmap\n"
+            "  -o, --offset=N           leave out the image's first N bytes\n"
             "      --object=secret,...  what an encrypted image's key-secret names\n"
             "      --fork               go to the background once it serves\n"
             "      --pid-file=PATH      write the process id there\n"
@@ -80,6 +85,7 @@ enum {
     OPT_FORK,
     OPT_PID_FILE,
     OPT_OBJECT,
+    OPT_DETECT_ZEROES,
     OPT_NOT_HAD,
 };
 
@@ -104,13 +110,13 @@ static const struct option long_options[] = {
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { "fork", no_argument, NULL, OPT_FORK },
     { "pid-file", required_argument, NULL, OPT_PID_FILE },
-    { "offset", required_argument, NULL, OPT_NOT_HAD },
+    { "offset", required_argument, NULL, 'o' },
     { "bitmap", required_argument, NULL, OPT_NOT_HAD },
     { "allocation-depth", no_argument, NULL, OPT_NOT_HAD },
     { "connect", required_argument, NULL, OPT_NOT_HAD },
     { "disconnect", no_argument, NULL, OPT_NOT_HAD },
     { "list", no_argument, NULL, OPT_NOT_HAD },
-    { "detect-zeroes", required_argument, NULL, OPT_NOT_HAD },
+    { "detect-zeroes", required_argument, NULL, OPT_DETECT_ZEROES },
     { "object", required_argument, NULL, OPT_OBJECT },
     { "tls-creds", required_argument, NULL, OPT_NOT_HAD },
     { "tls-hostname", required_argument, NULL, OPT_NOT_HAD },
@@ -138,6 +144,19 @@ static bool take_plain(struct serve *s, int c)
         { OPT_FORK, NULL, &s->fork },
     };
     return tool_take_plain(plain, ARRAY_SIZE(plain), c);
+}
+
+static int take_detect_zeroes(struct serve *s, const char *how)
+{
+    static const char *const names[] = { "off", "on", "unmap" };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(names[i], how) == 0) {
+            s->zeroes = (enum node_zeroes)i;
+            return 0;
+        }
+    }
+    return fail("Failed to parse detect_zeroes mode: invalid parameter value: %s", how);
 }
 
 static int take(struct serve *s, int c, char **argv)
@@ -182,6 +201,12 @@ static int take(struct serve *s, int c, char **argv)
     case OPT_NOT_HAD:
         return fail("%s: known, but Keel does not have it yet", tool_option(argv));
     case 'o':
+        if (!tool_bytes(optarg, &s->offset) || s->offset % NODE_ALIGN) {
+            return fail("Invalid offset '%s': whole sectors", optarg);
+        }
+        break;
+    case OPT_DETECT_ZEROES:
+        return take_detect_zeroes(s, optarg);
     case 'B':
     case 'A':
     case 'c':
@@ -204,6 +229,11 @@ static int check_options(const struct serve *s)
     }
     if (s->snapshot && s->image.temporary) {
         return fail("-s and -l exclude each other");
+    }
+    if (s->zeroes == NODE_ZEROES_UNMAP && !s->image.discard) {
+        return fail(
+            "setting detect-zeroes to unmap is not allowed without setting discard operation "
+            "to unmap");
     }
     if (s->image_opts && s->image.format) {
         return fail("--image-opts and -f are mutually exclusive");
@@ -341,6 +371,25 @@ static void tell_parent(int fd)
     }
 }
 
+/* -o: what lies behind the offset. Takes n. */
+static struct node *open_part(const struct serve *s, struct node *n)
+{
+    struct raw_open part = { .read_only = n->read_only, .offset = s->offset };
+    struct err e = { 0 };
+
+    if (s->offset >= n->len) {
+        fail("Offset (%llu) has to be smaller than the image size (%llu)",
+             (unsigned long long)s->offset, (unsigned long long)n->len);
+        node_close(n);
+        return NULL;
+    }
+    n = raw_open(n, &part, &e);
+    if (!n) {
+        fail("%s", e.msg);
+    }
+    return n;
+}
+
 static struct node *open_image(struct serve *s, struct node_ctx *ctx, const char *file)
 {
     struct err e = { 0 };
@@ -363,7 +412,8 @@ static struct node *open_image(struct serve *s, struct node_ctx *ctx, const char
         node_close(n);
         return NULL;
     }
-    return n;
+    n->detect_zeroes = s->zeroes;
+    return s->offset ? open_part(s, n) : n;
 }
 
 /* The image is open and fd listens. */

@@ -232,6 +232,13 @@ def test_nbd_server_options(bed):
     with Server(bed, NBD, "-t", "-k", "SOCK", "-f", "qcow2", "-s", f, name="s"):
         io(uri, "write -q -P 1 1M 1M")
         io(uri, "read -P 1 1M 1M")
+    with Server(bed, NBD, "-t", "-k", "SOCK", "-f", "qcow2", "-o", "1M", "--detect-zeroes=unmap",
+                "--discard=unmap", f, name="s"):
+        io(uri, "read -P 8 0 1M")
+        io(uri, "write -q -P 0 1M 1M", "write -q -P 9 4M 64k")
+    expect_in("zeros take no room", '"start": 2097152, "length": 1048576, "depth": 0, "present": true,'
+              ' "zero": true, "data": false', run(IMG, "map", "--output=json", f))
+    io(f, "read -P 9 5M 64k", args=("-f", "qcow2"))
     secret = ("--object", "secret,id=k,data=open sesame")
     run(IMG, "convert", *secret, "-f", "qcow2", "-O", "luks", "-o", "key-secret=k,iter-time=10", f, f + ".luks")
     with Server(bed, NBD, "-t", "-k", "SOCK", *secret, "--image-opts",
@@ -244,8 +251,9 @@ def test_nbd_server_options(bed):
         expect("status", s.proc.wait(timeout=60), 0)
     expect("no socket left", os.path.exists(sock), False)
     run(NBD, "--fork", "-t", "-b", "127.0.0.1", "-p", "0", "-f", "raw", "/none", rc=1)
-    for args, why in ((("-o", "5"), "-o: known"), (("--tls-creds", "x"), "--tls-creds: known"),
-                      (("--detect-zeroes=on",), "--detect-zeroes=on: known"),
+    for args, why in ((("-o", "5"), "whole sectors"), (("-o", "512G"), "has to be smaller"), (("--tls-creds", "x"), "--tls-creds: known"),
+                      (("--detect-zeroes=x",), "invalid parameter value: x"),
+                      (("--detect-zeroes=unmap",), "without setting discard"),
                       (("--object", "secret,id=s"), "--object: "), (("-B", "x"), "-B: known"), (("--cache", "x"), "Invalid cache mode"),
                       (("-k", "a", "-p", "1"), "can't both"), (("-e", "x"), "Invalid shared")):
         expect_in(why, why, run(NBD, *args, f, rc=1))
