@@ -39,12 +39,13 @@ static struct snap {
     struct sector s[MAX_SECTORS];
 } snaps[MAX_SNAPS];
 
-static struct sim *the_sim, *the_data; /* the_data: NULL without a data file */
+/* NULL: there is none. the_base: a backing file that the image is committed into. */
+static struct sim *the_sim, *the_data, *the_base;
 
 /* ---- crash states ---- */
 
 static struct {
-    uint64_t states, wanted, seen, leaks, qemu, snapshots, written, bitmaps;
+    uint64_t states, wanted, seen, leaks, qemu, snapshots, written, bitmaps, commits;
     uint64_t every;    /* one event in so many is a crash point */
     unsigned variants; /* states for each */
     bool off, with_bitmap;
@@ -285,6 +286,10 @@ static void try_state(enum how how)
         crash.data = crash_image(the_data, (enum how)rnd(HOWS));
         crash.data_len = the_data->base.len;
     }
+    if (the_base) {
+        crash.backing = crash_image(the_base, (enum how)rnd(HOWS));
+        crash.backing_len = the_base->base.len;
+    }
     crash.states++;
     check_state(image, len);
     read_state(image, len);
@@ -298,6 +303,10 @@ static void try_state(enum how how)
     free(image);
     free(crash.data);
     crash.data = NULL;
+    if (the_base) {
+        free(crash.backing);
+        crash.backing = NULL;
+    }
 }
 
 static void crash_point(void)
@@ -341,6 +350,12 @@ static void random_op(struct node *n, const struct qcow2_create *c, unsigned *in
     if (op == NODE_READ || op == NODE_FLUSH || rnd(4) == 0 || !any_busy(first, len)) {
         guest_submit(n, op, first, len, flags, in_flight, may_fail);
     }
+}
+
+/* All is on disk and nothing in flight: each sector has one value, or two after a discard. */
+static void settle_model(void)
+{
+    model_flushed(++model.clock);
 }
 
 static void remember(struct snap *sn)
@@ -404,7 +419,7 @@ static void snapshot_op(struct node *n)
 
 struct config {
     struct qcow2_create c;
-    bool backing, pass_discard, bitmaps;
+    bool backing, commits, pass_discard, bitmaps;
     enum qcow2_prealloc prealloc;
     uint64_t l2_cache;
 };
@@ -419,7 +434,7 @@ static void resize_op(struct node *n, const struct config *f)
     struct err e = { 0 };
     uint64_t to = model.sectors + rnd(model.sectors / 4 + 1);
 
-    if (to == model.sectors || to > MAX_SECTORS || crash.backing || f->c.data_file ||
+    if (to == model.sectors || to > MAX_SECTORS || f->backing || f->c.data_file ||
         (f->c.version < 3 && has_snapshots())) {
         return;
     }
@@ -431,6 +446,28 @@ static void resize_op(struct node *n, const struct config *f)
     assert_int_equal(node_resize(n, to * 512, &e), 0);
     settle_model();
     model.sectors = model.other_sectors = to;
+}
+
+/* As keel-img commit: what the image has goes into its backing file, and once that is on disk the image
+ * is emptied. It reads as before at every moment, whichever of its writes are flushed. */
+static void commit_op(struct node *n)
+{
+    struct node_status st;
+    struct err e = { 0 };
+
+    for (uint64_t at = 0; at < n->len; at += st.len) {
+        assert_int_equal(node_status(n, at, n->len - at, &st), 0);
+        uint8_t *buf = st.flags & NODE_ALLOCATED ? xcalloc(1, st.len) : NULL;
+        if (buf) {
+            assert_int_equal(node_read(n, at, buf, st.len), 0);
+            assert_int_equal(node_write(&the_base->base, at, buf, st.len), 0);
+        }
+        free(buf);
+    }
+    assert_int_equal(node_flush(&the_base->base), 0);
+    assert_int_equal(qcow2_make_empty(n, &e), 0);
+    settle_model();
+    crash.commits++;
 }
 
 static struct config random_config(void)
@@ -453,6 +490,7 @@ static struct config random_config(void)
     /* Mostly small disks: what goes wrong does so in them too, and more states can be seen. */
     f.c.size = 512 * (64 + rnd(rnd(4) ? 150 : f.c.cluster_bits > 12 ? 2000 : 500));
     f.backing = rnd(3) == 0 && !f.c.data_file_raw;
+    f.commits = f.backing && !f.c.data_file && rnd(2);
     f.prealloc = (enum qcow2_prealloc)(rnd(3) ? 0 : rnd(4));
     if (f.c.data_file_raw) {
         f.prealloc = QCOW2_PREALLOC_METADATA;
@@ -477,7 +515,7 @@ static void model_reset(const struct config *f)
     free(crash.backing);
     crash.backing = NULL;
     if (f->backing) {
-        crash.backing_len = (model.sectors / 2 + 1) * 512;
+        crash.backing_len = (f->commits ? model.sectors : model.sectors / 2 + 1) * 512;
         crash.backing = xcalloc(1, crash.backing_len);
         for (uint64_t i = 0; i < crash.backing_len / 512; i++) {
             model.s[i].v[0].id = ++next_id;
@@ -563,7 +601,13 @@ static struct node *start(struct node_ctx *ctx, const struct config *f)
     if (qcow2_preallocate(n, 0, f->prealloc) < 0) {
         fail_msg("it cannot be preallocated");
     }
-    if (crash.backing) {
+    if (f->commits) {
+        the_base = sim_new(ctx, crash.backing, crash.backing_len);
+        the_base->slot = &the_base;
+        n->backing = &the_base->base;
+        free(crash.backing);
+        crash.backing = NULL;
+    } else if (crash.backing) {
         n->backing = ram_node_new(ctx, crash.backing, crash.backing_len);
         n->backing->growable = false;
     }
@@ -588,6 +632,12 @@ static struct node *workload(struct node *n, const struct config *f, unsigned st
                 node_ctx_poll(n->ctx, true);
             }
             n = close_and_open(n, f);
+        }
+        if (f->commits && !has_snapshots() && rnd(12) == 0) {
+            while (in_flight) {
+                node_ctx_poll(n->ctx, true);
+            }
+            commit_op(n);
         }
         if (snapshots && rnd(25) == 0) {
             while (in_flight) {
@@ -665,10 +715,11 @@ static void test_qcow2_after_any_crash_holds_what_was_flushed(void **state)
             print_message("  seed %" PRIu64 ": %" PRIu64 " states\n", seed, crash.states);
         }
     }
-    print_message(
-        "%" PRIu64 " states: none corrupt, %" PRIu64 " with leaks; %" PRIu64 " written on, %" PRIu64
-        " snapshots and %" PRIu64 " bitmaps read, %" PRIu64 " by qemu-img\n",
-        crash.states, crash.leaks, crash.written, crash.snapshots, crash.bitmaps, crash.qemu);
+    print_message("%" PRIu64 " states: none corrupt, %" PRIu64 " with leaks; %" PRIu64
+                  " written on, %" PRIu64 " snapshots and %" PRIu64 " bitmaps read, %" PRIu64
+                  " commits, %" PRIu64 " by qemu-img\n",
+                  crash.states, crash.leaks, crash.written, crash.snapshots, crash.bitmaps,
+                  crash.commits, crash.qemu);
 }
 
 static int setup(void **state)
