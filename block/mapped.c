@@ -8,15 +8,11 @@
  *
  * where the slot is one a node. While somebody waits for the slot, later writes wait behind him.
  */
-#include "block/mapped.h"
+#include "block/mapped-int.h"
 
-#include "dm/base/err.h"
 #include "dm/base/util.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -534,162 +530,6 @@ static void status(struct mapped *m, struct node_req *r)
     node_complete(r, op.run.kind == MAP_BAD ? -EIO : 0);
 }
 
-/* ---- flush ---- */
-
-struct map_flush {
-    struct node_req r;
-    struct mapped *m;
-    struct node_req *waiting; /* whom it is for */
-    uint64_t *at;             /* places of the sectors */
-    uint8_t *sectors;
-    uint64_t *keys, n, done;
-    struct iovec iov;
-    unsigned file; /* the next one to flush */
-    bool tables_out;
-    int ret;
-};
-
-static void start_flush(struct mapped *m);
-
-void mapped_dirty(struct mapped *m, uint64_t key)
-{
-    assert(key < m->keys);
-    m->dirty[key / 64] |= 1ull << key % 64;
-    m->any_dirty = true;
-}
-
-static uint64_t count_dirty(const struct mapped *m)
-{
-    uint64_t n = 0;
-
-    for (uint64_t i = 0; m->any_dirty && i < (m->keys + 63) / 64; i++) {
-        n += (uint64_t)__builtin_popcountll(m->dirty[i]);
-    }
-    return n;
-}
-
-/* Takes the changed sectors as they are now. */
-static int take_dirty(struct map_flush *f)
-{
-    struct mapped *m = f->m;
-    uint64_t n = count_dirty(m);
-
-    if (!n) {
-        return 0;
-    }
-    f->at = calloc(n, sizeof(*f->at));
-    f->keys = calloc(n, sizeof(*f->keys));
-    f->sectors = calloc(n, NODE_ALIGN);
-    if (!f->at || !f->keys || !f->sectors) {
-        return -ENOMEM;
-    }
-    for (uint64_t i = 0; i < (m->keys + 63) / 64; i++) {
-        while (m->dirty[i]) {
-            uint64_t key = i * 64 + (uint64_t)__builtin_ctzll(m->dirty[i]);
-            m->dirty[i] &= m->dirty[i] - 1;
-            f->keys[f->n] = key;
-            f->at[f->n] = m->ops->table(m, key, f->sectors + f->n * NODE_ALIGN);
-            f->n++;
-        }
-    }
-    m->any_dirty = false;
-    return 0;
-}
-
-static void flush_end(struct map_flush *f)
-{
-    struct mapped *m = f->m;
-    struct node_req *list = f->waiting, *next;
-    int ret = f->ret;
-
-    for (uint64_t i = 0; ret < 0 && i < f->n; i++) {
-        mapped_dirty(m, f->keys[i]);
-    }
-    free(f->at);
-    free(f->keys);
-    free(f->sectors);
-    free(f);
-    m->flushing = NULL;
-    for (struct node_req *r = list; r; r = next) {
-        next = r->next;
-        r->next = NULL;
-        node_complete(r, ret);
-    }
-    if (m->flush_next) {
-        start_flush(m);
-    }
-}
-
-static void flush_step(struct node_req *r, int ret);
-
-static void flush_submit(struct map_flush *f, struct node *n, enum node_op op, uint64_t at,
-                         const struct iovec *iov)
-{
-    f->r = (struct node_req){ .op = op,
-                              .offset = at,
-                              .len = iov ? iov->iov_len : 0,
-                              .iov = iov,
-                              .iovcnt = iov != NULL,
-                              .done = flush_step };
-    node_submit(n, &f->r);
-}
-
-static void flush_next(struct map_flush *f)
-{
-    struct mapped *m = f->m;
-
-    if (f->ret < 0) {
-        flush_end(f);
-    } else if (f->file <= m->nfiles) {
-        struct node *n = f->file ? m->files[f->file - 1] : m->base.file;
-        f->file++;
-        flush_submit(f, n, NODE_FLUSH, 0, NULL);
-    } else if (f->done < f->n) {
-        uint64_t k = 1;
-        while (f->done + k < f->n && f->at[f->done + k] == f->at[f->done] + k * NODE_ALIGN) {
-            k++;
-        }
-        f->iov = (struct iovec){ f->sectors + f->done * NODE_ALIGN, k * NODE_ALIGN };
-        f->tables_out = true;
-        f->done += k;
-        flush_submit(f, m->base.file, NODE_WRITE, f->at[f->done - k], &f->iov);
-    } else if (f->tables_out) {
-        f->tables_out = false;
-        flush_submit(f, m->base.file, NODE_FLUSH, 0, NULL);
-    } else {
-        flush_end(f);
-    }
-}
-
-static void flush_step(struct node_req *r, int ret)
-{
-    struct map_flush *f = container_of(r, struct map_flush, r);
-
-    f->ret = ret < 0 ? ret : f->ret;
-    flush_next(f);
-}
-
-static void start_flush(struct mapped *m)
-{
-    struct map_flush *f = calloc(1, sizeof(*f));
-    struct node_req *list = m->flush_next;
-
-    m->flush_next = NULL;
-    m->flush_tail = &m->flush_next;
-    if (!f) {
-        for (struct node_req *r = list, *next; r; r = next) {
-            next = r->next;
-            node_complete(r, -ENOMEM);
-        }
-        return;
-    }
-    f->m = m;
-    f->waiting = list;
-    m->flushing = f;
-    f->ret = m->base.read_only ? 0 : take_dirty(f);
-    flush_next(f);
-}
-
 /* ---- the node ---- */
 
 static void mapped_submit(struct node *n, struct node_req *r)
@@ -702,12 +542,7 @@ static void mapped_submit(struct node *n, struct node_req *r)
         return;
     }
     if (r->op == NODE_FLUSH) {
-        r->next = NULL;
-        *m->flush_tail = r;
-        m->flush_tail = &r->next;
-        if (!m->flushing) {
-            start_flush(m);
-        }
+        mapped_flush(m, r);
         return;
     }
     op = calloc(1, sizeof(*op));
@@ -728,27 +563,13 @@ static void mapped_submit(struct node *n, struct node_req *r)
     op_step(op);
 }
 
-static int write_tables(struct mapped *m)
-{
-    uint8_t sector[NODE_ALIGN];
-    int ret = m->any_dirty ? node_flush(m->base.file) : 0;
-
-    for (uint64_t i = 0; m->any_dirty && ret == 0 && i < m->keys; i++) {
-        if (m->dirty[i / 64] >> i % 64 & 1) {
-            uint64_t at = m->ops->table(m, i, sector);
-            ret = node_write(m->base.file, at, sector, sizeof(sector));
-        }
-    }
-    return ret;
-}
-
 static int mapped_close(struct node *n)
 {
     struct mapped *m = (struct mapped *)n;
     int ret = 0, more;
 
     if (!n->read_only) {
-        ret = write_tables(m);
+        ret = mapped_write_tables(m);
         ret = ret == 0 && m->ops->finish ? m->ops->finish(m) : ret;
         more = node_flush(n->file);
         ret = ret < 0 ? ret : more;
@@ -781,73 +602,4 @@ void mapped_start(struct mapped *m, struct node *file, const struct image_open *
     m->dirty = xcalloc((m->keys + 63) / 64 + 1, sizeof(*m->dirty));
     m->waiting_tail = &m->waiting;
     m->flush_tail = &m->flush_next;
-}
-
-void *mapped_read(struct node *file, uint64_t at, uint64_t len, const char *what, struct err *e)
-{
-    uint8_t *buf;
-    int ret;
-
-    if (at % NODE_ALIGN || len > file->len || at > file->len - len) {
-        err_set(e, -EINVAL, "image '%s': %s lies beyond the file's end", file->filename, what);
-        return NULL;
-    }
-    len = (len + NODE_ALIGN - 1) & ~(uint64_t)(NODE_ALIGN - 1);
-    buf = malloc(len + !len);
-    ret = buf ? node_read(file, at, buf, len) : -ENOMEM;
-    if (ret < 0) {
-        err_set(e, ret, "image '%s': %s: %s", file->filename, what, strerror(-ret));
-        free(buf);
-        return NULL;
-    }
-    return buf;
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-
-    return (*x > *y) - (*x < *y);
-}
-
-static void found(struct format_check *out, const char *what, uint64_t v)
-{
-    char line[160];
-
-    if (++out->corruptions <= 100 && out->say) {
-        snprintf(line, sizeof(line), "ERROR: %s %" PRIu64, what, v);
-        out->say(out->opaque, line);
-    }
-}
-
-int mapped_check(struct node *n, struct format_check *out)
-{
-    struct mapped *m = (struct mapped *)n;
-    uint64_t blocks = (n->len + m->block - 1) / m->block, used = 0;
-    uint64_t *places = calloc(blocks + 1, sizeof(*places)), least = m->block;
-    struct map_run r;
-
-    if (!places) {
-        return -ENOMEM;
-    }
-    out->total_clusters = blocks;
-    for (uint64_t i = 0; i < blocks; i++) {
-        m->ops->lookup(m, i * m->block, min_u64(m->block, n->len - i * m->block), &r);
-        if (r.kind == MAP_BAD) {
-            found(out, "no place in the file can be that of block", i);
-        } else if ((r.kind == MAP_FILE && r.file == n->file) || r.kind == MAP_PACKED) {
-            places[used++] = r.at;
-            least = r.kind == MAP_PACKED ? NODE_ALIGN : least;
-        }
-        out->allocated += r.kind == MAP_FILE || r.kind == MAP_PACKED || r.kind == MAP_ZERO;
-    }
-    qsort(places, used, sizeof(*places), by_place);
-    for (uint64_t i = 1; i < used; i++) {
-        if (places[i] - places[i - 1] < least) {
-            found(out, "two blocks share bytes of the file from", places[i]);
-        }
-    }
-    out->image_end = max_u64(m->end, used ? places[used - 1] + m->block : 0);
-    free(places);
-    return 0;
 }
