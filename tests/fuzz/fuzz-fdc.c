@@ -4,91 +4,34 @@
  * The input is a list of 4-byte steps: what, and two bytes of value. Commands are often whole ones
  * with plausible parameters, since noise seldom gets past the parameter checks.
  */
-#include "tests/unit/fake-image.h"
+#include "tests/fuzz/disk-world.h"
 
-#include "dm/base/ev.h"
 #include "hw/block/fdc-int.h"
-#include "ioreq/flat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { STEP = 4, MAX_STEPS = 400, FLOPPY = 163840, FIFO = 0x3f5 };
+enum { STEP = 4, MAX_STEPS = 400, FLOPPY = 163840, FIFO = 0x3f5, MAX_SAVES = 9 };
 
 struct world {
-    struct flat_host *f;
-    struct machine *m;
-    struct ev_loop *loop;
-    struct blk *blk;
-    unsigned saves;
+    struct disk_world base;
 };
-
-static void lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static void settle(struct world *w)
-{
-    while (ev_loop_turn(w->loop, 0) > 0) {
-    }
-}
-
-static void start(struct device *d)
-{
-    struct err e = { 0 };
-
-    if (dev_init(d, &e) < 0) {
-        abort();
-    }
-}
 
 static void world_make(struct world *w)
 {
     struct device *d;
 
-    w->f = flat_new(128 << 10);
-    w->m = machine_new("pc", &flat_host_ops, w->f);
-    w->loop = ev_loop_new(lock, unlock, w->m);
-    w->blk = blk_new(w->loop, "fd0");
-    blk_set_image(w->blk, &fake_image_new(FLOPPY)->base);
-    start(dev_new(w->m, &i8257_class, NULL));
-    d = dev_new(w->m, &fdc_class, NULL);
-    dev_set_ptr(d, "driveA", w->blk);
-    start(d);
-    machine_set_run_state(w->m, RUN_RUNNING);
+    disk_world_make(&w->base, 128 << 10);
+    struct blk *blk = disk_world_drive(&w->base, FLOPPY);
+    world_start(dev_new(w->base.m, &i8257_class, NULL));
+    d = dev_new(w->base.m, &fdc_class, NULL);
+    dev_set_ptr(d, "driveA", blk);
+    world_start(d);
+    machine_set_run_state(w->base.m, RUN_RUNNING);
 }
 
 static void out(struct world *w, unsigned port, uint32_t val)
 {
-    io_write(w->m, IO_PIO, port, 1, val);
-}
-
-static void save_and_load(struct world *w)
-{
-    struct state_buf b = { 0 };
-    struct err e = { 0 };
-    uint64_t hash;
-
-    if (w->saves++ > 8) { /* a save is dear */
-        return;
-    }
-    machine_enter(w->m);
-    blk_drain(w->blk);
-    machine_set_run_state(w->m, RUN_PAUSED);
-    hash = machine_state_hash(w->m);
-    if (machine_save(w->m, &b, &e) < 0 || machine_load(w->m, b.p, b.len, &e) < 0 ||
-        machine_state_hash(w->m) != hash) {
-        log_msg(LOG_ERROR, "fuzz", "%s", e.msg);
-        abort();
-    }
-    machine_set_run_state(w->m, RUN_RUNNING);
-    machine_leave(w->m);
-    free(b.p);
+    io_write(w->base.m, IO_PIO, port, 1, val);
 }
 
 static void whole_command(struct world *w, const uint8_t *s)
@@ -129,19 +72,19 @@ static void cpu_run(struct world *w, const uint8_t *s)
         if (s[1] & 1) {
             out(w, FIFO, s[3]);
         } else {
-            io_read(w->m, IO_PIO, FIFO, 1);
+            io_read(w->base.m, IO_PIO, FIFO, 1);
         }
     }
 }
 
 static void disturb(struct world *w, const uint8_t *s)
 {
-    struct fake_image *image = (struct fake_image *)blk_image(w->blk);
+    struct fake_image *image = (struct fake_image *)blk_image(w->base.blk[0]);
 
-    machine_enter(w->m);
+    machine_enter(w->base.m);
     switch (s[1] & 3) {
     case 0:
-        blk_set_image(w->blk, s[2] & 1 ? &fake_image_new(FLOPPY)->base : NULL);
+        blk_set_image(w->base.blk[0], s[2] & 1 ? &fake_image_new(FLOPPY)->base : NULL);
         break;
     case 1:
         if (image) {
@@ -156,10 +99,10 @@ static void disturb(struct world *w, const uint8_t *s)
         }
         break;
     default:
-        machine_reset(w->m);
+        machine_reset(w->base.m);
         break;
     }
-    machine_leave(w->m);
+    machine_leave(w->base.m);
 }
 
 static void step(struct world *w, const uint8_t *s)
@@ -182,16 +125,16 @@ static void step(struct world *w, const uint8_t *s)
         cpu_run(w, s);
         break;
     case 8:
-        settle(w);
+        world_settle(&w->base);
         break;
     case 9:
         disturb(w, s);
         break;
     case 10:
-        save_and_load(w);
+        world_save_and_load(&w->base, MAX_SAVES);
         break;
     case 11:
-        io_read(w->m, IO_PIO, 0x3f0 + (s[1] & 7), 1);
+        io_read(w->base.m, IO_PIO, 0x3f0 + (s[1] & 7), 1);
         break;
     case 12:
         out(w, s[1] & 15, s[2]);
@@ -211,12 +154,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (unsigned i = 0; i < MAX_STEPS && len >= STEP; i++, data += STEP, len -= STEP) {
         step(&w, data);
     }
-    settle(&w);
-    w.saves = 0;
-    save_and_load(&w);
-    machine_free(w.m);
-    flat_free(w.f);
-    blk_free(w.blk);
-    ev_loop_free(w.loop);
+    world_settle(&w.base);
+    w.base.saves = 0;
+    world_save_and_load(&w.base, MAX_SAVES);
+    disk_world_free(&w.base);
     return 0;
 }

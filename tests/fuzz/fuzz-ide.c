@@ -7,58 +7,33 @@
  * have written. Aims at crashes, asserts and endless loops; besides, a drained machine must save
  * and load.
  */
-#include "tests/unit/fake-image.h"
+#include "tests/fuzz/disk-world.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/ide/ide-int.h"
 #include "hw/pci/i440fx.h"
-#include "ioreq/flat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { STEP = 8, MAX_STEPS = 256, IMAGE_BYTES = 64 << 10, RAM_BYTES = 256 << 10, BM = 0xc000 };
+enum {
+    STEP = 8,
+    MAX_STEPS = 256,
+    IMAGE_BYTES = 64 << 10,
+    RAM_BYTES = 256 << 10,
+    BM = 0xc000,
+    MAX_SAVES = 1
+};
 
 struct world {
-    struct flat_host *f;
-    struct machine *m;
-    struct ev_loop *loop;
-    struct blk *blk[4];
+    struct disk_world base;
     struct ide_drive *drive[4];
     bool hold;
     int fail;
-    unsigned saves;
 };
-
-static void lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static void settle(struct world *w)
-{
-    while (ev_loop_turn(w->loop, 0) > 0) {
-    }
-}
-
-static struct device *start(struct device *d)
-{
-    struct err e = { 0 };
-
-    if (dev_init(d, &e) < 0) {
-        abort();
-    }
-    return d;
-}
 
 static struct fake_image *image(const struct world *w, unsigned i)
 {
-    return (struct fake_image *)blk_image(w->blk[i]);
+    return (struct fake_image *)blk_image(w->base.blk[i]);
 }
 
 static void set_mood(struct world *w)
@@ -74,76 +49,30 @@ static void set_mood(struct world *w)
 static void add_drive(struct world *w, unsigned i)
 {
     bool cd = i == 1 || i == 2;
-    struct device *d = dev_new(w->m, cd ? &ide_cd_class : &ide_hd_class, NULL);
+    struct device *d = dev_new(w->base.m, cd ? &ide_cd_class : &ide_hd_class, NULL);
 
-    w->blk[i] = blk_new(w->loop, "d");
-    blk_set_image(w->blk[i], &fake_image_new(IMAGE_BYTES)->base);
+    struct blk *blk = disk_world_drive(&w->base, IMAGE_BYTES);
     dev_set_str(d, "bus", i < 2 ? "ide.0" : "ide.1");
     dev_set_u32(d, "unit", i & 1);
-    dev_set_ptr(d, "drive", w->blk[i]);
-    w->drive[i] = (struct ide_drive *)start(d);
+    dev_set_ptr(d, "drive", blk);
+    w->drive[i] = (struct ide_drive *)world_start(d);
 }
 
 static void world_make(struct world *w)
 {
     struct device *d;
 
-    w->f = flat_new(RAM_BYTES);
-    w->m = machine_new("pc", &flat_host_ops, w->f);
-    w->loop = ev_loop_new(lock, unlock, w->m);
-    start(dev_new(w->m, &i440fx_class, NULL));
-    d = dev_new(w->m, &piix3_ide_class, NULL);
+    disk_world_make(&w->base, RAM_BYTES);
+    world_start(dev_new(w->base.m, &i440fx_class, NULL));
+    d = dev_new(w->base.m, &piix3_ide_class, NULL);
     dev_set_str(d, "addr", "01.1");
-    start(d);
+    world_start(d);
     for (unsigned i = 0; i < 4; i++) {
         add_drive(w, i);
     }
-    machine_set_run_state(w->m, RUN_RUNNING);
-    io_write(w->m, IO_PCI, PCI_CFG_ADDR(9, 0x20), 4, BM);
-    io_write(w->m, IO_PCI, PCI_CFG_ADDR(9, 0x04), 2, 5);
-}
-
-static void world_free(struct world *w)
-{
-    machine_free(w->m);
-    flat_free(w->f);
-    for (unsigned i = 0; i < 4; i++) {
-        blk_free(w->blk[i]);
-    }
-    ev_loop_free(w->loop);
-}
-
-static void drain(struct world *w)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        blk_drain(w->blk[i]);
-    }
-}
-
-/* Saves, resets by loading, and must be the same again. */
-static void save_and_load(struct world *w)
-{
-    struct state_buf b = { 0 };
-    struct err e = { 0 };
-    uint64_t hash;
-
-    if (w->saves++ > 0) { /* a save is dear */
-        return;
-    }
-    machine_enter(w->m);
-    drain(w);
-    machine_set_run_state(w->m, RUN_PAUSED);
-    hash = machine_state_hash(w->m);
-    if (machine_save(w->m, &b, &e) < 0 || machine_load(w->m, b.p, b.len, &e) < 0) {
-        log_msg(LOG_ERROR, "fuzz", "%s", e.msg);
-        abort();
-    }
-    if (machine_state_hash(w->m) != hash) {
-        abort();
-    }
-    machine_set_run_state(w->m, RUN_RUNNING);
-    machine_leave(w->m);
-    free(b.p);
+    machine_set_run_state(w->base.m, RUN_RUNNING);
+    io_write(w->base.m, IO_PCI, PCI_CFG_ADDR(9, 0x20), 4, BM);
+    io_write(w->base.m, IO_PCI, PCI_CFG_ADDR(9, 0x04), 2, 5);
 }
 
 static void poke(struct ide_drive *d, unsigned field, uint32_t val)
@@ -172,8 +101,8 @@ static void hostile_load(struct world *w, const uint8_t *s)
     struct ide_drive *kept = malloc(sizeof(*kept));
     struct state_buf b = { 0 };
 
-    machine_enter(w->m);
-    drain(w);
+    machine_enter(w->base.m);
+    world_drain(&w->base);
     *kept = *d;
     poke(d, s[2], load_le32(s + 3));
     poke(d, s[7], load_le32(s + 3) >> 3);
@@ -181,7 +110,7 @@ static void hostile_load(struct world *w, const uint8_t *s)
     *d = *kept;
     dev_reset(&d->dev);
     dev_load(&d->dev, b.p, b.len, NULL);
-    machine_leave(w->m);
+    machine_leave(w->base.m);
     free(b.p);
     free(kept);
 }
@@ -190,15 +119,15 @@ static void change_medium(struct world *w, const uint8_t *s)
 {
     unsigned i = 1 + (s[1] & 1);
 
-    machine_enter(w->m);
-    blk_set_tray(w->blk[i], s[2] & 1);
+    machine_enter(w->base.m);
+    blk_set_tray(w->base.blk[i], s[2] & 1);
     if (s[2] & 2) {
-        blk_set_image(w->blk[i], s[2] & 4 ? &fake_image_new(2048u * (1 + s[3]))->base : NULL);
+        blk_set_image(w->base.blk[i], s[2] & 4 ? &fake_image_new(2048u * (1 + s[3]))->base : NULL);
     }
     if (s[2] & 8) {
-        blk_user(w->blk[i], NULL)->eject_request(w->drive[i], s[2] & 16);
+        blk_user(w->base.blk[i], NULL)->eject_request(w->drive[i], s[2] & 16);
     }
-    machine_leave(w->m);
+    machine_leave(w->base.m);
     set_mood(w);
 }
 
@@ -229,29 +158,29 @@ static void disturb(struct world *w, const uint8_t *s)
         change_medium(w, s + 1);
         break;
     case 2:
-        machine_enter(w->m);
-        ide_unplug_disks(w->m, s[2] & 1);
-        machine_leave(w->m);
+        machine_enter(w->base.m);
+        ide_unplug_disks(w->base.m, s[2] & 1);
+        machine_leave(w->base.m);
         break;
     case 3:
-        machine_enter(w->m);
-        machine_reset(w->m);
-        machine_leave(w->m);
+        machine_enter(w->base.m);
+        machine_reset(w->base.m);
+        machine_leave(w->base.m);
         break;
     case 4:
-        save_and_load(w);
+        world_save_and_load(&w->base, MAX_SAVES);
         break;
     case 5:
         hostile_load(w, s);
         break;
     default:
-        machine_enter(w->m);
+        machine_enter(w->base.m);
         for (unsigned i = 0; i < 4; i++) {
             if (image(w, i)) {
                 fake_release(image(w, i));
             }
         }
-        machine_leave(w->m);
+        machine_leave(w->base.m);
         break;
     }
 }
@@ -269,17 +198,17 @@ static void whole_command(struct world *w, const uint8_t *s)
         s[3], s[4] & 0x1f, s[5] & 0x3f, smart ? 0x4f : 0, smart ? 0xc2 : 0, 0xe0 | (s[1] & 0x10)
     };
 
-    io_write(w->m, IO_PIO, base + 6, 1, regs[5]);
+    io_write(w->base.m, IO_PIO, base + 6, 1, regs[5]);
     for (unsigned pass = 0; pass < 2; pass++) {
         for (unsigned i = 0; i < 5; i++) {
-            io_write(w->m, IO_PIO, base + 1 + i, 1, pass || i == 1 ? regs[i] : 0);
+            io_write(w->base.m, IO_PIO, base + 1 + i, 1, pass || i == 1 ? regs[i] : 0);
         }
     }
     if (s[1] & 0x40) {
-        io_write(w->m, IO_PIO, base + 2, 1, 0);
-        io_write(w->m, IO_PIO, base + 2, 1, regs[1]);
+        io_write(w->base.m, IO_PIO, base + 2, 1, 0);
+        io_write(w->base.m, IO_PIO, base + 2, 1, regs[1]);
     }
-    io_write(w->m, IO_PIO, base + 7, 1, code);
+    io_write(w->base.m, IO_PIO, base + 7, 1, code);
 }
 
 static void whole_packet(struct world *w, const uint8_t *s)
@@ -293,13 +222,13 @@ static void whole_packet(struct world *w, const uint8_t *s)
     for (unsigned i = 0; i < 4; i++) { /* s[3] says where the four bytes go */
         p[1 + (s[3] + 3 * i) % 11] = s[4 + i] & (s[3] & 0x80 ? 0xff : 0x1f);
     }
-    io_write(w->m, IO_PIO, base + 6, 1, s[1] & 0x80 ? 0xa0 : 0xb0);
-    io_write(w->m, IO_PIO, base + 1, 1, s[1] & 1);
-    io_write(w->m, IO_PIO, base + 4, 1, s[1] & 2 ? s[4] : 0);
-    io_write(w->m, IO_PIO, base + 5, 1, s[1] & 4 ? s[5] : 8);
-    io_write(w->m, IO_PIO, base + 7, 1, 0xa0);
+    io_write(w->base.m, IO_PIO, base + 6, 1, s[1] & 0x80 ? 0xa0 : 0xb0);
+    io_write(w->base.m, IO_PIO, base + 1, 1, s[1] & 1);
+    io_write(w->base.m, IO_PIO, base + 4, 1, s[1] & 2 ? s[4] : 0);
+    io_write(w->base.m, IO_PIO, base + 5, 1, s[1] & 4 ? s[5] : 8);
+    io_write(w->base.m, IO_PIO, base + 7, 1, 0xa0);
     for (unsigned i = 0; i < 12; i += 2) {
-        io_write(w->m, IO_PIO, base, 2, load_le16(p + i));
+        io_write(w->base.m, IO_PIO, base, 2, load_le16(p + i));
     }
 }
 
@@ -309,7 +238,7 @@ static void step(struct world *w, const uint8_t *s)
 
     switch (s[0] & 15) {
     default:
-        io_write(w->m, IO_PIO, port_of(s[1]), size, load_le32(s + 4));
+        io_write(w->base.m, IO_PIO, port_of(s[1]), size, load_le32(s + 4));
         break;
     case 3:
     case 4:
@@ -321,7 +250,7 @@ static void step(struct world *w, const uint8_t *s)
         break;
     case 7:
     case 8:
-        io_read(w->m, IO_PIO, port_of(s[1]), size);
+        io_read(w->base.m, IO_PIO, port_of(s[1]), size);
         break;
     case 9:
     case 10: { /* a run of data */
@@ -332,25 +261,25 @@ static void step(struct world *w, const uint8_t *s)
                             .space = IO_PIO,
                             .write = s[0] & 1,
                             .data_is_ptr = true };
-        ioreq_run(w->m, &r);
+        ioreq_run(w->base.m, &r);
         break;
     }
     case 11: /* a PRD */
-        memcpy(w->f->ram + (s[1] & 15) * 8, s, 8);
-        w->f->ram[(s[1] & 15) * 8 + 3] = 0;
+        memcpy(w->base.f->ram + (s[1] & 15) * 8, s, 8);
+        w->base.f->ram[(s[1] & 15) * 8 + 3] = 0;
         break;
     case 12:
-        io_write(w->m, IO_PIO, BM + (s[1] & 8) + 4, 4, load_le32(s + 4) & 0x8000007c);
-        io_write(w->m, IO_PIO, BM + (s[1] & 8), 1, s[2] & 9);
+        io_write(w->base.m, IO_PIO, BM + (s[1] & 8) + 4, 4, load_le32(s + 4) & 0x8000007c);
+        io_write(w->base.m, IO_PIO, BM + (s[1] & 8), 1, s[2] & 9);
         break;
     case 13:
-        settle(w);
+        world_settle(&w->base);
         break;
     case 14:
         disturb(w, s);
         break;
     case 15:
-        io_write(w->m, IO_PCI, PCI_CFG_ADDR(9, s[1] & 0xfc), 4,
+        io_write(w->base.m, IO_PCI, PCI_CFG_ADDR(9, s[1] & 0xfc), 4,
                  (s[1] & 0xfc) == 4      ? s[2] & 7
                  : (s[1] & 0xfc) == 0x20 ? BM
                                          : load_le32(s + 4));
@@ -367,9 +296,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (unsigned i = 0; i < MAX_STEPS && len >= STEP; i++, data += STEP, len -= STEP) {
         step(&w, data);
     }
-    settle(&w);
-    w.saves = 0;
-    save_and_load(&w);
-    world_free(&w);
+    world_settle(&w.base);
+    w.base.saves = 0;
+    world_save_and_load(&w.base, MAX_SAVES);
+    disk_world_free(&w.base);
     return 0;
 }

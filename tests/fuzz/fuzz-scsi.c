@@ -6,13 +6,11 @@
  * also ones no adapter would have written. Aims at crashes, asserts and endless loops; besides, a drained
  * machine must save and load.
  */
-#include "tests/unit/fake-image.h"
+#include "tests/fuzz/disk-world.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/pci/i440fx.h"
 #include "hw/scsi/lsi-int.h"
-#include "ioreq/flat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -27,119 +25,45 @@ enum {
     CDB_AT = 0x2000,
     MSG_AT = 0x2100,
     DATA_AT = 0x10000,
+    MAX_SAVES = 1,
 };
 
 struct world {
-    struct flat_host *f;
-    struct machine *m;
-    struct ev_loop *loop;
-    struct blk *blk[3];
+    struct disk_world base;
     struct lsi *l;
-    unsigned saves;
 };
-
-static void lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static void settle(struct world *w)
-{
-    while (ev_loop_turn(w->loop, 0) > 0) {
-    }
-}
-
-static struct device *start(struct device *d)
-{
-    struct err e = { 0 };
-    if (dev_init(d, &e) < 0) {
-        abort();
-    }
-    return d;
-}
 
 static struct fake_image *image(const struct world *w, unsigned i)
 {
-    return (struct fake_image *)blk_image(w->blk[i]);
+    return (struct fake_image *)blk_image(w->base.blk[i]);
 }
 
 static void reg_write(struct world *w, unsigned at, unsigned size, uint64_t val)
 {
-    io_write(w->m, IO_MMIO, REGS + at, size, val);
+    io_write(w->base.m, IO_MMIO, REGS + at, size, val);
 }
 
 static void world_make(struct world *w)
 {
     static const uint8_t places[3][2] = { { 0, 0 }, { 2, 1 }, { 2, 0 } };
-    w->f = flat_new(RAM_BYTES);
-    w->m = machine_new("pc", &flat_host_ops, w->f);
-    w->loop = ev_loop_new(lock, unlock, w->m);
-    start(dev_new(w->m, &i440fx_class, NULL));
-    struct device *d = dev_new(w->m, &lsi53c895a_class, NULL);
+    disk_world_make(&w->base, RAM_BYTES);
+    world_start(dev_new(w->base.m, &i440fx_class, NULL));
+    struct device *d = dev_new(w->base.m, &lsi53c895a_class, NULL);
     dev_set_str(d, "addr", "4");
-    w->l = (struct lsi *)start(d);
+    w->l = (struct lsi *)world_start(d);
     for (unsigned i = 0; i < 3; i++) {
-        d = dev_new(w->m, i == 2 ? &scsi_cd_class : &scsi_hd_class, NULL);
-        w->blk[i] = blk_new(w->loop, "d");
-        blk_set_image(w->blk[i], &fake_image_new(IMAGE_BYTES)->base);
+        d = dev_new(w->base.m, i == 2 ? &scsi_cd_class : &scsi_hd_class, NULL);
+        struct blk *blk = disk_world_drive(&w->base, IMAGE_BYTES);
         dev_set_u32(d, "scsi-id", places[i][0]);
         dev_set_u32(d, "lun", places[i][1]);
-        dev_set_ptr(d, "drive", w->blk[i]);
-        start(d);
+        dev_set_ptr(d, "drive", blk);
+        world_start(d);
     }
-    machine_set_run_state(w->m, RUN_RUNNING);
-    io_write(w->m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_BAR0), 4, 0xc000);
-    io_write(w->m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_BAR0 + 4), 4, REGS);
-    io_write(w->m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_BAR0 + 8), 4, SCRIPT_RAM);
-    io_write(w->m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_COMMAND), 2, 7);
-}
-
-static void world_free(struct world *w)
-{
-    machine_free(w->m);
-    flat_free(w->f);
-    for (unsigned i = 0; i < 3; i++) {
-        blk_free(w->blk[i]);
-    }
-    ev_loop_free(w->loop);
-}
-
-static void drain(struct world *w)
-{
-    for (unsigned pass = 0; pass < 3; pass++) { /* a script may put more into another one */
-        for (unsigned i = 0; i < 3; i++) {
-            blk_drain(w->blk[i]);
-        }
-    }
-}
-
-/* Saves, and the same again when loaded. */
-static void save_and_load(struct world *w)
-{
-    struct state_buf b = { 0 };
-    struct err e = { 0 };
-    if (w->saves++ > 0) { /* a save is dear */
-        return;
-    }
-    machine_enter(w->m);
-    drain(w);
-    machine_set_run_state(w->m, RUN_PAUSED);
-    uint64_t hash = machine_state_hash(w->m);
-    if (machine_save(w->m, &b, &e) < 0 || machine_load(w->m, b.p, b.len, &e) < 0) {
-        log_msg(LOG_ERROR, "fuzz", "%s", e.msg);
-        abort();
-    }
-    if (machine_state_hash(w->m) != hash) {
-        abort();
-    }
-    machine_set_run_state(w->m, RUN_RUNNING);
-    machine_leave(w->m);
-    free(b.p);
+    machine_set_run_state(w->base.m, RUN_RUNNING);
+    io_write(w->base.m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_BAR0), 4, 0xc000);
+    io_write(w->base.m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_BAR0 + 4), 4, REGS);
+    io_write(w->base.m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_BAR0 + 8), 4, SCRIPT_RAM);
+    io_write(w->base.m, IO_PCI, PCI_CFG_ADDR(4 << 3, PCI_COMMAND), 2, 7);
 }
 
 /* A stream that says what no adapter would: refused, or harmless. */
@@ -150,8 +74,8 @@ static void hostile_load(struct world *w, const uint8_t *s)
                                &l->current, &l->msg_len,   &l->after, &l->msg_pos, &l->turn };
     struct lsi_req *r = &l->request[s[4] % LSI_REQS];
     struct state_buf b = { 0 };
-    machine_enter(w->m);
-    drain(w);
+    machine_enter(w->base.m);
+    world_drain(&w->base);
     lsi_bus_reset(l);
     for (unsigned i = 0; i < 3; i++) {
         *bytes[s[5 + i] % ARRAY_SIZE(bytes)] = s[8 + i] & 0x47;
@@ -175,14 +99,14 @@ static void hostile_load(struct world *w, const uint8_t *s)
     r->used = false;
     dev_reset(&l->pci.dev);
     dev_load(&l->pci.dev, b.p, b.len, NULL);
-    machine_leave(w->m);
+    machine_leave(w->base.m);
     free(b.p);
 }
 
 static void put_insn(struct world *w, unsigned at, uint32_t word, uint32_t operand)
 {
-    store_le(w->f->ram + SCRIPT + 8 * at, 4, word);
-    store_le(w->f->ram + SCRIPT + 8 * at + 4, 4, operand);
+    store_le(w->base.f->ram + SCRIPT + 8 * at, 4, word);
+    store_le(w->base.f->ram + SCRIPT + 8 * at + 4, 4, operand);
 }
 
 /* A script that does what a driver's would, as far as the random bytes let it. */
@@ -191,7 +115,7 @@ static void whole_command(struct world *w, const uint8_t *s)
     static const uint8_t codes[] = { 0x00, 0x03, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25,
                                      0x28, 0x2a, 0x2f, 0x35, 0x41, 0x42, 0x43, 0x46, 0x4a, 0x55,
                                      0x5a, 0x88, 0x8a, 0x93, 0x9e, 0xa0, 0xad, 0xbd, 0xbe };
-    uint8_t *cdb = w->f->ram + CDB_AT, *msg = w->f->ram + MSG_AT;
+    uint8_t *cdb = w->base.f->ram + CDB_AT, *msg = w->base.f->ram + MSG_AT;
     uint32_t bytes = load_le16(s + 9), phase = s[3] & 7;
     memset(cdb, 0, 16);
     cdb[0] = codes[s[1] % ARRAY_SIZE(codes)];
@@ -222,7 +146,7 @@ static void whole_command(struct world *w, const uint8_t *s)
 
 static void disturb(struct world *w, const uint8_t *s)
 {
-    machine_enter(w->m);
+    machine_enter(w->base.m);
     switch (s[1] % 6) {
     case 0:
         for (unsigned i = 0; i < 3; i++) {
@@ -231,17 +155,17 @@ static void disturb(struct world *w, const uint8_t *s)
         }
         break;
     case 1:
-        scsi_unplug_disks(w->m);
+        scsi_unplug_disks(w->base.m);
         break;
     case 2:
-        machine_reset(w->m);
+        machine_reset(w->base.m);
         break;
     default:
         for (unsigned i = 0; i < 3; i++) {
             fake_release(image(w, i));
         }
     }
-    machine_leave(w->m);
+    machine_leave(w->base.m);
 }
 
 static void step(struct world *w, const uint8_t *s)
@@ -251,14 +175,14 @@ static void step(struct world *w, const uint8_t *s)
         disturb(w, s);
         break;
     case 1:
-        save_and_load(w);
+        world_save_and_load(&w->base, MAX_SAVES);
         break;
     case 2:
         hostile_load(w, s);
         break;
     case 3:
-        settle(w);
-        flat_advance(w->f, w->m, load_le16(s + 1) * 10);
+        world_settle(&w->base);
+        flat_advance(w->base.f, w->base.m, load_le16(s + 1) * 10);
         break;
     case 4:
     case 5: /* one instruction more, then from the start */
@@ -272,10 +196,10 @@ static void step(struct world *w, const uint8_t *s)
         reg_write(w, s[1], 1u << s[2] % 3, load_le32(s + 4));
         break;
     case 8:
-        io_read(w->m, IO_MMIO, REGS + s[1], 1u << s[2] % 3);
+        io_read(w->base.m, IO_MMIO, REGS + s[1], 1u << s[2] % 3);
         break;
     case 9:
-        io_write(w->m, IO_MMIO, SCRIPT_RAM + (load_le16(s + 1) & 0x1ff8), 8, load_le64(s + 3));
+        io_write(w->base.m, IO_MMIO, SCRIPT_RAM + (load_le16(s + 1) & 0x1ff8), 8, load_le64(s + 3));
         break;
     default:
         whole_command(w, s);
@@ -291,9 +215,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (unsigned i = 0; i < MAX_STEPS && len >= STEP; i++, data += STEP, len -= STEP) {
         step(&w, data);
     }
-    settle(&w);
-    w.saves = 0;
-    save_and_load(&w);
-    world_free(&w);
+    world_settle(&w.base);
+    w.base.saves = 0;
+    world_save_and_load(&w.base, MAX_SAVES);
+    disk_world_free(&w.base);
     return 0;
 }
