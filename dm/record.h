@@ -33,8 +33,8 @@ enum taps_command {
     TAPS_POWER_BUTTON = 1,
     TAPS_CPU_PLUG, /* arg: which */
     TAPS_NMI,
-    TAPS_CMOS, /* arg: index << 8 | value */
-    TAPS_PAM,  /* the same, of the memory controller's registers */
+    TAPS_CMOS,   /* arg: index << 8 | value */
+    TAPS_CONFIG, /* a byte of PCI configuration space: devfn << 16 | register << 8 | value */
     TAPS_WAKE,
 };
 void taps_command(struct taps *t, enum taps_command c, uint32_t arg);

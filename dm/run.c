@@ -12,6 +12,7 @@
 #include "dm/keel.h"
 
 #include "dm/base/err.h"
+#include "dm/base/util.h"
 #include "dm/board-cmos.h"
 #include "dm/hotplug.h"
 #include "dm/monitor.h"
@@ -157,18 +158,30 @@ static struct device *power_management(const struct keel *k)
     return NULL;
 }
 
-/* The memory controller sleeps with the memory: what is shadowed stays so over S3, or firmware would not
- * find what it left in the BIOS area. */
-static void reset_but_for_memory(struct machine *m, struct taps *taps)
+/* What the firmware does not set again when it resumes: the memory controller sleeps with the memory, so
+ * what is shadowed stays so, or it would not find what it left in the BIOS area; and the IDE
+ * controller's decoders (IDETIM) stay on. */
+static const struct {
+    uint8_t devfn, reg, n;
+} kept_asleep[] = { { 0, I440FX_PAM0, I440FX_PAM_REGS }, { 1 << 3 | 1, 0x40, 5 } };
+
+static void reset_but_for_what_sleeps(struct machine *m, struct taps *taps)
 {
-    uint8_t pam[I440FX_PAM_REGS];
-    for (unsigned i = 0; i < I440FX_PAM_REGS; i++) {
-        pam[i] = (uint8_t)pci_cfg_read(m, 0, 0, I440FX_PAM0 + i, 1);
+    uint8_t was[ARRAY_SIZE(kept_asleep)][8];
+    for (unsigned k = 0; k < ARRAY_SIZE(kept_asleep); k++) {
+        for (unsigned i = 0; i < kept_asleep[k].n; i++) {
+            was[k][i] =
+                (uint8_t)pci_cfg_read(m, 0, kept_asleep[k].devfn, kept_asleep[k].reg + i, 1);
+        }
     }
     machine_reset(m);
-    for (unsigned i = 0; i < I440FX_PAM_REGS; i++) {
-        taps_command(taps, TAPS_PAM, i << 8 | pam[i]);
-        pci_cfg_write(m, 0, 0, I440FX_PAM0 + i, 1, pam[i]);
+    for (unsigned k = 0; k < ARRAY_SIZE(kept_asleep); k++) {
+        for (unsigned i = 0; i < kept_asleep[k].n; i++) {
+            unsigned reg = kept_asleep[k].reg + i;
+            uint8_t devfn = kept_asleep[k].devfn;
+            taps_command(taps, TAPS_CONFIG, (uint32_t)devfn << 16 | reg << 8 | was[k][i]);
+            pci_cfg_write(m, 0, devfn, reg, 1, was[k][i]);
+        }
     }
 }
 
@@ -178,7 +191,7 @@ void keel_wakeup(struct keel *k)
         return;
     }
     if (k->soft) { /* the firmware shall resume in place of booting */
-        reset_but_for_memory(k->m, k->taps);
+        reset_but_for_what_sleeps(k->m, k->taps);
         taps_command(k->taps, TAPS_CMOS, CMOS_SHUTDOWN_CODE << 8 | CMOS_RESUME_S3);
         mc146818_set_byte(k->be.pc.rtc, CMOS_SHUTDOWN_CODE, CMOS_RESUME_S3);
         taps_command(k->taps, TAPS_WAKE, 0);

@@ -20,7 +20,6 @@
 #include "dm/base/chr.h"
 #include "hw/acpi/piix4-pm.h"
 #include "hw/intc/apic.h"
-#include "hw/pci/i440fx.h"
 #include "hw/pci/pci.h"
 #include "hw/timer/mc146818.h"
 #include "ui/con.h"
@@ -528,8 +527,8 @@ void taps_command(struct taps *t, enum taps_command c, uint32_t arg)
 
 static void play_command(struct taps *t, uint32_t c, uint32_t arg)
 {
-    if (c == TAPS_PAM && arg >> 8 < I440FX_PAM_REGS) {
-        pci_cfg_write(t->m, 0, 0, I440FX_PAM0 + (arg >> 8), 1, arg & 0xff);
+    if (c == TAPS_CONFIG && arg >> 24 == 0) {
+        pci_cfg_write(t->m, 0, (uint8_t)(arg >> 16), arg >> 8 & 0xff, 1, arg & 0xff);
     }
     for (struct device *d = t->m->devices; d; d = d->next) {
         if (d->class == &piix4_pm_class && c == TAPS_POWER_BUTTON) {

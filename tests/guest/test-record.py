@@ -11,19 +11,23 @@ from guest import Guest, expect, main
 TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
 SCRIPT = """
 ip link set eth0 up && udhcpc -i eth0 -q -n -t 10 -s /bin/true 2>/dev/null && echo LEASED
+dd if=/dev/urandom of=/tmp/x bs=64k count=8 2>/dev/null
 for d in /dev/sda /dev/vda; do
-  dd if=/dev/urandom of=/tmp/x bs=64k count=8 2>/dev/null
   dd if=/tmp/x of=$d bs=64k conv=fsync 2>/dev/null
   echo 3 > /proc/sys/vm/drop_caches
   dd if=$d bs=64k count=8 2>/dev/null | cmp - /tmp/x && echo "SAME $d"
 done
 echo READY
-sleep 1
+echo mem > /sys/power/state
+for d in /dev/sda /dev/vda; do
+  echo 3 > /proc/sys/vm/drop_caches
+  dd if=$d bs=64k count=8 2>/dev/null | cmp - /tmp/x && echo "AWAKE $d"
+done
 poweroff -f
 """
 
 
-def test_linux_replays_with_disks_network_keys_and_nmi(bed):
+def test_linux_replays_with_disks_network_nmi_and_sleep(bed):
     kernel, release = initramfs.kernels()
     initrd, trace = bed.path("initrd"), bed.path("trace")
     initramfs.build(initrd, SCRIPT, ["ata_piix", "sd_mod", "virtio_pci", "virtio_blk", "e1000"], release=release)
@@ -38,8 +42,11 @@ def test_linux_replays_with_disks_network_keys_and_nmi(bed):
     q.cmd("inject-nmi")
     for key in ("a", "ret"):
         q.cmd("send-key", keys=[{"type": "qcode", "data": key}])
-    text = g.finish()
+    q.event("SUSPEND")
+    q.cmd("system_wakeup")
+    text = g.finish(120)
     expect("disks", re.findall("SAME (.*?)\r", text), ["/dev/sda", "/dev/vda"])
+    expect("disks after S3", re.findall("AWAKE (.*?)\\r", text), ["/dev/sda", "/dev/vda"])
     p = subprocess.run([os.path.join(TOOLS, "keel-trace"), "replay", trace], capture_output=True, text=True)
     expect("replay: " + p.stdout + p.stderr, p.returncode, 0)
     expect("events", int(p.stdout.split()[0]) > 300000, True)
