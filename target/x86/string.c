@@ -261,11 +261,23 @@ X86_HELPER(movs, STRING_FLAGS)
 
 /* ---- STOS ---- */
 
+/* The host's own REP STOSB writes whole lines without reading them first; memset's stores do read. */
+static void fill_bytes(uint8_t *p, uint64_t n, uint8_t v)
+{
+#ifdef __x86_64__
+    if (n >= 1024) {
+        __asm__ volatile("rep stosb" : "+D"(p), "+c"(n) : "a"(v) : "memory");
+        return;
+    }
+#endif
+    memset(p, v, n);
+}
+
 static void fill(uint8_t *p, uint64_t n, unsigned size, uint64_t v)
 {
     switch (size) {
     case 1:
-        memset(p, (int)(v & 0xff), n);
+        fill_bytes(p, n, (uint8_t)v);
         break;
     case 2:
         for (uint64_t i = 0; i < n; i++) {
@@ -293,7 +305,7 @@ X86_HELPER(stos, STRING_FLAGS)
     while (count) {
         struct run r = find_run(&s, count, false, true, ACC_WRITE);
         if (r.n && bytes_alike) {
-            memset(r.dst, (int)(v & 0xff), r.n * 8);
+            fill_bytes(r.dst, r.n * 8, (uint8_t)v);
         } else if (r.n) {
             fill(r.dst, r.n, s.size, v);
         } else {

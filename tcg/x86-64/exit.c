@@ -113,9 +113,7 @@ static void indirect(struct gen *g, const struct ir_op *o)
     }
     ask_request(g);
     as_jcc(&g->a, CC_NE, g->jit->leave_pc);
-    as_mov(&g->a, 8, R15, rm_reg(R14)); /* jc_slot */
-    as_digit(&g->a, 0xc0, 8, 5, rm_reg(R15));
-    as_byte(&g->a, JC_BITS);
+    shift_right(g, R15, R14, JC_BITS); /* jc_slot */
     as_alu(&g->a, ALU_XOR, 4, R15, rm_reg(R14));
     as_alu_imm(&g->a, ALU_AND, 4, rm_reg(R15), JC_SIZE - 1);
     as_digit(&g->a, 0xc0, 4, 4, rm_reg(R15)); /* shl */

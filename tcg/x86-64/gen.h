@@ -227,6 +227,8 @@ unsigned gen_rmw(struct gen *g);
 struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
                    enum slow_kind kind);
 void slow_code(struct gen *g, struct slow *s);
+/* to = from >> by in the low bits; the upper `by` are anything. EFLAGS may change. */
+void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by);
 void set_pc_code(struct gen *g, uint64_t pc, unsigned reg);
 
 void gen_native(struct gen *g, const struct ir_op *o);

@@ -146,18 +146,21 @@ static size_t tag_field(bool write)
     return write ? offsetof(struct tcg_tlb_entry, write) : offsetof(struct tcg_tlb_entry, read);
 }
 
+void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by)
+{
+    if (g->jit->has.bmi2) { /* rorx: what comes in above is cut off by who asks */
+        as_vex(&g->a, P_F2 | M_0F3A | 0xf0, true, false, to, 0,
+               &(struct rm){ .reg = (uint8_t)from, .index = NO_REG });
+    } else {
+        as_mov(&g->a, 8, to, rm_reg(from));
+        as_digit(&g->a, 0xc0, 8, 5, rm_reg(to));
+    }
+    as_byte(&g->a, by);
+}
+
 static void slot_code(struct gen *g, unsigned index, unsigned addr)
 {
-    enum { SHIFT = 12 - ENTRY_SHIFT };
-    if (g->jit->has.bmi2) {
-        as_vex(&g->a, P_F2 | M_0F3A | 0xf0, true, false, index, 0,
-               &(struct rm){ .reg = (uint8_t)addr, .index = NO_REG });
-        as_byte(&g->a, SHIFT);
-    } else {
-        as_mov(&g->a, 8, index, rm_reg(addr));
-        as_digit(&g->a, 0xc0, 8, 5, rm_reg(index));
-        as_byte(&g->a, SHIFT);
-    }
+    shift_right(g, index, addr, 12 - ENTRY_SHIFT);
     as_alu_imm(&g->a, ALU_AND, 4, rm_reg(index), (TLB_SIZE - 1) << ENTRY_SHIFT);
 }
 
