@@ -59,7 +59,7 @@ struct options {
     unsigned tcg_passes;              /* -keel-pass: enum ir_pass */
     bool tcg_interp;                  /* keel-engine=interp */
     bool perf_map;                    /* -keel-perfmap */
-    uint64_t tb_bytes;                /* -accel tcg,tb-size=; 0: the translator's default */
+    uint64_t tb_bytes;                /* -accel tcg,tb-size=; 0: by the size of memory */
     bool no_ram_in_core;              /* -machine dump-guest-core=off */
     bool no_smm, no_hpet;             /* -machine smm=off, hpet=off */
     const char *bios;

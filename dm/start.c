@@ -199,6 +199,15 @@ static bool await_disks(void *opaque)
     return busy;
 }
 
+/* Bytes of host code. Each process of a guest that places its programs at random brings a MiB or two of it
+ * along: a cache too small is emptied, with the kernel's code, every few seconds. */
+static size_t code_cache_bytes(const struct keel *k)
+{
+    enum { LEAST = 64 << 20, MOST = 256 << 20 };
+    uint64_t part = k->o.ram_bytes / 4;
+    return k->o.tb_bytes ? k->o.tb_bytes : part < LEAST ? LEAST : part > MOST ? MOST : part;
+}
+
 static int open_processors(struct keel *k, struct err *e)
 {
     struct vcpu_options o = {
@@ -209,7 +218,7 @@ static int open_processors(struct keel *k, struct err *e)
         .model = k->o.cpu_model,
         .single_thread = k->o.single_thread,
         .tcg = { .engine = k->o.tcg_interp ? TCG_INTERP : TCG_JIT,
-                 .cache_bytes = k->o.tb_bytes,
+                 .cache_bytes = code_cache_bytes(k),
                  .passes = k->o.tcg_passes,
                  .dump = k->o.tcg_dump,
                  .dump_to = stderr,

@@ -576,7 +576,7 @@ static void begin(struct gen *g, struct block *b, struct ir_block *ir)
     }
     g->slots = g->busy = 0;
     g->slows = g->sites = 0;
-    g->f_host = g->x87_in = g->vec_in = false;
+    g->f_host = g->x87_in = g->vec_in = g->by_c = false;
     g->f_mem = true;
     g->pc = ir->pc;
     memset(g->stub, 0, sizeof(g->stub));
@@ -614,6 +614,20 @@ static void show(struct gen *g, const uint8_t *code, size_t len)
     fputc('\n', out);
 }
 
+/* Most blocks run their vector instructions themselves: what described them is not needed any more. */
+static void drop_natives(struct gen *g)
+{
+    struct block_more *m = g->b->more;
+    if (m && !g->by_c) {
+        free(m->native);
+        m->native = NULL;
+    }
+    if (m && !m->native && !g->sites && m->phys2 == UINT64_MAX) {
+        free(m);
+        g->b->more = NULL;
+    }
+}
+
 static bool keep(struct gen *g, const uint8_t *code)
 {
     struct tcg *t = g->t;
@@ -623,6 +637,7 @@ static bool keep(struct gen *g, const uint8_t *code)
     b->tb.code_len = (uint32_t)len;
     b->vec_out = g->vec_in;
     t->cache.used = (size_t)(g->a.p - t->cache.rw);
+    drop_natives(g);
     if (g->sites) {
         struct block_more *m = block_more(b);
         m->site = xcalloc(g->sites, sizeof(*m->site));

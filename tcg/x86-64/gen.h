@@ -134,6 +134,7 @@ struct gen {
     uint32_t slots;                     /* spill slots in use */
     bool f_host, f_mem;                 /* where F is valid */
     bool x87_in, vec_in;                /* known to be in the processor */
+    bool by_c;                          /* the code refers to descriptions of NATIVE operations */
     uint16_t live[IR_MAX_OPS];          /* flags live behind each operation */
     struct slow slow[IR_MAX_OPS + 160]; /* one a memory operand, one more a look for the x87 */
     unsigned slows;

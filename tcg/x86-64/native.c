@@ -129,6 +129,7 @@ static void by_c(struct gen *g, const struct ir_op *o)
     }
     unsigned s = scratch(g);
     as_const(&g->a, s, (uint64_t)(uintptr_t)n);
+    g->by_c = true;
     as_mov_to(&g->a, 8, rm_cpu(CPU(call_fn)), s);
     as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_op)), o->mem.flags & IR_MEM_ALIGN ? 1 : 0);
     set_pc_code(g, g->pc, s);
