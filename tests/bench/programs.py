@@ -6,7 +6,7 @@ Runs Debian's own programs natively, in a guest under `keel -accel tcg` and in o
 `qemu-system-x86_64 -accel tcg`: same kernel, same initramfs with the programs and libraries of this
 machine, same work. Prints medians and ratios for docs/performance.md and compares what the programs
 wrote. Times are processor time of what runs them (the emulator with all its threads, or natively the
-program) from start to end of the program. `openssl speed` runs for a fixed time of the guest's
+program) from start to end of the program; each run is in a guest started anew, by turns. `openssl speed` runs for a fixed time of the guest's
 clock instead: there a time is the processor time for a thousand of its operations.
 """
 import argparse
@@ -102,9 +102,7 @@ run() {
   echo "run $1"; eval "$2" > /tmp/out; echo "end $1"
   echo "sum $1 $(md5sum < /tmp/out)"
 }
-for i in $(seq %d); do
 %s
-done
 echo bench-end; reboot -f
 '''
 
@@ -164,7 +162,7 @@ def python_files():
     return [p for p in out.split('\n') if p.startswith('/')] + ['/usr/lib/python3.11/encodings/aliases.py']
 
 
-def archive(work, names, runs):
+def archive(work, names):
     programs = {re.search(r'/usr/\S+', command(n))[0] for n in names}
     paths = set(programs).union(*map(libraries, programs))
     if 'python3' in names:
@@ -175,7 +173,7 @@ def archive(work, names, runs):
         with open(p, 'rb') as f:
             files.append((p.replace(work, ''), f.read(), 0o755))
     calls = '\n'.join("run %s '%s'" % (n, command(n)) for n in names)
-    initramfs.build(work + '/initrd', INIT % (runs, calls), files=files)
+    initramfs.build(work + '/initrd', INIT % calls, files=files)
 
 
 def operations(line):
@@ -184,13 +182,13 @@ def operations(line):
     return int(m[1]) if m else None
 
 
-def guest(program, keel, work, kernel):
-    """(times in ms by name, md5 sums by name). Lines: run, what openssl did, end, sum."""
+def guest(program, keel, work, times, sums):
+    """Adds times in ms and md5 sums, both lists by name. Lines: run, what openssl did, end, sum."""
     argv = cpu.machine(program, keel)
     argv[argv.index('512')] = '1024'
-    argv += ['-kernel', kernel, '-initrd', work + '/initrd', '-append',
+    argv += ['-kernel', initramfs.kernels()[0], '-initrd', work + '/initrd', '-append',
              'console=ttyS0 quiet panic=-1 tsc=reliable']
-    times, sums, began, took, name = {}, {}, 0, 0, None
+    began, took, name = 0, 0, None
     for now, line in cpu.lines_of(argv, LIMIT):
         word = line.split()
         if line == 'bench-end':
@@ -205,7 +203,6 @@ def guest(program, keel, work, kernel):
         elif operations(line) and began:  # the first of two: signatures
             times.setdefault(name, []).append((now - began) / 1e3 / operations(line))
             began = 0
-    return times, sums
 
 
 def native(work, names, runs):
@@ -261,11 +258,13 @@ def main():
         work = a.keep or work
         os.makedirs(work + '/data', exist_ok=True)
         inputs(work + '/data')
-        archive(work, names, a.runs)
-        kernel = initramfs.kernels()[0]
+        archive(work, names)
+        keel, qemu, ksums, qsums = {}, {}, {}, {}
         nat, want = native(work, names, a.runs)
-        keel, ksums = guest(a.keel, True, work, kernel)
-        qemu, qsums = ({}, {}) if a.no_qemu or not a.qemu else guest(a.qemu, False, work, kernel)
+        for _ in range(a.runs):  # by turns: other work on the host meets both
+            guest(a.keel, True, work, keel, ksums)
+            if a.qemu and not a.no_qemu:
+                guest(a.qemu, False, work, qemu, qsums)
         print_table(names, nat, keel, qemu)
         wrong = [(who, n) for who, sums in (('keel', ksums), ('qemu', qsums))
                  for n in sums if sums[n] != want[n]]
