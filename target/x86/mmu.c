@@ -80,8 +80,9 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
     bool may = !watched && write_is_plain(k, p);
     bool write = may && !tcg_page_has_code(c->tcg.tcg, p->phys);
     unsigned slot = (unsigned)(e - tlb->e);
-    c->tlb_phys[k->mode][slot] =
+    uint64_t phys =
         p->phys | (p->global ? PHYS_GLOBAL : 0) | (may && !(p->flags & SOFT_LOG) ? PHYS_STORE : 0);
+    __atomic_store_n(&c->tlb_phys[k->mode][slot], phys, __ATOMIC_RELAXED); /* others look at it */
     note_slot(p->global ? &c->global[k->mode] : &c->local[k->mode], slot);
     tcg_tlb_set(tlb, tag, p->host, readable && !watched && mmu_allowed(k, p, ACC_READ), write,
                 readable && mmu_allowed(k, p, ACC_EXEC));
@@ -239,7 +240,7 @@ void x86_tlb_drop_writes(struct x86_cpu *c, uint64_t first, uint64_t last)
     for (unsigned m = 0; m < TLB_MODES; m++) {
         for (unsigned i = 0; i < TLB_SIZE; i++) {
             struct tcg_tlb_entry *e = &c->tcg.tlbs[m].e[i];
-            uint64_t page = c->tlb_phys[m][i] & ~PAGE_MASK;
+            uint64_t page = __atomic_load_n(&c->tlb_phys[m][i], __ATOMIC_RELAXED) & ~PAGE_MASK;
             if ((page | PAGE_MASK) >= first && page <= last) {
                 __atomic_store_n(&e->write, TLB_NEVER((uint64_t)i << 12), __ATOMIC_SEQ_CST);
             }
@@ -288,17 +289,34 @@ static void device_write(struct x86_cpu *c, uint64_t phys, unsigned size, uint64
 
 /* ---- one page ---- */
 
+/* What the guest does to its memory with several processors at once is the guest's: the names are what a
+ * race detector is told (tests/tsan.supp). */
+static inline uint64_t guest_get(const uint8_t *h, unsigned size)
+{
+    return size == 8 ? load_le64(h) : load_le(h, size);
+}
+
+static inline void guest_put(uint8_t *h, unsigned size, uint64_t val)
+{
+    size == 8 ? store_le(h, 8, val) : store_le(h, size, val);
+}
+
+static inline void guest_copy(void *to, const void *from, unsigned n)
+{
+    memcpy(to, from, n);
+}
+
 static uint64_t load_here(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
 {
     const uint8_t *h = plain_read(c, mode, linear);
     if (h) {
-        return size == 8 ? load_le64(h) : load_le(h, size);
+        return guest_get(h, size);
     }
     struct page p;
     fill_or_raise(c, mode, linear, ACC_READ, &p);
     x86_watch_check(c, linear, size, false);
     if (p.host && p.flags & SOFT_READ) {
-        return load_le(p.host + (linear & PAGE_MASK), size);
+        return guest_get(p.host + (linear & PAGE_MASK), size);
     }
     return device_read(c, p.phys | (linear & PAGE_MASK), size);
 }
@@ -335,7 +353,7 @@ static void store_found(struct x86_cpu *c, const struct page *p, uint64_t linear
     x86_watch_check(c, linear, size, true);
     if (p->host && p->flags & SOFT_WRITE) {
         before_code_changes(c, phys, size);
-        memcpy(p->host + (linear & PAGE_MASK), buf, size);
+        guest_copy(p->host + (linear & PAGE_MASK), buf, size);
     } else if (!(p->host && p->flags & SOFT_IGNORE)) {
         for (unsigned at = 0; at < size; at += 8) {
             unsigned n = size - at < 8 ? size - at : 8;
@@ -349,7 +367,7 @@ static void store_here(struct x86_cpu *c, unsigned mode, uint64_t linear, unsign
 {
     uint8_t *h = plain_write(c, mode, linear);
     if (h || (h = beside_code(c, mode, linear, size))) {
-        size == 8 ? store_le(h, 8, val) : store_le(h, size, val);
+        guest_put(h, size, val);
         return;
     }
     struct page p;
@@ -432,7 +450,7 @@ static void read_here(struct x86_cpu *c, unsigned mode, uint64_t linear, uint8_t
         h = p.host && p.flags & SOFT_READ ? p.host + (linear & PAGE_MASK) : NULL;
     }
     if (h) {
-        memcpy(buf, h, n);
+        guest_copy(buf, h, n);
         return;
     }
     for (unsigned at = 0, s; at < n; at += s) {
@@ -446,7 +464,7 @@ static void write_here(struct x86_cpu *c, unsigned mode, uint64_t linear, const 
 {
     uint8_t *h = plain_write(c, mode, linear);
     if (h || (h = beside_code(c, mode, linear, n))) {
-        memcpy(h, buf, n);
+        guest_copy(h, buf, n);
         return;
     }
     struct page p;

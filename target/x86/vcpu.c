@@ -194,6 +194,8 @@ static void soft_unlogged(void *o, uint64_t gpa, uint64_t len)
 {
     struct vcpus *v = o;
     for (unsigned i = 0; len && i < v->n; i++) {
+        /* an entry on its way in when the others are dropped does not stay either */
+        __atomic_fetch_add(&v->cpu[i].c->tlb_gen, 1, __ATOMIC_SEQ_CST);
         x86_tlb_drop_writes(v->cpu[i].c, gpa, gpa + len - 1);
     }
 }
