@@ -29,6 +29,7 @@ enum { /* 3.2.3 */
        ERR_TCPE = 0x20,
        ERR_IPE = 0x40,
        HDRSP = 0x8000, /* header_status */
+       RING_UNIT = 16, /* bytes */
        FCS = 4,
        MAX_STANDARD = 1522, /* with a tag and FCS */
        MIN_FRAME = 60,
@@ -148,14 +149,26 @@ static uint32_t ring_count(const struct e1000 *s, const uint32_t *ring)
     return ring[RING_LEN] / desc_bytes(s);
 }
 
+/* Head and tail count units of 16 bytes, of which a packet split descriptor has two. */
+static uint32_t ring_units(const uint32_t *ring)
+{
+    return ring[RING_LEN] / RING_UNIT;
+}
+
 /* Descriptors the part owns; 0 when the pointers make no sense. */
 static uint32_t ring_free(const struct e1000 *s, const uint32_t *ring)
 {
-    uint32_t n = ring_count(s, ring), head = ring[RING_HEAD], tail = ring[RING_TAIL];
+    uint32_t n = ring_units(ring), head = ring[RING_HEAD], tail = ring[RING_TAIL];
     if (head >= n || tail >= n) {
         return 0;
     }
-    return tail >= head ? tail - head : n - head + tail;
+    return (tail >= head ? tail - head : n - head + tail) * RING_UNIT / desc_bytes(s);
+}
+
+static void ring_advance(const struct e1000 *s, uint32_t *ring)
+{
+    uint32_t next = ring[RING_HEAD] + desc_bytes(s) / RING_UNIT;
+    ring[RING_HEAD] = next < ring_units(ring) ? next : 0;
 }
 
 struct rx_out {
@@ -235,7 +248,7 @@ static uint32_t put_part(struct e1000 *s, const struct rx_out *o, uint32_t at)
 {
     uint32_t *ring = e1000_rx_ring(s, o->queue), used[4];
     uint64_t base = ring[RING_BAL] | (uint64_t)ring[RING_BAH] << 32;
-    uint64_t desc = base + (uint64_t)ring[RING_HEAD] * desc_bytes(s);
+    uint64_t desc = base + (uint64_t)ring[RING_HEAD] * RING_UNIT;
     uint8_t raw[32];
     if (pci_dma_read(&s->pci, desc, raw, desc_bytes(s)) < 0) {
         guest_odd(&s->pci.dev, "receive ring outside memory, or no bus master");
@@ -243,7 +256,7 @@ static uint32_t put_part(struct e1000 *s, const struct rx_out *o, uint32_t at)
     }
     uint32_t n = put_buffers(s, o, raw, at, used);
     write_back(s, o, desc, at, used, at + n == o->total);
-    ring[RING_HEAD] = ring[RING_HEAD] + 1 == ring_count(s, ring) ? 0 : ring[RING_HEAD] + 1;
+    ring_advance(s, ring);
     return n;
 }
 

@@ -62,6 +62,7 @@ struct rtl_tally {
 struct rtl8139 {
     struct pci_dev pci;
     struct net_dev net;
+    bool cplus; /* property */
 
     uint8_t idr[6], mar[8];
     uint32_t tsd[4], tsad[4]; /* C+: TNPDS and THPDS are in tsad */

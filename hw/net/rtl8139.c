@@ -27,7 +27,9 @@ enum {
     BMCR_RESTART = 0x0200,
     DTCCR_CMD = 8,
 };
-#define HWVERID 0x74800000u /* RTL8139C+ */
+#define HWVERID_CPLUS 0x74800000u
+#define HWVERID_C 0x74000000u
+#define REVISION_C 0x10 /* below 20h: what drivers tell the two by */
 #define TCR_WRITABLE 0x030fe7f1u
 #define TIMER_HZ 33000000ll
 
@@ -248,7 +250,7 @@ enum rtl_reg {
     MITIGATE,
     RDSAR0,
     RDSAR4,
-    ETTHR,
+    ETTHR, /* from TPPOLL on: the C+ only */
 };
 
 static const struct rtl_register {
@@ -387,7 +389,7 @@ static uint32_t reg_read(struct rtl8139 *s, unsigned id)
     case ISR:
         return s->isr;
     case TCR:
-        return s->tcr | HWVERID;
+        return s->tcr | (s->cplus ? HWVERID_CPLUS : HWVERID_C);
     case RCR:
         return s->rcr;
     case TCTR:
@@ -686,11 +688,11 @@ static void reg_write(struct rtl8139 *s, unsigned id, uint32_t val)
 
 /* ---- the window ---- */
 
-static const struct rtl_register *find(unsigned off)
+static const struct rtl_register *find(const struct rtl8139 *s, unsigned off)
 {
     for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
         if (off >= registers[i].off && off < registers[i].off + registers[i].size) {
-            return &registers[i];
+            return s->cplus || registers[i].id < TPPOLL ? &registers[i] : NULL;
         }
     }
     return NULL;
@@ -703,7 +705,7 @@ static uint64_t window_read(struct device *d, uint64_t off, unsigned size)
     unsigned n;
     for (unsigned i = 0; i < size; i += n) {
         unsigned at = (unsigned)off + i, part = 0;
-        const struct rtl_register *r = find(at);
+        const struct rtl_register *r = find(s, at);
         n = 1;
         if (r && r->id == WAKE) {
             part = ((uint8_t *)s->wake)[at - r->off];
@@ -723,7 +725,7 @@ static void window_write(struct device *d, uint64_t off, unsigned size, uint64_t
     unsigned n;
     for (unsigned i = 0; i < size; i += n) {
         unsigned at = (unsigned)off + i;
-        const struct rtl_register *r = find(at);
+        const struct rtl_register *r = find(s, at);
         n = 1;
         if (r && r->id == WAKE) {
             ((uint8_t *)s->wake)[at - r->off] = (uint8_t)(val >> 8 * i);
@@ -764,16 +766,16 @@ static const struct nic_user user = { rtl_receive, writable, link_changed, rtl_r
 
 static int rtl_init(struct device *d, struct err *e)
 {
-    static const struct pci_info info = {
+    struct rtl8139 *s = (struct rtl8139 *)d;
+    const struct pci_info info = {
         .vendor = 0x10ec,
         .device = 0x8139,
         .subvendor = 0x1af4,
         .subdevice = 0x1100,
         .class = 0x020000,
-        .revision = 0x20,
+        .revision = s->cplus ? 0x20 : REVISION_C,
         .int_pin = 1,
     };
-    struct rtl8139 *s = (struct rtl8139 *)d;
     int ret = pci_init(&s->pci, &info, e);
     if (ret < 0) {
         return ret;
@@ -827,6 +829,7 @@ static void rtl_fini(struct device *d)
 
 static const struct dev_prop rtl_props[] = {
     NET_DEV_PROPS(struct rtl8139),
+    PROP(struct rtl8139, "cplus", PROP_BOOL, cplus, 1, "off: an RTL8139C, without C+ mode"),
     { NULL, PROP_END, 0, 0, NULL },
 };
 

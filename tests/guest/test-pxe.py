@@ -5,17 +5,21 @@ import os
 
 from guest import ACCEL, expect, main
 
-# mov dx, 0x402; mov al, 'P'; out dx, al; mov dx, 0xf4; mov al, 5; out dx, al; hlt
-PROGRAM = bytes.fromhex("ba0204 b050 ee baf400 b005 ee f4")
+# mov dx, 0x402; mov al, 'P'; out dx, al; mov dx, 0xf4; mov al, N; out dx, al; hlt
+PROGRAM = "ba0204 b050 ee baf400 b0%02x ee f4"
 
 
-def boots(bed, card):
+def boots(bed, *cards, order=("-boot", "n"), which=0):
+    """Each card has a network of its own with a program of its own: the one that runs is that of `which`."""
     os.mkdir(bed.path("tftp"))
-    bed.file("tftp/nbp", PROGRAM.ljust(4096, b"\x90"))
+    args = []
+    for i, card in enumerate(cards):
+        bed.file("tftp/nbp%d" % i, bytes.fromhex(PROGRAM % (5 + i)).ljust(4096, b"\x90"))
+        args += ["-netdev", "user,id=n%d,tftp=%s,bootfile=nbp%d" % (i, bed.path("tftp"), i),
+                 "-device", "%s,netdev=n%d" % (card, i)]
     p = bed.start("-M", "pc", "-accel", ACCEL, "-m", "64", "-nodefaults", "-vga", "std", "-display",
-                  "none", "-netdev", "user,id=n,tftp=%s,bootfile=nbp" % bed.path("tftp"), "-device",
-                  card + ",netdev=n", "-boot", "n", "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
-    expect("exit code", p.wait(120), 11)
+                  "none", *args, *order, "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
+    expect("exit code", p.wait(240), 2 * (5 + which) + 1)
 
 
 def test_pxe_boots_over_e1000(bed):
@@ -40,6 +44,15 @@ def test_pxe_boots_over_rtl8139(bed):
 
 def test_pxe_boots_over_virtio_net(bed):
     boots(bed, "virtio-net-pci")
+
+
+def test_pxe_boots_from_the_card_that_bootindex_names(bed):
+    boots(bed, "e1000,bootindex=2", "rtl8139,bootindex=1", order=(), which=1)
+
+
+def test_pxe_boots_from_the_card_that_has_a_rom(bed):
+    boots(bed, "e1000,bootindex=1,romfile=", "pcnet,bootindex=2,romfile=/usr/lib/ipxe/qemu/efi-pcnet.rom",
+          order=(), which=1)
 
 
 main(globals())

@@ -56,9 +56,9 @@ static inline void rig_unlock(void *m)
     machine_leave(m);
 }
 
-/* The back end has `queues` pairs of queues; the boolean property `on` (or NULL) is set. */
+/* The back end has `queues` pairs of queues; the boolean property `prop` (or NULL) is `on`. */
 static inline struct nic_rig *rig_new_with(const struct dev_class *class, unsigned queues,
-                                           const char *on)
+                                           const char *prop, bool on)
 {
     static const struct nic_ops ops = { .kind = "rig", .send = rig_send, .resume = rig_resume };
     struct nic_rig *r = calloc(1, sizeof(*r));
@@ -72,8 +72,8 @@ static inline struct nic_rig *rig_new_with(const struct dev_class *class, unsign
         dev_set_str(r->d, "addr", "3");
     }
     dev_set_ptr(r->d, "netdev", r->nic);
-    if (on) {
-        dev_set_bool(r->d, on, true);
+    if (prop) {
+        dev_set_bool(r->d, prop, on);
     }
     machine_enter(r->pc.m);
     pc_start(r->d);
@@ -83,7 +83,7 @@ static inline struct nic_rig *rig_new_with(const struct dev_class *class, unsign
 
 static inline struct nic_rig *rig_new(const struct dev_class *class)
 {
-    return rig_new_with(class, 1, NULL);
+    return rig_new_with(class, 1, NULL, false);
 }
 
 static inline void rig_free(struct nic_rig *r)

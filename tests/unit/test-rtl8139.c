@@ -660,6 +660,22 @@ static void test_rtl8139_soft_reset_keeps_the_address(void **state)
     rig_free(r);
 }
 
+/* cplus=off: the older part, by its revision, its version and what it lacks. */
+static void test_rtl8139_without_cplus(void **state)
+{
+    struct nic_rig *r = rig_new_with(&rtl8139_class, 1, "cplus", false);
+    (void)state;
+    cfg_set(&r->pc, CARD, PCI_BAR0, 4, IO);
+    cfg_set(&r->pc, CARD, PCI_COMMAND, 2, 7);
+    assert_int_equal(cfg(&r->pc, CARD, 8, 1), 0x10);
+    assert_int_equal(rd(r, 0x40, 4) & 0x7cc00000, 0x74000000);
+    wr(r, 0xe0, 2, 3);
+    wr(r, 0xe4, 4, 0x12345600);
+    assert_int_equal(rd(r, 0xe0, 2), 0);
+    assert_int_equal(rd(r, 0xe4, 4), 0);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -689,6 +705,7 @@ int main(void)
         cmocka_unit_test(test_rtl8139_stops_for_a_full_back_end),
         cmocka_unit_test(test_rtl8139_state_moves),
         cmocka_unit_test(test_rtl8139_soft_reset_keeps_the_address),
+        cmocka_unit_test(test_rtl8139_without_cplus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
