@@ -257,8 +257,7 @@ static void build_header(const struct nic_frame *f, uint8_t *p)
 static bool fill_chains(struct virtio_net *s, unsigned rx, uint32_t total)
 {
     bool mergeable = virtio_has(&s->v, F_MRG_RXBUF);
-    uint16_t heads[VIRTIO_QUEUE_MAX];
-    uint32_t lens[VIRTIO_QUEUE_MAX], at = 0;
+    uint32_t heads[VIRTIO_QUEUE_MAX], lens[VIRTIO_QUEUE_MAX], at = 0;
     uint8_t count[2];
     unsigned n = 0;
     for (; at < total; n++) {
@@ -279,7 +278,7 @@ static bool fill_chains(struct virtio_net *s, unsigned rx, uint32_t total)
     }
     if (at < total) {
         while (n--) {
-            virtq_untake(&s->v, rx);
+            virtq_untake(&s->v, rx, heads[n]);
         }
         return false;
     }
@@ -462,10 +461,12 @@ static uint8_t control(struct virtio_net *s)
     }
 }
 
+/* Rings that overlap could make work for ever: no more than a queue holds at once. */
 static void run_control(struct virtio_net *s)
 {
     unsigned q = control_queue(s);
-    while (virtio_ready(&s->v) && virtq_take(&s->v, q, &s->chain)) {
+    for (unsigned n = 0; n < QUEUE_SIZE && virtio_ready(&s->v) && virtq_take(&s->v, q, &s->chain);
+         n++) {
         if (s->chain.in_len < 1) {
             virtio_broken(&s->v, "a command without room for its answer");
             return;

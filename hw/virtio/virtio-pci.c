@@ -243,6 +243,7 @@ static void queue_write(struct virtio_dev *v, uint64_t off, uint64_t val)
         break;
     case C_QUEUE_ENABLE:
         q->enabled = val == 1 && q->size;
+        q->seen = q->given = virtio_has(v, VIRTIO_F_RING_PACKED) ? 0x8000 : 0;
         break;
     case C_QUEUE_DESC:
     case C_QUEUE_DESC + 4:
@@ -561,7 +562,8 @@ int virtio_init(struct virtio_dev *v, const struct virtio_ops *ops, struct err *
     v->ops = ops;
     v->host_features = ops->features | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |
                        (v->disable_legacy ? 0 : VIRTIO_F_ANY_LAYOUT) |
-                       (v->disable_modern ? 0 : VIRTIO_F_VERSION_1);
+                       (v->disable_modern ? 0 : VIRTIO_F_VERSION_1) |
+                       (v->packed && !v->disable_modern ? VIRTIO_F_RING_PACKED : 0);
     add_registers(v);
     unsigned vectors = v->vectors == 0xffffffff ? v->nqueues + 1 : v->vectors;
     if (vectors) {
@@ -585,11 +587,21 @@ static bool size_ok(const struct virtq *q)
     return q->size <= q->max && !(q->size & (q->size - 1)) && (q->size || !q->enabled);
 }
 
+/* Places in a packed ring that is in use lie inside it. */
+static bool places_ok(const struct virtio_dev *v, const struct virtq *q)
+{
+    return !q->enabled || !virtio_has(v, VIRTIO_F_RING_PACKED) ||
+           ((q->seen & 0x7fff) < q->size && (q->given & 0x7fff) < q->size);
+}
+
 int virtio_loaded(struct virtio_dev *v, struct err *e)
 {
     for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++) {
         if (!size_ok(&v->q[i])) {
             return err_set(e, -EINVAL, "queue %u of %u entries", i, v->q[i].size);
+        }
+        if (!places_ok(v, &v->q[i])) {
+            return err_set(e, -EINVAL, "queue %u: a place outside its ring", i);
         }
         v->q[i].vector = checked_vector(v, v->q[i].vector);
     }

@@ -1,29 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* hw/virtio/virtio.c - split virtqueues. Reference: virtio 1.2, 2.7.
+/* hw/virtio/virtio.c - virtqueues: what devices call, and the split kind (packed.c has the other).
+ * Reference: virtio 1.2, 2.7.
  *
  * Descriptors and ring entries are copied out of guest memory once. A chain's length is bounded by
  * VIRTIO_CHAIN_MAX whatever its next fields say, a queue's work by its size.
  */
-#include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-int.h"
 
 #include "dm/base/bytes.h"
 
 #include <string.h>
 
 enum {
-    DESC_BYTES = 16,
-    DESC_NEXT = 1,
-    DESC_WRITE = 2,
-    DESC_INDIRECT = 4,
     AVAIL_NO_INTERRUPT = 1,
     USED_NO_NOTIFY = 1,
 };
 
-struct desc {
-    uint64_t addr;
-    uint32_t len;
-    uint16_t flags, next;
-};
+static bool packed(const struct virtio_dev *v)
+{
+    return virtio_has(v, VIRTIO_F_RING_PACKED);
+}
 
 void virtio_broken(struct virtio_dev *v, const char *why)
 {
@@ -39,12 +35,12 @@ bool virtio_ready(const struct virtio_dev *v)
     return (v->status & VIRTIO_S_DRIVER_OK) && !(v->status & VIRTIO_S_NEEDS_RESET);
 }
 
-static bool usable(const struct virtio_dev *v, const struct virtq *q)
+bool virtq_usable(const struct virtio_dev *v, const struct virtq *q)
 {
     return q->enabled && virtio_ready(v);
 }
 
-static bool read16(struct virtio_dev *v, uint64_t gpa, uint16_t *val)
+bool virtq_read16(struct virtio_dev *v, uint64_t gpa, uint16_t *val)
 {
     uint8_t b[2];
     if (pci_dma_read(&v->pci, gpa, b, sizeof(b)) < 0) {
@@ -55,7 +51,7 @@ static bool read16(struct virtio_dev *v, uint64_t gpa, uint16_t *val)
     return true;
 }
 
-static bool write16(struct virtio_dev *v, uint64_t gpa, uint16_t val)
+bool virtq_write16(struct virtio_dev *v, uint64_t gpa, uint16_t val)
 {
     uint8_t b[2];
     store_le(b, 2, val);
@@ -72,7 +68,10 @@ static bool write16(struct virtio_dev *v, uint64_t gpa, uint16_t val)
 static int waiting(struct virtio_dev *v, struct virtq *q)
 {
     uint16_t idx;
-    if (!usable(v, q) || !read16(v, q->avail + 2, &idx)) {
+    if (packed(v)) {
+        return packed_waiting(v, q);
+    }
+    if (!virtq_usable(v, q) || !virtq_read16(v, q->avail + 2, &idx)) {
         return -1;
     }
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the ring's entries were written before its index */
@@ -90,20 +89,22 @@ unsigned virtq_waiting(struct virtio_dev *v, unsigned i)
     return n > 0 ? (unsigned)n : 0;
 }
 
-static bool read_desc(struct virtio_dev *v, uint64_t table, unsigned i, struct desc *d)
+bool virtq_read_desc(struct virtio_dev *v, uint64_t table, unsigned i, struct virtq_desc *d)
 {
-    uint8_t b[DESC_BYTES];
-    if (pci_dma_read(&v->pci, table + (uint64_t)i * DESC_BYTES, b, sizeof(b)) < 0) {
+    uint8_t b[VIRTQ_DESC_BYTES];
+    if (pci_dma_read(&v->pci, table + (uint64_t)i * VIRTQ_DESC_BYTES, b, sizeof(b)) < 0) {
         virtio_broken(v, "a descriptor is not in memory");
         return false;
     }
-    *d = (struct desc){ load_le64(b), load_le32(b + 8), load_le16(b + 12), load_le16(b + 14) };
+    uint16_t third = load_le16(b + 12), last = load_le16(b + 14);
+    *d = packed(v) ? (struct virtq_desc){ load_le64(b), load_le32(b + 8), last, third }
+                   : (struct virtq_desc){ load_le64(b), load_le32(b + 8), third, last };
     return true;
 }
 
-static bool add_piece(struct virtio_dev *v, struct virtq_chain *c, const struct desc *d)
+bool virtq_add_piece(struct virtio_dev *v, struct virtq_chain *c, const struct virtq_desc *d)
 {
-    bool in = d->flags & DESC_WRITE;
+    bool in = d->flags & VIRTQ_WRITE;
     if (c->nout + c->nin == VIRTIO_CHAIN_MAX) {
         virtio_broken(v, "a chain without end");
         return false;
@@ -118,69 +119,103 @@ static bool add_piece(struct virtio_dev *v, struct virtq_chain *c, const struct 
     return true;
 }
 
+static bool may_be_table(struct virtio_dev *v, const struct virtq_desc *d)
+{
+    return virtio_has(v, VIRTIO_F_INDIRECT_DESC) && d->len && d->len % VIRTQ_DESC_BYTES == 0 &&
+           d->len / VIRTQ_DESC_BYTES <= VIRTIO_CHAIN_MAX;
+}
+
 /* Follows a chain from entry i of a table of n descriptors. */
 static bool follow(struct virtio_dev *v, struct virtq_chain *c, uint64_t table, unsigned n,
                    unsigned i, bool may_be_indirect)
 {
-    struct desc d;
+    struct virtq_desc d;
     do {
         if (i >= n) {
             virtio_broken(v, "a descriptor outside its table");
             return false;
         }
-        if (!read_desc(v, table, i, &d)) {
+        if (!virtq_read_desc(v, table, i, &d)) {
             return false;
         }
-        if (d.flags & DESC_INDIRECT) {
-            bool fits = d.len && d.len % DESC_BYTES == 0 && d.len / DESC_BYTES <= VIRTIO_CHAIN_MAX;
-            if (!may_be_indirect || !virtio_has(v, VIRTIO_F_INDIRECT_DESC) || !fits ||
-                (d.flags & DESC_NEXT)) {
+        if (d.flags & VIRTQ_INDIRECT) {
+            if (!may_be_indirect || !may_be_table(v, &d) || (d.flags & VIRTQ_NEXT)) {
                 virtio_broken(v, "an indirect descriptor that may not be");
                 return false;
             }
-            return follow(v, c, d.addr, d.len / DESC_BYTES, 0, false);
+            return follow(v, c, d.addr, d.len / VIRTQ_DESC_BYTES, 0, false);
         }
-        if (!add_piece(v, c, &d)) {
+        if (!virtq_add_piece(v, c, &d)) {
             return false;
         }
         i = d.next;
-    } while (d.flags & DESC_NEXT);
+    } while (d.flags & VIRTQ_NEXT);
     return true;
+}
+
+bool virtq_follow_table(struct virtio_dev *v, struct virtq_chain *c, const struct virtq_desc *d)
+{
+    struct virtq_desc e;
+    for (unsigned i = 0; may_be_table(v, d) && i < d->len / VIRTQ_DESC_BYTES; i++) {
+        if (!virtq_read_desc(v, d->addr, i, &e)) {
+            return false;
+        }
+        if (!virtq_add_piece(v, c, &e)) {
+            return false;
+        }
+    }
+    return may_be_table(v, d);
+}
+
+static void empty(struct virtq_chain *c)
+{
+    c->nout = c->nin = 0;
+    c->out_len = c->in_len = 0;
 }
 
 bool virtq_take(struct virtio_dev *v, unsigned i, struct virtq_chain *c)
 {
     struct virtq *q = &v->q[i];
     uint16_t head;
-    if (waiting(v, q) <= 0 ||
-        !read16(v, q->avail + 4 + 2 * (uint64_t)(q->seen & (q->size - 1)), &head)) {
+    int n = waiting(v, q);
+    empty(c);
+    if (n > 0 && packed(v)) {
+        return packed_take(v, q, c);
+    }
+    if (n <= 0 || !virtq_read16(v, q->avail + 4 + 2 * (uint64_t)(q->seen & (q->size - 1)), &head)) {
         return false;
     }
     c->head = head;
-    c->nout = c->nin = 0;
-    c->out_len = c->in_len = 0;
     if (!follow(v, c, q->desc, q->size, head, true)) {
         return false;
     }
     q->seen++;
     if (virtio_has(v, VIRTIO_F_EVENT_IDX)) {
-        write16(v, q->used + 4 + 8 * (uint64_t)q->size, q->seen); /* avail_event */
+        virtq_write16(v, q->used + 4 + 8 * (uint64_t)q->size, q->seen); /* avail_event */
     }
     return true;
 }
 
-void virtq_untake(struct virtio_dev *v, unsigned i)
+void virtq_untake(struct virtio_dev *v, unsigned i, uint32_t head)
 {
-    v->q[i].seen--;
+    if (packed(v)) {
+        packed_untake(&v->q[i], head);
+    } else {
+        v->q[i].seen--;
+    }
 }
 
 /* ---- giving ---- */
 
-void virtq_put(struct virtio_dev *v, unsigned i, uint16_t head, uint32_t written)
+void virtq_put(struct virtio_dev *v, unsigned i, uint32_t head, uint32_t written)
 {
     struct virtq *q = &v->q[i];
     uint8_t e[8];
-    if (!usable(v, q)) {
+    if (!virtq_usable(v, q)) {
+        return;
+    }
+    if (packed(v)) {
+        packed_put(v, q, head, written);
         return;
     }
     store_le(e, 4, head);
@@ -190,9 +225,18 @@ void virtq_put(struct virtio_dev *v, unsigned i, uint16_t head, uint32_t written
         virtio_broken(v, "a used ring is not in memory");
         return;
     }
-    __atomic_thread_fence(__ATOMIC_RELEASE);
     q->given++;
-    write16(v, q->used + 2, q->given);
+}
+
+/* What was put becomes visible, all of it at once: a frame over several chains must (5.1.6.4). */
+static void publish(struct virtio_dev *v, struct virtq *q)
+{
+    if (packed(v)) {
+        packed_publish(v, q);
+        return;
+    }
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    virtq_write16(v, q->used + 2, q->given);
 }
 
 /* The driver's own words on interrupts: an index it waits for, or a flag. */
@@ -201,12 +245,15 @@ static bool wants_interrupt(struct virtio_dev *v, struct virtq *q)
     uint16_t event, flags, old = q->told;
     bool first = !q->told_valid;
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* our index before its wish */
+    if (packed(v)) {
+        return packed_wants_interrupt(v, q);
+    }
     if (!virtio_has(v, VIRTIO_F_EVENT_IDX)) {
-        return read16(v, q->avail, &flags) && !(flags & AVAIL_NO_INTERRUPT);
+        return virtq_read16(v, q->avail, &flags) && !(flags & AVAIL_NO_INTERRUPT);
     }
     q->told = q->given;
     q->told_valid = true;
-    if (!read16(v, q->avail + 4 + 2 * (uint64_t)q->size, &event)) {
+    if (!virtq_read16(v, q->avail + 4 + 2 * (uint64_t)q->size, &event)) {
         return false;
     }
     return first || (uint16_t)(q->given - event - 1) < (uint16_t)(q->given - old);
@@ -214,12 +261,17 @@ static bool wants_interrupt(struct virtio_dev *v, struct virtq *q)
 
 void virtq_tell(struct virtio_dev *v, unsigned i)
 {
-    if (usable(v, &v->q[i]) && wants_interrupt(v, &v->q[i])) {
+    struct virtq *q = &v->q[i];
+    if (!virtq_usable(v, q)) {
+        return;
+    }
+    publish(v, q);
+    if (wants_interrupt(v, q)) {
         virtio_interrupt(v, (int)i);
     }
 }
 
-void virtq_give(struct virtio_dev *v, unsigned i, uint16_t head, uint32_t written)
+void virtq_give(struct virtio_dev *v, unsigned i, uint32_t head, uint32_t written)
 {
     virtq_put(v, i, head, written);
     virtq_tell(v, i);
@@ -228,13 +280,15 @@ void virtq_give(struct virtio_dev *v, unsigned i, uint16_t head, uint32_t writte
 void virtq_want_kick(struct virtio_dev *v, unsigned i, bool want)
 {
     struct virtq *q = &v->q[i];
-    if (!usable(v, q)) {
+    if (!virtq_usable(v, q)) {
         return;
     }
-    if (!virtio_has(v, VIRTIO_F_EVENT_IDX)) {
-        write16(v, q->used, want ? 0 : USED_NO_NOTIFY);
+    if (packed(v)) {
+        packed_want_kick(v, q, want);
+    } else if (!virtio_has(v, VIRTIO_F_EVENT_IDX)) {
+        virtq_write16(v, q->used, want ? 0 : USED_NO_NOTIFY);
     } else if (want) {
-        write16(v, q->used + 4 + 8 * (uint64_t)q->size, q->seen);
+        virtq_write16(v, q->used + 4 + 8 * (uint64_t)q->size, q->seen);
     }
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }

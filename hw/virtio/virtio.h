@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* hw/virtio/virtio.h - a virtio device on PCI: what a device model and the transport ask of each other.
  *
- *   virtio.c      virtqueues: taking chains, giving them back, who wants to be told
+ *   virtio.c      virtqueues: taking chains, giving them back, who wants to be told; packed.c: packed ones
  *   virtio-pci.c  the PCI transport, modern and legacy registers behind one device
  *   virtio-*.c    the devices
  *
@@ -28,6 +28,7 @@ enum {
 #define VIRTIO_F_INDIRECT_DESC (1ull << 28)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
+#define VIRTIO_F_RING_PACKED (1ull << 34)
 
 enum {
     VIRTIO_S_DRIVER_OK = 4,
@@ -43,10 +44,14 @@ struct virtq {
     bool enabled;
     uint64_t desc, avail, used; /* guest-physical */
     uint16_t vector;
-    uint16_t seen;  /* next entry of the available ring to take */
+    uint16_t seen;  /* next entry of the available ring to take; packed: see packed.c */
     uint16_t given; /* next entry of the used ring to fill */
     uint16_t told;  /* value of `given` at the last interrupt (EVENT_IDX) */
     bool told_valid;
+    /* packed, between virtq_put and virtq_tell: flags that are written last */
+    bool held;
+    uint16_t held_flags;
+    uint64_t held_at;
 };
 
 /* One piece of guest memory of a chain. */
@@ -57,7 +62,7 @@ struct virtq_piece {
 
 /* A chain taken from a queue: first what the device reads, then what it may write. */
 struct virtq_chain {
-    uint16_t head;
+    uint32_t head; /* by which it is given back */
     unsigned nout, nin;
     uint64_t out_len, in_len;                   /* bytes */
     struct virtq_piece piece[VIRTIO_CHAIN_MAX]; /* nout pieces, then nin */
@@ -82,9 +87,9 @@ struct virtio_dev {
     struct pci_dev pci; /* first */
     struct pci_msix msix;
     const struct virtio_ops *ops;
-    bool disable_legacy, disable_modern; /* properties */
-    uint32_t vectors;                    /* property: MSI-X vectors, 0: none */
-    uint8_t window;                      /* offset of the configuration access capability */
+    bool disable_legacy, disable_modern, packed; /* properties */
+    uint32_t vectors;                            /* property: MSI-X vectors, 0: none */
+    uint8_t window;                              /* offset of the configuration access capability */
 
     uint64_t host_features, features; /* offered, chosen */
     uint8_t status, isr, generation;
@@ -98,6 +103,7 @@ struct virtio_dev {
     PCI_PROPS_AT(type, v.pci),                                                                     \
         PROP(type, "disable-legacy", PROP_BOOL, v.disable_legacy, 0, "modern registers only"),     \
         PROP(type, "disable-modern", PROP_BOOL, v.disable_modern, 0, "legacy registers only"),     \
+        PROP(type, "packed", PROP_BOOL, v.packed, 0, "offer packed virtqueues"),                   \
         PROP(type, "vectors", PROP_U32, v.vectors, 0xffffffff, "MSI-X vectors; 0: INTx only")
 extern const struct state_field virtio_state[];
 #define VIRTIO_STATE(type) FIELD_SUB(type, v, virtio_state, 1)
@@ -118,14 +124,15 @@ bool virtio_ready(const struct virtio_dev *v);
 
 /* Takes the next chain of queue q: true, or false when there is none (or the device broke). */
 bool virtq_take(struct virtio_dev *v, unsigned q, struct virtq_chain *c);
-/* Chains the driver has made available and nobody took; bounded by the queue's size. */
+/* Chains the driver has made available and nobody took; bounded by the queue's size. Packed: 1 at most. */
 unsigned virtq_waiting(struct virtio_dev *v, unsigned q);
 /* Puts the last chain taken back, as if it had not been taken. */
-void virtq_untake(struct virtio_dev *v, unsigned q);
+void virtq_untake(struct virtio_dev *v, unsigned q, uint32_t head);
 /* Gives head back, written bytes filled in; the driver is told when it wants to be. */
-void virtq_give(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t written);
-/* The same in two steps, for several chains at once: put them, then tell. */
-void virtq_put(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t written);
+void virtq_give(struct virtio_dev *v, unsigned q, uint32_t head, uint32_t written);
+/* The same in two steps, for several chains at once: put them, then tell. The driver sees none of them
+ * before, then all. */
+void virtq_put(struct virtio_dev *v, unsigned q, uint32_t head, uint32_t written);
 void virtq_tell(struct virtio_dev *v, unsigned q);
 /* No bell needed for a while (the device will look by itself), or needed again. After asking again look
  * once more: the driver may have been quicker. */

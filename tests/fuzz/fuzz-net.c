@@ -103,6 +103,7 @@ static void world_make(struct world *w, const struct dev_class *const classes[2]
         dev_set_str(w->dev[i], "addr", addr);
         if (dev_prop_find(classes[i], "mq")) {
             dev_set_bool(w->dev[i], "mq", true);
+            dev_set_bool(w->dev[i], "packed", true);
         }
         dev_set_ptr(w->dev[i], "netdev", w->nic[i]);
         if (dev_init(w->dev[i], &e) < 0) {
@@ -225,7 +226,7 @@ static void virtio_start(struct world *w, const uint8_t *s)
     io_write(w->m, IO_MMIO, bar + 0x08, 4, 0);
     io_write(w->m, IO_MMIO, bar + 0x0c, 4, load_le32(s + 4));
     io_write(w->m, IO_MMIO, bar + 0x08, 4, 1);
-    io_write(w->m, IO_MMIO, bar + 0x0c, 4, 1);
+    io_write(w->m, IO_MMIO, bar + 0x0c, 4, s[3] & 1 ? 5 : 1); /* packed */
     io_write(w->m, IO_MMIO, bar + 0x14, 1, 11);
     for (unsigned q = 0; q < 9; q++) {
         io_write(w->m, IO_MMIO, bar + 0x16, 2, q);
@@ -254,12 +255,23 @@ static void virtio_offer(struct world *w, const uint8_t *s)
     io_write(w->m, IO_MMIO, mem_at(1) + 4 * 0x40000 + 0x3000 + 4 * (s[2] % 9), 2, 0);
 }
 
+/* An entry of queue s[2]'s packed ring, which is the driver's in either round. */
+static void virtio_offer_packed(struct world *w, const uint8_t *s)
+{
+    uint8_t *d = w->f->ram + 0x1000u * (s[2] % 9) + 16 * (s[1] & 15);
+    store_le(d, 8, (uint32_t)s[3] << 9);
+    store_le(d + 8, 4, load_le16(s + 4));
+    store_le(d + 12, 2, s[7]);
+    store_le(d + 14, 2, (s[6] & 7) | (s[6] & 8 ? 0x80 : 0x8000));
+    io_write(w->m, IO_MMIO, mem_at(1) + 4 * 0x40000 + 0x3000 + 4 * (s[2] % 9), 2, 0);
+}
+
 static void virtio_any(struct world *w, const uint8_t *s)
 {
     static void (*const steps[4])(struct world *, const uint8_t *) = {
         virtio_step,
         virtio_offer,
-        virtio_offer,
+        virtio_offer_packed,
         virtio_start,
     };
     steps[s[0] >> 3 & 3](w, s);

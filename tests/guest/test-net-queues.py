@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Linux with two processors on virtio-net with two pairs of queues, on a tap and on vhost-user, and on an
-E1000 by vhost-user: pings through each, TCP over the tap by both pairs.
+"""Linux with two processors on virtio-net with two pairs of queues, on a tap (packed rings) and on vhost-user,
+and on an E1000 by vhost-user: pings through each, TCP over the tap by both pairs. A disk with packed rings.
 """
 import hashlib
 import http.server
@@ -19,7 +19,8 @@ from vhost_backend import Backend, echo  # noqa: E402
 
 DATA = os.urandom(1 << 20)
 CMDLINE = "console=ttyS0 quiet panic=-1 tsc=reliable net.ifnames=0 ipv6.disable=1 no_timer_check"
-MODULES = ["virtio_pci", "e1000", "virtio_net"]
+DISK = os.urandom(1 << 20)
+MODULES = ["virtio_pci", "e1000", "virtio_net", "virtio_blk"]
 SCRIPT = """
 try() {
   ip addr add 10.79.$2.2/24 dev $1; ip link set $1 up
@@ -36,8 +37,12 @@ try eth1 1
     taskset $((1 + n % 2)) wget -q -O - http://10.79.2.1:8000/data | sha256sum | cut -d' ' -f1 | sed 's/^/FETCH /' &
   done
   wait
-  for q in 0 1; do echo "SENT BY $q $(grep -c "[1-9].*virtio1-output.$q" /proc/interrupts)"; done
+  for q in 0 1; do echo "SENT BY $q $(grep -c "[1-9].*virtio3-output.$q" /proc/interrupts)"; done
 }
+echo "DISK $(sha256sum < /dev/vda | cut -d' ' -f1)"
+dd if=/dev/vda of=/dev/vdb bs=64k oflag=direct 2> /dev/null; sync
+packed() { for i in /sys/bus/virtio/devices/*; do cut -c35 $i/features; done | tr -d '\\n'; }
+echo "PACKED $(packed)"
 echo ALL DONE
 poweroff -f
 """
@@ -84,11 +89,16 @@ def test_net_linux_uses_every_pair_of_queues(bed):
             "-device", "virtio-net-pci,netdev=n1,mq=on,mac=52:54:00:00:00:02"]
     for i in range(2):
         args[:0] = ["-chardev", "socket,id=c%d,path=%s" % (i, bed.path("switch%d" % i))]
+    bed.file("from", DISK)
+    bed.file("to", bytes(len(DISK)))
+    for i, name in enumerate(("from", "to")):
+        args += ["-drive", "if=none,format=raw,id=d%d,file=%s" % (i, bed.path(name)), "-device",
+                 "virtio-blk-pci,drive=d%d,packed=on,disable-legacy=on" % i]
     tap = can_have_namespaces()
     if tap:
         own_namespace()
         args += ["-netdev", "tap,id=n2,queues=2,script=no,downscript=no,ifname=t0", "-device",
-                 "virtio-net-pci,netdev=n2,mq=on,mac=52:54:00:00:00:03"]
+                 "virtio-net-pci,netdev=n2,mq=on,packed=on,mac=52:54:00:00:00:03"]
     kernel, release = initramfs.kernels()
     initrd = initramfs.build(bed.path("initrd"), SCRIPT, MODULES, release=release)
     g = Guest(bed, "-smp", "2", "-kernel", kernel, "-initrd", initrd, "-append", CMDLINE, *args)
@@ -107,7 +117,11 @@ def test_net_linux_uses_every_pair_of_queues(bed):
         expect("whole", text.count("FETCH " + hashlib.sha256(DATA).hexdigest()), 8)
         for q in range(2):
             expect_in("queue", "SENT BY %d 1" % q, text)
+    expect_in("what was read", "DISK " + hashlib.sha256(DISK).hexdigest(), text)
+    expect_in("who has packed rings", "PACKED 011" + ("1" if tap else ""), text)
     g.finish(60)
+    with open(bed.path("to"), "rb") as f:
+        expect("what was written", f.read() == DISK, True)
 
 
 main(globals())

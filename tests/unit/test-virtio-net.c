@@ -306,7 +306,7 @@ static unsigned mq_given(struct nic_rig *r, unsigned q)
 
 static struct nic_rig *start_mq(void)
 {
-    struct nic_rig *r = rig_new_with(&virtio_net_class, PAIRS, "mq");
+    struct nic_rig *r = rig_new_with(&virtio_net_class, PAIRS, "mq", true);
     cfg_set(&r->pc, CARD, PCI_BAR0 + 16, 4, BAR);
     cfg_set(&r->pc, CARD, PCI_COMMAND, 2, 7);
     mset(r, 0x14, 1, 3);
@@ -390,7 +390,7 @@ static void test_virtio_net_several_queues(void **state)
 
 static void test_virtio_net_several_queues_move(void **state)
 {
-    struct nic_rig *a = start_mq(), *b = rig_new_with(&virtio_net_class, PAIRS, "mq");
+    struct nic_rig *a = start_mq(), *b = rig_new_with(&virtio_net_class, PAIRS, "mq", true);
     (void)state;
     set_pairs(a, 4);
     mq_desc(a, 6, BUF, 2000, WRITE);

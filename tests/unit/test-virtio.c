@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test-virtio.c - virtqueues and the PCI transport, seen through a block device.
- * virtio 1.2, 2.7, 4.1 and 5.2.
+ * virtio 1.2, 2.7, 2.8, 4.1 and 5.2.
  */
 #include "fake-image.h"
 #include "flat-pc.h"
@@ -28,6 +28,11 @@ enum {
     INDIRECT = 4,
     OK = 0x0f,             /* ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK */
     FEATURES = 0x30000000, /* INDIRECT_DESC, EVENT_IDX */
+    VERSION_1 = 1,         /* of the high word */
+    PACKED = 4,
+    IS_AVAIL = 0x80,
+    IS_USED = 0x8000,
+    ID = 0x1234, /* any number */
 };
 
 struct rig {
@@ -68,6 +73,7 @@ static void make(struct rig *r)
     dev_set_str(d, "serial", "S1");
     dev_set_ptr(d, "drive", r->blk);
     dev_set_u32(d, "queue-size", SIZE);
+    dev_set_bool(d, "packed", true); /* offered; those who do not choose it see no difference */
     r->v = (struct virtio_dev *)pc_start(d);
     cfg_set(&r->pc, FN, PCI_BAR0, 4, LEGACY);
     cfg_set(&r->pc, FN, PCI_BAR0 + 16, 4, BAR);
@@ -93,15 +99,15 @@ static uint32_t get(struct rig *r, unsigned off, unsigned size)
     return (uint32_t)io_read(r->pc.m, IO_MMIO, BAR + off, size);
 }
 
-/* Brings the modern device up with these low feature bits and VERSION_1. */
-static void start(struct rig *r, uint32_t features)
+/* Brings the modern device up with these low feature bits, and high ones. */
+static void start_with(struct rig *r, uint32_t features, uint32_t high)
 {
     set(r, 0x14, 1, 0);
     set(r, 0x14, 1, 3);
     set(r, 8, 4, 0);
     set(r, 0xc, 4, features);
     set(r, 8, 4, 1);
-    set(r, 0xc, 4, 1);
+    set(r, 0xc, 4, high);
     set(r, 0x14, 1, 11);
     assert_int_equal(get(r, 0x14, 1), 11);
     set(r, 0x16, 2, 0);
@@ -112,6 +118,11 @@ static void start(struct rig *r, uint32_t features)
     memset(r->pc.f->ram + DESC, 0, 0x3000);
     r->avail = r->used = 0;
     set(r, 0x14, 1, OK);
+}
+
+static void start(struct rig *r, uint32_t features)
+{
+    start_with(r, features, VERSION_1);
 }
 
 static void put_desc(struct rig *r, uint32_t table, unsigned i, uint64_t addr, uint32_t len,
@@ -207,7 +218,7 @@ static void test_virtio_when_probed_then_both_register_sets_agree(void **state)
     assert_int_equal(get(&r, 0x2000 + 58, 2), 0);
     assert_int_equal(get(&r, 0x20ff, 1), 0);
     set(&r, 0, 4, 1);
-    assert_int_equal(get(&r, 4, 4), 1); /* VERSION_1 */
+    assert_int_equal(get(&r, 4, 4), VERSION_1 | PACKED);
     set(&r, 0, 4, 2);
     assert_int_equal(get(&r, 4, 4), 0);
     assert_int_equal(get(&r, 0x12, 2), 1);
@@ -470,6 +481,163 @@ static void test_virtio_configuration_access_window(void **state)
     destroy(&r);
 }
 
+/* ---- packed rings, 2.8 ---- */
+
+static void start_packed(struct rig *r, uint32_t features)
+{
+    start_with(r, features, VERSION_1 | PACKED);
+}
+
+static bool wrap_at(unsigned place)
+{
+    return !(place / SIZE & 1);
+}
+
+static void put_packed(struct rig *r, uint64_t addr, uint32_t len, unsigned flags)
+{
+    flags |= wrap_at(r->avail) ? IS_AVAIL : IS_USED;
+    put_desc(r, DESC, r->avail % SIZE, addr, len, ID, (uint16_t)flags);
+    r->avail++;
+}
+
+/* Three entries; the device gives one back for them. */
+static void run_packed(struct rig *r, uint32_t type, uint64_t sector, uint32_t len)
+{
+    const uint8_t *e = r->pc.f->ram + DESC + 16 * (r->used % SIZE);
+    put_header(r, type, sector);
+    put_packed(r, HEADER, 16, NEXT);
+    put_packed(r, DATA, len, NEXT | (type == 0 ? WRITE : 0));
+    put_packed(r, STATUS, 1, WRITE);
+    ring(r);
+    assert_int_equal(load_le16(e + 12), ID);
+    assert_int_equal(load_le32(e + 8), type == 0 ? len + 1 : 1);
+    assert_int_equal(load_le16(e + 14) & (IS_AVAIL | IS_USED),
+                     wrap_at(r->used) ? IS_AVAIL | IS_USED : 0);
+    assert_int_equal(r->pc.f->ram[STATUS], 0);
+    r->used += 3;
+}
+
+static void test_virtio_packed_ring_goes_round(void **state)
+{
+    struct rig r;
+    (void)state;
+    make(&r);
+    start_packed(&r, 0);
+    for (unsigned i = 0; i < 4 * SIZE; i++) {
+        run_packed(&r, 0, i, 512);
+        assert_disk_bytes(&r, i * 512, 512);
+    }
+    memset(r.pc.f->ram + DATA, 0x5a, 512);
+    run_packed(&r, 1, 3, 512);
+    memset(r.pc.f->ram + DATA, 0, 512);
+    run_packed(&r, 0, 3, 512);
+    assert_int_equal(r.pc.f->ram[DATA + 511], 0x5a);
+    ring(&r); /* nothing new is there */
+    assert_int_equal(get(&r, 0x14, 1), OK);
+    destroy(&r);
+}
+
+static void test_virtio_packed_tables_carry_whole_chains(void **state)
+{
+    struct rig r;
+    (void)state;
+    make(&r);
+    start_packed(&r, FEATURES);
+    for (unsigned i = 0; i < 3 * SIZE; i++) {
+        put_header(&r, 0, i);
+        put_desc(&r, TABLE, 0, HEADER, 16, 0, 0); /* id and flags: NEXT does not count */
+        put_desc(&r, TABLE, 1, DATA, 512, 0, WRITE);
+        put_desc(&r, TABLE, 2, STATUS, 1, 0, WRITE);
+        put_packed(&r, TABLE, 48, INDIRECT);
+        ring(&r);
+        assert_int_equal(r.pc.f->ram[STATUS], 0);
+        assert_disk_bytes(&r, i * 512, 512);
+    }
+    destroy(&r);
+}
+
+static void test_virtio_packed_interrupts_as_the_driver_asks(void **state)
+{
+    struct rig r;
+    (void)state;
+    make(&r);
+    start_packed(&r, 0);
+    store_le(r.pc.f->ram + AVAIL + 2, 2, 1); /* none, please */
+    run_packed(&r, 0, 0, 512);
+    assert_int_equal(get(&r, 0x1000, 1), 0);
+    store_le(r.pc.f->ram + AVAIL + 2, 2, 0);
+    run_packed(&r, 0, 0, 512);
+    assert_int_equal(get(&r, 0x1000, 1), 1);
+    start_packed(&r, FEATURES);
+    store_le(r.pc.f->ram + AVAIL, 2,
+             4 | 0x8000); /* when the fifth entry, in the first round, is used */
+    store_le(r.pc.f->ram + AVAIL + 2, 2, 2);
+    run_packed(&r, 0, 0, 512);
+    assert_int_equal(get(&r, 0x1000, 1), 1); /* nothing was told before */
+    run_packed(&r, 0, 0, 512);
+    assert_int_equal(get(&r, 0x1000, 1), 1); /* entries 3 to 5 */
+    store_le(r.pc.f->ram + AVAIL, 2, 5);     /* that of the next round */
+    run_packed(&r, 0, 0, 512);               /* 6, 7, 0 */
+    (void)get(&r, 0x1000, 1);                /* past the end it may be told anew */
+    run_packed(&r, 0, 0, 512);               /* 1, 2, 3 */
+    assert_int_equal(get(&r, 0x1000, 1), 0);
+    run_packed(&r, 0, 0, 512); /* 4, 5, 6 */
+    assert_int_equal(get(&r, 0x1000, 1), 1);
+    destroy(&r);
+}
+
+static void test_virtio_packed_when_rings_lie_then_the_device_stops(void **state)
+{
+    struct rig r;
+    (void)state;
+    make(&r);
+    for (unsigned kind = 0; kind < 6; kind++) {
+        start_packed(&r, kind == 4 ? 0 : FEATURES);
+        put_header(&r, 0, 0);
+        for (unsigned i = 0; kind == 0 && i < SIZE; i++) {
+            put_packed(&r, HEADER, 16, NEXT); /* without end */
+        }
+        if (kind == 1) {
+            put_packed(&r, UINT64_C(1) << 40, 16, 0); /* no memory */
+        } else if (kind == 2) {
+            put_packed(&r, HEADER, 16, NEXT);
+            put_packed(&r, TABLE, 48, INDIRECT); /* inside a chain */
+        } else if (kind == 3) {
+            put_packed(&r, TABLE, 47, INDIRECT);
+        } else if (kind == 4) {
+            put_packed(&r, TABLE, 48, INDIRECT); /* not chosen */
+        } else if (kind == 5) {
+            put_packed(&r, STATUS, 1, NEXT | WRITE);
+            put_packed(&r, HEADER, 16, 0); /* the wrong way round */
+        }
+        ring(&r);
+        assert_int_equal(get(&r, 0x14, 1) & 0x40, 0x40);
+    }
+    start_packed(&r, FEATURES);
+    run_packed(&r, 0, 0, 512);
+    destroy(&r);
+}
+
+static void test_virtio_packed_when_saved_then_another_machine_goes_on(void **state)
+{
+    struct rig r, s;
+    (void)state;
+    make(&r);
+    make(&s);
+    start_packed(&r, FEATURES);
+    for (unsigned i = 0; i < 3; i++) {
+        run_packed(&r, 0, 0, 512);
+    }
+    pc_move(&r.pc, &s.pc);
+    memcpy(s.pc.f->ram, r.pc.f->ram, 1 << 20);
+    s.avail = r.avail;
+    s.used = r.used;
+    run_packed(&s, 0, 5, 512);
+    assert_disk_bytes(&s, 5 * 512, 512);
+    destroy(&r);
+    destroy(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +651,11 @@ int main(void)
         cmocka_unit_test(test_virtio_when_reset_in_flight_then_taken_back),
         cmocka_unit_test(test_virtio_when_saved_then_another_machine_goes_on),
         cmocka_unit_test(test_virtio_configuration_access_window),
+        cmocka_unit_test(test_virtio_packed_ring_goes_round),
+        cmocka_unit_test(test_virtio_packed_tables_carry_whole_chains),
+        cmocka_unit_test(test_virtio_packed_interrupts_as_the_driver_asks),
+        cmocka_unit_test(test_virtio_packed_when_rings_lie_then_the_device_stops),
+        cmocka_unit_test(test_virtio_packed_when_saved_then_another_machine_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
