@@ -30,7 +30,8 @@ CMDLINE = "console=ttyS0 quiet panic=-1 tsc=reliable net.ifnames=0 ipv6.disable=
 # The second serial port is where guest and test meet: `meet WHAT` returns when the test has answered.
 SCRIPT = """
 stty -F /dev/ttyS1 raw -echo
-meet() { echo "$*" > /dev/ttyS1; read answer < /dev/ttyS1; }
+exec 3<> /dev/ttyS1 # for good: a port that nobody has open loses what comes
+meet() { echo "$*" >&3; read answer <&3; }
 each() { for n in %(all)s; do "$@" $n; done; }
 host() { echo 10.77.${1#eth}.1; }
 up() { ip addr add 10.77.${1#eth}.2/24 dev $1; ip link set $1 up; }
@@ -79,6 +80,10 @@ class Served(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 64  # all cards come at once
 
 
 class Meeting:
@@ -150,7 +155,7 @@ def moved(bed, g):
     return booted(bed, "-incoming", "file:" + file), text
 
 
-def asleep(g, seconds=120):
+def asleep(g, seconds=300):
     end = time.time() + seconds
     while g.qmp().cmd("query-status")["status"] != "suspended":
         if time.time() > end:
@@ -177,7 +182,7 @@ def test_net_linux_goes_on_whatever_befalls_its_cards(bed):
         sh("ip", "tuntap", "add", "t%d" % i, "mode", "tap")
         sh("ip", "addr", "add", "10.77.%d.1/24" % i, "dev", "t%d" % i)
         sh("ip", "link", "set", "t%d" % i, "mtu", str(card[2]), "up")
-    server = http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Served)
+    server = Server(("0.0.0.0", 8000), Served)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     g = booted(bed)
     at = Meeting()
