@@ -187,6 +187,8 @@ class Image:
             self.snapshots[name] = bytes(self.data)
         elif not name or (kind == "-a" and len(self.snapshots[name]) != self.size):
             return
+        elif kind == "-a" and tool is Q and self.bitmaps:
+            return  # qemu-img refuses; Keel marks all as dirty
         self.img(tool, "snapshot", kind, name)
         if kind == "-a":
             before, self.data = self.data, bytearray(self.snapshots[name])
