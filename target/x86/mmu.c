@@ -375,11 +375,14 @@ static void store_here(struct x86_cpu *c, unsigned mode, uint64_t linear, unsign
     store_found(c, &p, linear, &val, size);
 }
 
-static void probe_here(struct x86_cpu *c, unsigned mode, uint64_t linear)
+/* Whatever a store would do before it changes bytes: an instruction that changes more than memory is
+ * either told here to start again alone, because it overwrites its own block, or not at all. */
+static void probe_here(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
 {
     if (!plain_write(c, mode, linear)) {
         struct page p;
         fill_or_raise(c, mode, linear, ACC_WRITE, &p);
+        before_code_changes(c, p.phys | (linear & PAGE_MASK), size);
     }
 }
 
@@ -415,8 +418,8 @@ void x86_st_as(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size,
         return;
     }
     uint64_t second = advance(c, linear, n);
-    probe_here(c, mode, linear);
-    probe_here(c, mode, second);
+    probe_here(c, mode, linear, n);
+    probe_here(c, mode, second, size - n);
     store_here(c, mode, linear, n, val);
     store_here(c, mode, second, size - n, val >> 8 * n);
 }
@@ -434,9 +437,9 @@ uint8_t *x86_plain_write(struct x86_cpu *c, unsigned mode, uint64_t linear, unsi
 void x86_probe_as(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
 {
     unsigned n = first_part(linear, size);
-    probe_here(c, mode, linear);
+    probe_here(c, mode, linear, n);
     if (n < size) {
-        probe_here(c, mode, advance(c, linear, n));
+        probe_here(c, mode, advance(c, linear, n), size - n);
     }
 }
 
@@ -539,7 +542,7 @@ void *x86_mmu_host_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
         x86_probe_as(c, mode_now(c), linear, size);
         return NULL;
     }
-    probe_here(c, mode_now(c), linear);
+    probe_here(c, mode_now(c), linear, size);
     uint8_t *h = plain_write(c, mode_now(c), linear);
     return h ? h : beside_code(c, mode_now(c), linear, size);
 }
