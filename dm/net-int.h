@@ -7,8 +7,6 @@
 
 #include "dm/keyval.h"
 
-#define NOT_YET(e, what) err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", what)
-
 struct maker {
     struct backends *b;
     const char *id;

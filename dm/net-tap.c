@@ -18,7 +18,7 @@ static int refuse_known(struct maker *m, const char *const *keys)
 {
     for (; *keys; keys++) {
         if (keyval_get(m->kv, *keys)) {
-            return NOT_YET(m->e, *keys);
+            return err_not_yet(m->e, *keys);
         }
     }
     return 0;

@@ -318,7 +318,7 @@ static struct nic *make_nic(struct maker *m, const char *type)
     }
     for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
         if (strcmp(type, known[i]) == 0) {
-            NOT_YET(m->e, type);
+            err_not_yet(m->e, type);
             return NULL;
         }
     }

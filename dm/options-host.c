@@ -84,7 +84,7 @@ int opt_take_overcommit(struct options *o, const char *arg, struct keyval *kv, s
         keyval_bool(kv, "cpu-pm", &cpu_pm, e) < 0) {
         return -EINVAL;
     }
-    return cpu_pm ? err_set(e, -EINVAL, "cpu-pm=on: known, but Keel does not have it yet") : 0;
+    return cpu_pm ? err_not_yet(e, "cpu-pm=on") : 0;
 }
 
 const struct opt_param opt_msg_params[] = {

@@ -9,6 +9,7 @@
 #include "dm/base/util.h"
 #include "dm/net.h"
 #include "dm/options-host.h"
+#include "dm/options-machine.h"
 #include "dm/options-pc.h"
 #include "dm/options-tcg.h"
 #include "dm/xen-net.h"
@@ -21,7 +22,6 @@
 
 #define TAKER(name)                                                                                \
     static int name(struct options *o, const char *arg, struct keyval *kv, struct err *e)
-#define NOT_YET(e, what) err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", what)
 
 /* Options that only set something. */
 #define FLAG(name, statement)                                                                      \
@@ -69,259 +69,6 @@ FLAG(take_blockdev, opt_list_add(&o->blockdevs, kv))
 FLAG(take_drive, opt_list_add(&o->drives, kv))
 FLAG(take_vnc, opt_list_add(&o->vncs, kv))
 FLAG(take_add_fd, opt_list_add(&o->add_fds, kv))
-
-TAKER(take_cpu)
-{
-    (void)kv, (void)e;
-    if (strcmp(arg, "help") == 0 || strcmp(arg, "?") == 0) {
-        o->action = ACT_CPU_HELP;
-    }
-    o->cpu_model = arg;
-    return 0;
-}
-
-static const struct opt_param accel_params[] = {
-    { "accel", "string", false },         { "thread", "string", false },
-    { "tb-size", "number", false },       { "keel-engine", "string", false },
-    { "kernel-irqchip", "string", true }, { 0 },
-};
-
-/* accel=a:b:c lists choices in order; the first that Keel has wins, as in QEMU. */
-static int set_accel(struct options *o, const char *list, struct err *e)
-{
-    size_t len;
-    for (const char *p = list; *p; p += len + (p[len] == ':')) {
-        len = strcspn(p, ":");
-        if (len == 3 && strncmp(p, "xen", len) == 0) {
-            o->accel = ACCEL_XEN;
-            return 0;
-        }
-        if (len == 5 && strncmp(p, "qtest", len) == 0) {
-            o->accel = ACCEL_QTEST;
-            return 0;
-        }
-        if (len == 3 && strncmp(p, "tcg", len) == 0) {
-            o->accel = ACCEL_TCG;
-            return 0;
-        }
-    }
-    static const char *const known[] = { "kvm", "hax", "whpx", "hvf", "nvmm", "mshv" };
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-        if (strncmp(list, known[i], strlen(known[i])) == 0) {
-            return NOT_YET(e, list);
-        }
-    }
-    return err_set(e, -EINVAL, "%s: unknown accelerator", list);
-}
-
-TAKER(take_accel)
-{
-    if (strcmp(arg, "help") == 0) {
-        o->action = ACT_ACCEL_HELP;
-        return 0;
-    }
-    const char *name = keyval_get(kv, "accel"), *thread = keyval_get(kv, "thread");
-    if (!name) {
-        return err_set(e, -EINVAL, "accel: missing");
-    }
-    if (thread && strcmp(thread, "single") != 0 && strcmp(thread, "multi") != 0) {
-        return err_set(e, -EINVAL, "thread=%s: expected single or multi", thread);
-    }
-    const char *engine = keyval_get(kv, "keel-engine");
-    if (engine && opt_take_engine(o, engine, e) < 0) {
-        return -EINVAL;
-    }
-    o->single_thread = thread && strcmp(thread, "single") == 0;
-    int ret = keyval_size(kv, "tb-size", 1ull << 20, &o->tb_bytes, e);
-    if (ret == 0 && o->tb_bytes && (o->tb_bytes < 1ull << 20 || o->tb_bytes > 1ull << 31)) {
-        ret = err_set(e, -EINVAL, "tb-size: expected 1 to 2048 (MiB)");
-    }
-    return ret < 0 ? ret : set_accel(o, name, e);
-}
-
-static const struct opt_param machine_params[] = {
-    { "type", "string", false },
-    { "accel", "string", false },
-    { "suppress-vmdesc", "boolean", false },
-    { "max-ram-below-4g", "size", false },
-    { "acpi", "boolean", false },
-    { "igd-passthru", "boolean", true },
-    { "kernel-irqchip", "string", true },
-    { "vmport", "string", true },
-    { "dump-guest-core", "boolean", false },
-    { "mem-merge", "boolean", true },
-    { "usb", "boolean", false },
-    { "hmat", "boolean", true },
-    { "smm", "string", false },
-    { "hpet", "boolean", false },
-    { "pflash0", "string", true },
-    { "pflash1", "string", true },
-    { "memory-backend", "string", true },
-    { "memory-encryption", "string", true },
-    { "graphics", "boolean", true },
-    { 0 },
-};
-
-static int set_machine(struct options *o, const char *name, struct err *e)
-{
-    static const struct {
-        const char *name;
-        enum machine_kind kind;
-    } have[] = { { "xenfv", MACHINE_XENFV }, { "pc", MACHINE_PC }, { "none", MACHINE_NONE } };
-    if (strncmp(name, "pc-i440fx-", 10) == 0) { /* QEMU's versions of the same board */
-        o->machine = MACHINE_PC;
-        return 0;
-    }
-    static const char *const known[] = { "pc-q35-", "q35",    "isapc", "microvm",
-                                         "xenpv",   "xenpvh", "xenfv-" };
-    for (size_t i = 0; i < ARRAY_SIZE(have); i++) {
-        if (strcmp(name, have[i].name) == 0) {
-            o->machine = have[i].kind;
-            return 0;
-        }
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-        if (strncmp(name, known[i], strlen(known[i])) == 0) {
-            return NOT_YET(e, name);
-        }
-    }
-    return err_set(e, -EINVAL, "%s: unknown machine (-machine help lists them)", name);
-}
-
-/* usb=off asks for what Keel has. dump-guest-core=off keeps guest RAM out of core files. */
-static int machine_memory(struct options *o, struct keyval *kv, struct err *e)
-{
-    bool usb = false, dump = true;
-    if (keyval_bool(kv, "usb", &usb, e) < 0 || keyval_bool(kv, "dump-guest-core", &dump, e) < 0) {
-        return -EINVAL;
-    }
-    o->no_ram_in_core = !dump;
-    return usb ? NOT_YET(e, "usb=on") : 0;
-}
-
-static int machine_chips(struct options *o, struct keyval *kv, struct err *e)
-{
-    const char *smm = keyval_get(kv, "smm");
-    bool hpet = !o->no_hpet, on = !o->no_smm;
-    if (smm && strcmp(smm, "auto") != 0 && keyval_bool(kv, "smm", &on, e) < 0) {
-        return -EINVAL;
-    }
-    int ret = keyval_bool(kv, "hpet", &hpet, e);
-    o->no_hpet = !hpet;
-    o->no_smm = !on;
-    return ret;
-}
-
-TAKER(take_machine)
-{
-    const char *type = keyval_get(kv, "type"), *accel = keyval_get(kv, "accel");
-    bool vmdesc; /* Keel's stream has no such appendix */
-    if (type && (strcmp(type, "help") == 0 || strcmp(type, "?") == 0)) {
-        o->action = ACT_MACHINE_HELP;
-        return 0;
-    }
-    (void)arg;
-    int ret = type ? set_machine(o, type, e) : 0;
-    if (ret == 0 && accel) {
-        ret = set_accel(o, accel, e);
-    }
-    if (ret == 0) {
-        ret = keyval_bool(kv, "suppress-vmdesc", &vmdesc, e);
-    }
-    if (ret == 0) {
-        ret = keyval_bool(kv, "acpi", &o->acpi, e);
-    }
-    if (ret == 0) {
-        ret = machine_chips(o, kv, e);
-    }
-    if (ret == 0) {
-        ret = machine_memory(o, kv, e);
-    }
-    if (ret == 0) {
-        ret = keyval_size(kv, "max-ram-below-4g", 1, &o->max_ram_below_4g, e);
-    }
-    if (ret == 0 && o->max_ram_below_4g > 1ull << 32) {
-        ret = err_set(e, -EINVAL, "max-ram-below-4g: more than 4G");
-    }
-    return ret;
-}
-
-static const struct opt_param memory_params[] = {
-    { "size", "size", false },
-    { "slots", "number", true },
-    { "maxmem", "size", true },
-    { 0 },
-};
-
-TAKER(take_memory)
-{
-    (void)arg;
-    int ret = keyval_size(kv, "size", 1ull << 20, &o->ram_bytes, e);
-    if (ret == 0 && (o->ram_bytes < 1ull << 20 || o->ram_bytes > 1ull << 44)) {
-        ret = err_set(e, -EINVAL, "expected 1M to 16T");
-    }
-    return ret;
-}
-
-static const struct opt_param smp_params[] = {
-    { "cpus", "number", false },    { "maxcpus", "number", false },
-    { "sockets", "number", false }, { "dies", "number", true },
-    { "clusters", "number", true }, { "cores", "number", false },
-    { "threads", "number", false }, { 0 },
-};
-
-/* QEMU's rule: what is left out follows from the rest; sockets are what varies last. */
-static int topology(struct options *o, struct err *e)
-{
-    uint64_t cores = o->cores ? o->cores : 1, threads = o->threads ? o->threads : 1;
-    uint64_t all = o->max_cpus ? o->max_cpus : o->cpus;
-    if (!o->sockets && !o->cores && !o->threads) {
-        return 0; /* every vCPU is a socket of its own */
-    }
-    uint64_t sockets = o->sockets ? o->sockets : all / (cores * threads);
-    if (!o->cores && o->sockets) {
-        cores = all / (sockets * threads);
-    }
-    if (!o->threads && o->sockets && o->cores) {
-        threads = all / (sockets * cores);
-    }
-    if (sockets * cores * threads != all) {
-        return err_set(e, -EINVAL,
-                       "sockets (%llu) * cores (%llu) * threads (%llu) is not the number of CPUs "
-                       "(%llu)",
-                       (unsigned long long)sockets, (unsigned long long)cores,
-                       (unsigned long long)threads, (unsigned long long)all);
-    }
-    o->sockets = (uint32_t)sockets;
-    o->cores = (uint32_t)cores;
-    o->threads = (uint32_t)threads;
-    return 0;
-}
-
-TAKER(take_smp)
-{
-    static const char *const keys[] = { "cpus", "maxcpus", "sockets", "cores", "threads" };
-    uint32_t *const to[] = { &o->cpus, &o->max_cpus, &o->sockets, &o->cores, &o->threads };
-    (void)arg;
-    for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
-        int ret = keyval_u32(kv, keys[i], to[i], e);
-        if (ret < 0) {
-            return ret;
-        }
-        if (keyval_get(kv, keys[i]) && (*to[i] < 1 || *to[i] > 512)) {
-            return err_set(e, -EINVAL, "expected 1 to 512 CPUs");
-        }
-    }
-    if (!keyval_get(kv, "cpus")) {
-        uint64_t all = (uint64_t)(o->sockets ? o->sockets : 1) * (o->cores ? o->cores : 1) *
-                       (o->threads ? o->threads : 1);
-        o->cpus = o->max_cpus ? o->max_cpus : all <= 512 ? (uint32_t)all : 513;
-    }
-    if (o->cpus > 512) {
-        return err_set(e, -EINVAL, "expected 1 to 512 CPUs");
-    }
-    return topology(o, e);
-}
 
 static const struct opt_param name_params[] = {
     { "guest", "string", false },
@@ -554,7 +301,7 @@ TAKER(take_display)
     if (type && strcmp(type, "none") == 0) {
         return keyval_done(kv, e);
     }
-    return NOT_YET(e, type ? type : "display");
+    return err_not_yet(e, type ? type : "display");
 }
 
 TAKER(take_vga)
@@ -564,7 +311,7 @@ TAKER(take_vga)
     if (strcmp(arg, "std") == 0 || strcmp(arg, "cirrus") == 0 || strcmp(arg, "none") == 0) {
         return 0;
     }
-    return NOT_YET(e, arg);
+    return err_not_yet(e, arg);
 }
 
 /* The parameters depend on the type; dm/net.c looks at them. */
@@ -586,7 +333,7 @@ TAKER(take_object)
         return 0;
     }
     if (!type || !net_filter_type(type)) {
-        return NOT_YET(e, type ? type : "object");
+        return err_not_yet(e, type ? type : "object");
     }
     opt_list_add(&o->filters, kv);
     return 0;
@@ -598,7 +345,7 @@ TAKER(take_audio)
     (void)arg;
     o->audiodev = keyval_get(kv, "id");
     return driver && strcmp(driver, "none") == 0 ? keyval_done(kv, e)
-                                                 : NOT_YET(e, driver ? driver : "sound");
+                                                 : err_not_yet(e, driver ? driver : "sound");
 }
 
 TAKER(take_incoming)
@@ -609,7 +356,7 @@ TAKER(take_incoming)
         strncmp(arg, "exec:", 5) == 0) {
         return 0;
     }
-    return NOT_YET(e, arg);
+    return err_not_yet(e, arg);
 }
 
 TAKER(take_loadvm)
@@ -624,9 +371,10 @@ const struct opt_def opt_table[] = {
     { "D", true, true, NULL, NULL, take_log_file,
       "FILE  append messages to FILE in place of standard error" },
     { "L", true, true, NULL, NULL, take_data_dir, "DIR  look for option ROM images here first" },
-    { "M", true, true, machine_params, "type", take_machine, "NAME[,...]  same as -machine" },
+    { "M", true, true, opt_machine_params, "type", opt_take_machine,
+      "NAME[,...]  same as -machine" },
     { "S", false, true, NULL, NULL, take_stopped, " start stopped, until `cont`" },
-    { "accel", true, true, accel_params, "accel", take_accel,
+    { "accel", true, true, opt_accel_params, "accel", opt_take_accel,
       "NAME  who owns the vCPUs: tcg (Keel's translator), xen, or qtest for device tests" },
     { "acpitable", true, false, NULL, NULL, NULL, NULL },
     { "action", true, true, opt_action_params, NULL, opt_take_action,
@@ -654,7 +402,7 @@ const struct opt_def opt_table[] = {
       "DIR  change the root directory before the guest runs" },
     { "clock", true, false, NULL, NULL, NULL, NULL },
     { "compat", true, false, NULL, NULL, NULL, NULL },
-    { "cpu", true, true, NULL, NULL, take_cpu,
+    { "cpu", true, true, NULL, NULL, opt_take_cpu,
       "MODEL[,+FEATURE][,-FEATURE]  what the processors are" },
     { "ctrl-grab", false, false, NULL, NULL, NULL, NULL },
     { "curses", false, false, NULL, NULL, NULL, NULL },
@@ -714,9 +462,9 @@ const struct opt_def opt_table[] = {
     { "loadvm", true, true, NULL, NULL, take_loadvm,
       "TAG  start from a snapshot of the machine in its disks" },
     { "localtime", false, false, NULL, NULL, NULL, NULL },
-    { "m", true, true, memory_params, "size", take_memory,
+    { "m", true, true, opt_memory_params, "size", opt_take_memory,
       "[size=]MiB  guest memory; under Xen without video memory" },
-    { "machine", true, true, machine_params, "type", take_machine,
+    { "machine", true, true, opt_machine_params, "type", opt_take_machine,
       "pc|xenfv|none[,accel=tcg|xen|qtest][,max-ram-below-4g=SIZE][,smm=on|off][,hpet=on|off]" },
     { "mem-path", true, false, NULL, NULL, NULL, NULL },
     { "mem-prealloc", false, false, NULL, NULL, NULL, NULL },
@@ -796,7 +544,7 @@ const struct opt_def opt_table[] = {
     { "smb", true, false, NULL, NULL, NULL, NULL },
     { "smbios", true, true, opt_smbios_params, NULL, opt_take_smbios,
       "type=N,KEY=TEXT...|file=FILE  what the SMBIOS tables say" },
-    { "smp", true, true, smp_params, "cpus", take_smp, "[cpus=]N[,maxcpus=M]" },
+    { "smp", true, true, opt_smp_params, "cpus", opt_take_smp, "[cpus=]N[,maxcpus=M]" },
     { "snapshot", false, true, NULL, NULL, take_snapshot, " writes to disks are gone at the end" },
     { "soundhw", true, false, NULL, NULL, NULL, NULL },
     { "spice", true, false, NULL, NULL, NULL, NULL },

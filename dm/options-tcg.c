@@ -55,7 +55,7 @@ static int debug_item(struct options *o, const char *name, struct err *e)
     }
     for (size_t i = 0; i < ARRAY_SIZE(missing_items); i++) {
         if (strncmp(name, missing_items[i], strlen(missing_items[i])) == 0) {
-            return err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", name);
+            return err_not_yet(e, name);
         }
     }
     return err_set(e, -EINVAL, "%s: unknown item (-d help lists them)", name);
@@ -107,7 +107,7 @@ int opt_take_icount(struct options *o, const char *arg, struct keyval *kv, struc
         return -EINVAL;
     }
     if (align) {
-        return err_set(e, -EINVAL, "align=on: known, but Keel does not have it yet");
+        return err_not_yet(e, "align=on");
     }
     if (!shift) {
         return err_set(e, -EINVAL, "shift= is missing");

@@ -53,7 +53,7 @@ int opt_check_params(const struct opt_def *d, const struct keyval *kv, struct er
             return err_set(e, -EINVAL, "unknown parameter '%s'", pair->key);
         }
         if (p->missing) {
-            return err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", pair->key);
+            return err_not_yet(e, pair->key);
         }
     }
     return 0;

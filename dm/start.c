@@ -371,7 +371,7 @@ static int start_vnc(struct keel *k, struct keyval *kv, struct err *e)
         return err_set(e, -ENOENT, "audiodev=%s: no -audiodev has this id", sound);
     }
     if (k->vnc) {
-        return err_set(e, -EINVAL, "a second server: known, but Keel does not have it yet");
+        return err_not_yet(e, "a second server");
     }
     o.to = to;
     k->vnc = vnc_new(k->loop, k->be.con, &o, e);

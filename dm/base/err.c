@@ -3,6 +3,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,4 +38,9 @@ int err_prefix(struct err *e, const char *fmt, ...)
     }
     make_printable(e->msg);
     return e->code;
+}
+
+int err_not_yet(struct err *e, const char *what)
+{
+    return err_set(e, -EINVAL, "%s: known, but Keel does not have it yet", what);
 }

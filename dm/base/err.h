@@ -18,4 +18,7 @@ int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format
 /* Puts a prefix in front of the message, "prefix: message"; returns e->code. */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* "WHAT: known, but Keel does not have it yet", for what QEMU's users may type; -EINVAL. */
+int err_not_yet(struct err *e, const char *what);
+
 #endif
