@@ -23,6 +23,7 @@ class Ring:
         self.num = self.seen = self.given = 0
         self.desc = self.used = self.avail = self.kick = self.call = None
         self.enabled = False
+        self.was_enabled = False  # once; a driver that ends takes it back
 
 
 class Backend:
@@ -114,6 +115,7 @@ class Backend:
             ring.call = fds[0]
         elif name == "SET_VRING_ENABLE":
             ring.enabled = value == 1
+            ring.was_enabled |= ring.enabled
 
     # ---- frames ----
 

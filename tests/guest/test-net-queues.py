@@ -112,7 +112,7 @@ def test_net_linux_uses_every_pair_of_queues(bed):
     for i in range(3 if tap else 2):
         for line in ("PING eth%d 3", "BIGPING eth%d 3", "PAIRS eth%d " + ("2" if i else "1")):
             expect_in("eth%d" % i, line % i, text)
-    expect("pairs that are on", [b.rings[i].enabled for i in range(4)], [True] * 4)
+    expect("pairs that were on", [b.rings[i].was_enabled for i in range(4)], [True] * 4)
     if tap:
         expect("whole", text.count("FETCH " + hashlib.sha256(DATA).hexdigest()), 8)
         for q in range(2):
