@@ -287,7 +287,9 @@ static bool request(struct vhost *v, enum request r, const void *body, uint32_t 
     store_le(msg, 4, r);
     store_le(msg + 4, 4, VERSION | (acked ? NEED_REPLY : 0));
     store_le(msg + 8, 4, len);
-    memcpy(msg + HEAD, body, len);
+    if (len) {
+        memcpy(msg + HEAD, body, len);
+    }
     v->awaited += asks || acked;
     if (chr_write_fd(v->chr, msg, HEAD + len, fd) == (long)(HEAD + len)) {
         return true;

@@ -367,9 +367,9 @@ X86_HELPER(check_seg, IR_H_READS | IR_H_FAULTS)
     unsigned seg = a & 7;
     bool write = a >> 8 & 1;
     const struct x86_segment *s = &c->seg[seg];
-    bool code = s->flags & 8, real = !(c->mode & MODE_PE) || c->mode & MODE_VM86;
-    bool rights =
-        real || (s->flags & SEG_P && (write ? !code && s->flags & 2 : !code || s->flags & 2));
+    bool code = s->flags & 8;
+    bool rights = c->mode & MODE_VM86 ||
+                  (s->flags & SEG_P && (write ? !code && s->flags & 2 : !code || s->flags & 2));
     if (!rights || !limit_ok(s, (uint32_t)b, (uint32_t)cc)) {
         x86_raise_code(c, seg == SS ? EX_SS : EX_GP, 0);
     }

@@ -162,17 +162,14 @@ struct ir_arg linear(struct dc *d, const struct ir_mem *m)
     return t;
 }
 
-/* Real and virtual-8086 mode: segments end at 64 KiB, or where protected mode left it ("unreal").
- * QUIRK: a 16-bit address is taken to lie inside; an operand that begins at its very end goes on behind it. */
-static bool real_addressing(const struct dc *d)
-{
-    return !(d->mode & MODE_PE) || d->mode & MODE_VM86;
-}
-
+/* QUIRK: in real mode a 32-bit address may lie behind the segment's end. The VGA BIOS reads flat memory that
+ * way, and works under loaders that left no large limits (u-boot) only where nobody looks. In virtual-8086
+ * mode segments end at 64 KiB; a 16-bit address is taken to lie inside, and an operand that begins at the very
+ * end goes on behind it. */
 void check_mem(struct dc *d, const struct ir_mem *m, unsigned seg, unsigned size, unsigned access)
 {
     uint32_t which = seg < FS ? MODE_SEGLIMITS : MODE_SEGLIMITS | MODE_FSGS_LIMITS;
-    bool wide = real_addressing(d) && m->addr_size == 4;
+    bool wide = d->mode & MODE_VM86 && m->addr_size == 4;
     if (access && (d->mode & which || wide) && !d->code64) {
         call(d, &x86_h_check_seg, ir_none(), ir_const(seg | (access & ACCESS_W ? 1u << 8 : 0)),
              effective(d, m), ir_const(size));
