@@ -95,9 +95,13 @@ int keel_save(struct keel *k, const char *filename, struct err *e);
 /* Stops the machine and leaves it stopped when its state has gone. uri: "fd:N", "file:PATH" or
  * "exec:COMMAND", which reads it. */
 int keel_migrate(struct keel *k, const char *uri, struct err *e);
+/* The same to fd, which is closed whatever happens: the other end waits for that. name is for messages. */
+int keel_migrate_fd(struct keel *k, int fd, const char *name, struct err *e);
 /* uri: "fd:N", "file:PATH" or "exec:COMMAND", which writes it. The machine is paused then and the disks
  * are its own. */
 int keel_load_incoming(struct keel *k, const char *uri, struct err *e);
+/* The same from fd, which is closed whatever happens. */
+int keel_load_incoming_fd(struct keel *k, int fd, const char *name, struct err *e);
 int keel_load(struct keel *k, const char *filename, struct err *e);
 /* Bytes: what no state of this machine exceeds. */
 uint64_t keel_state_max(const struct keel *k);

@@ -194,6 +194,21 @@ static int check_machine(struct options *o, struct err *e)
     return 0;
 }
 
+/* -sandbox spawn=deny against back ends that start programs when the guest asks. */
+static int check_spawn(const struct options *o, struct err *e)
+{
+    const struct opt_list *lists[] = { &o->netdevs, &o->nics, &o->nets };
+    for (size_t i = 0; o->sandbox.no_spawn && i < ARRAY_SIZE(lists); i++) {
+        for (size_t n = 0; n < lists[i]->n; n++) {
+            if (keyval_get(lists[i]->kv[n], "smb")) {
+                return err_set(e, -EINVAL,
+                               "-sandbox spawn=deny: smb= starts a server for the guest");
+            }
+        }
+    }
+    return 0;
+}
+
 static int check_whole(struct options *o, struct err *e)
 {
     if (o->domid_restrict && o->domid < 0) {
@@ -218,6 +233,9 @@ static int check_whole(struct options *o, struct err *e)
     }
     if (ret == 0) {
         ret = opt_check_pc(o, e);
+    }
+    if (ret == 0) {
+        ret = check_spawn(o, e);
     }
     if (ret == 0 && o->kernel && o->accel != ACCEL_TCG) {
         return err_set(e, -EINVAL, "-kernel: runs with accel=tcg only");

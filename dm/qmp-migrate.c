@@ -12,7 +12,6 @@
 #include "dm/monitor.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void tell(struct keel *k, const char *status)
@@ -22,14 +21,11 @@ static void tell(struct keel *k, const char *status)
     }
 }
 
-/* The uri with the name that getfd gave a descriptor replaced by its number. Whoever takes the uri closes
- * it: the other end waits for that. To free(). */
-static char *own_uri(const struct qmp_call *c)
+/* The descriptor that getfd gave the name in "fd:NAME", now the caller's; -1 for any other uri. */
+static int take_named(const struct qmp_call *c, const char *uri)
 {
-    const char *uri = qmp_str(c, "uri");
     bool named = c->mon && strncmp(uri, "fd:", 3) == 0 && !(uri[3] >= '0' && uri[3] <= '9');
-    int fd = named ? monitor_take_named_fd(c->mon, uri + 3) : -1;
-    return fd >= 0 ? xasprintf("fd:%d", fd) : xstrdup(uri);
+    return named ? monitor_take_named_fd(c->mon, uri + 3) : -1;
 }
 
 static json_t *do_migrate(struct qmp_call *c)
@@ -41,11 +37,11 @@ static json_t *do_migrate(struct qmp_call *c)
             return qmp_fail(c, NULL, "Parameter '%s': not available", lacking[i]);
         }
     }
-    char *uri = own_uri(c);
+    const char *uri = qmp_str(c, "uri");
+    int fd = take_named(c, uri);
     tell(k, "setup");
     tell(k, "active");
-    int ret = keel_migrate(k, uri, &c->err);
-    free(uri);
+    int ret = fd < 0 ? keel_migrate(k, uri, &c->err) : keel_migrate_fd(k, fd, uri, &c->err);
     k->migrated = ret == 0 ? 1 : -1;
     snprintf(k->migrate_error, sizeof(k->migrate_error), "%s", ret < 0 ? c->err.msg : "");
     tell(k, ret < 0 ? "failed" : "completed");
@@ -59,10 +55,11 @@ static json_t *do_incoming(struct qmp_call *c)
     if (k->m->run_state != RUN_INMIGRATE) {
         return qmp_fail(c, NULL, "'-incoming defer' was not specified, or the state has arrived");
     }
-    char *uri = own_uri(c);
+    const char *uri = qmp_str(c, "uri");
+    int fd = take_named(c, uri);
     tell(k, "active");
-    int ret = keel_load_incoming(k, uri, &c->err);
-    free(uri);
+    int ret =
+        fd < 0 ? keel_load_incoming(k, uri, &c->err) : keel_load_incoming_fd(k, fd, uri, &c->err);
     tell(k, ret < 0 ? "failed" : "completed");
     if (ret == 0 && !k->o.stopped) {
         ret = keel_cont(k, &c->err);

@@ -147,6 +147,23 @@ static int put_to(struct keel *k, const struct state_buf *b, const char *uri, st
     return fd < 0 ? fd : put_state(fd, b, uri, e);
 }
 
+static int state_to_send(struct keel *k, struct state_buf *b, struct err *e)
+{
+    return k->m->run_state == RUN_INMIGRATE
+               ? err_set(e, -EBUSY, "the machine waits for its state to arrive")
+               : take_state(k, b, e);
+}
+
+/* The state has gone, or (ret < 0) the machine goes on as it did. */
+static int sent(struct keel *k, struct state_buf *b, bool was_running, int ret)
+{
+    free(b->p);
+    if (ret < 0 && was_running) {
+        keel_cont(k, NULL);
+    }
+    return ret;
+}
+
 int keel_migrate(struct keel *k, const char *uri, struct err *e)
 {
     struct state_buf b = { 0 };
@@ -156,16 +173,21 @@ int keel_migrate(struct keel *k, const char *uri, struct err *e)
         return err_set(e, -EINVAL, "%s: Keel migrates to file:PATH, fd:NUMBER and exec:COMMAND",
                        uri);
     }
-    if (k->m->run_state == RUN_INMIGRATE) {
-        return err_set(e, -EBUSY, "the machine waits for its state to arrive");
+    int ret = state_to_send(k, &b, e);
+    return sent(k, &b, was_running, ret < 0 ? ret : put_to(k, &b, uri, e));
+}
+
+int keel_migrate_fd(struct keel *k, int fd, const char *name, struct err *e)
+{
+    struct state_buf b = { 0 };
+    bool was_running = machine_running(k->m);
+    int ret = state_to_send(k, &b, e);
+    if (ret < 0) {
+        close(fd);
+    } else {
+        ret = put_state(fd, &b, name, e);
     }
-    int ret = take_state(k, &b, e);
-    ret = ret < 0 ? ret : put_to(k, &b, uri, e);
-    free(b.p);
-    if (ret < 0 && was_running) {
-        keel_cont(k, NULL);
-    }
-    return ret;
+    return sent(k, &b, was_running, ret);
 }
 
 /* ---- back again ---- */
@@ -240,9 +262,8 @@ static int load_from(struct keel *k, const char *uri, struct err *e)
     return err_set(e, -EINVAL, "%s: Keel loads from file:PATH, fd:NUMBER and exec:COMMAND", uri);
 }
 
-int keel_load_incoming(struct keel *k, const char *uri, struct err *e)
+static int arrived(struct keel *k, int ret, struct err *e)
 {
-    int ret = load_from(k, uri, e);
     if (ret == 0) {
         ret = backends_activate(&k->be, e);
     }
@@ -250,4 +271,14 @@ int keel_load_incoming(struct keel *k, const char *uri, struct err *e)
         machine_set_run_state(k->m, RUN_PAUSED);
     }
     return ret;
+}
+
+int keel_load_incoming(struct keel *k, const char *uri, struct err *e)
+{
+    return arrived(k, load_from(k, uri, e), e);
+}
+
+int keel_load_incoming_fd(struct keel *k, int fd, const char *name, struct err *e)
+{
+    return arrived(k, load_fd(k, fd, name, e), e);
 }

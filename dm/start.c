@@ -488,7 +488,7 @@ static int go(struct keel *k, struct err *e)
 
 int keel_start(struct keel *k, struct err *e)
 {
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* threads inherit it; Keel runs no programs */
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* threads inherit it, and programs */
     k->loop = ev_loop_new(lock, unlock, k);
     if (!k->loop) {
         return err_set(e, -errno, "event loop: %s", strerror(errno));

@@ -114,6 +114,24 @@ def test_sandbox_when_value_is_wrong_then_it_is_named(bed):
         expect_in(value, what, bed.refused("-sandbox", value))
 
 
+def test_sandbox_when_a_back_end_would_start_a_program_then_it_is_refused(bed):
+    expect("smb", bed.refused("-sandbox", "on,spawn=deny", "-netdev", "user,id=n,smb=/tmp"),
+           "-sandbox spawn=deny: smb= starts a server for the guest")
+
+
+def test_guest_memory_stays_out_of_core_files_when_asked(bed):
+    for args, flagged in (((), False), (("-machine", "pc,dump-guest-core=off"), True)):
+        p = bed.start("-S", "-nodefaults", "-display", "none", "-m", "100", *args, "-qmp",
+                      "unix:%s,server=on,wait=off" % bed.path("qmp"))
+        p.qmp()
+        with open("/proc/%d/smaps" % p.proc.pid) as f:
+            maps = re.findall(r"^Size: +(\d+) kB$(?:.|\n)*?^VmFlags: (.*)$", f.read(), re.M)
+        ram = [flags for size, flags in maps if 100 << 10 <= int(size) < 110 << 10]
+        expect("guest memory", len(ram), 1)
+        expect("kept out of core files", "dd" in ram[0].split(), flagged)
+        p.hurt()
+
+
 def test_log_lines_start_with_what_msg_asks_for(bed):
     p = bed.machine("-msg", "timestamp=on,guest-name=on", "-name", "web", "-sandbox", "on,spawn=deny", "-incoming",
                     "fd:77")
