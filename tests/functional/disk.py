@@ -23,6 +23,40 @@ def holds(path, *reads, fmt="qcow2"):
         raise Failure("%s: %s" % (path, p.stdout + p.stderr))
 
 
+# ---- ATA commands of a guest, t the machine's device test line ----
+
+
+def wait_ready(t):
+    end = time.time() + 30
+    while time.time() < end:
+        if t.inp("b", 0x1f7) & 0x88 in (0, 8):
+            return
+    raise Failure("the disk stays busy")
+
+
+def ata(t, command, lba, count=1):
+    t.out("b", 0x1f6, 0xe0 | lba >> 24)
+    t.out("b", 0x1f2, count)
+    for i in range(3):
+        t.out("b", 0x1f3 + i, lba >> 8 * i & 255)
+    t.out("b", 0x1f7, command)
+    wait_ready(t)
+
+
+def write_sector(t, lba, byte):
+    ata(t, 0x30, lba)
+    for _ in range(256):
+        t.out("w", 0x1f0, byte * 0x101)
+    wait_ready(t)
+    ata(t, 0xe7, 0)
+    expect("status", t.inp("b", 0x1f7) & 0x21, 0)
+
+
+def read_sector(t, lba):
+    ata(t, 0x20, lba)
+    return [t.inp("w", 0x1f0) for _ in range(256)]
+
+
 class Disk:
     """A machine with one IDE disk, written by the ATA commands of a guest."""
 
@@ -31,29 +65,10 @@ class Disk:
         self.q, self.t = self.p.qmp(), self.p.qtest()
 
     def ata(self, command, lba, count=1):
-        t = self.t
-        t.out("b", 0x1f6, 0xe0 | lba >> 24)
-        t.out("b", 0x1f2, count)
-        for i in range(3):
-            t.out("b", 0x1f3 + i, lba >> 8 * i & 255)
-        t.out("b", 0x1f7, command)
-        self.ready()
-
-    def ready(self):
-        end = time.time() + 30
-        while time.time() < end:
-            if self.t.inp("b", 0x1f7) & 0x88 in (0, 8):
-                return
-        raise Failure("the disk stays busy")
+        ata(self.t, command, lba, count)
 
     def put(self, lba, byte):
-        self.ata(0x30, lba)
-        for _ in range(256):
-            self.t.out("w", 0x1f0, byte * 0x101)
-        self.ready()
-        self.ata(0xe7, 0)
-        expect("status", self.t.inp("b", 0x1f7) & 0x21, 0)
+        write_sector(self.t, lba, byte)
 
     def get(self, lba):
-        self.ata(0x20, lba)
-        return [self.t.inp("w", 0x1f0) for _ in range(256)][255] & 255
+        return read_sector(self.t, lba)[255] & 255

@@ -31,6 +31,15 @@ def expect_in(what, part, whole):
         raise Failure("%s: %r is not in %r" % (what, part, whole))
 
 
+def run_tool(*args, rc=0, timeout=120, **kw):
+    """A program to its end, what it said. rc: how it must end; None: however."""
+    p = subprocess.run(args, capture_output=True, text=True, timeout=timeout, **kw)
+    if rc is not None and p.returncode != rc:
+        raise Failure("%s: exit status %d, wanted %d\n%s%s"
+                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
+    return p.stdout + p.stderr
+
+
 class Qmp:
     """One QMP connection; answers events aside, in order."""
 

@@ -2,57 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Images behind a machine's drives: formats, temporary disks, locks, -blockdev."""
 import os
-import subprocess
 import time
 
+from disk import ata, holds, img, read_sector, wait_ready, write_sector
 from keel import Failure, Qtest, expect, expect_in, main
 
 TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
 QTEST = ("-accel", "qtest", "-machine", "pc", "-nodefaults", "-display", "none")
-
-
-def img(*args, rc=0):
-    p = subprocess.run([os.path.join(TOOLS, "keel-img"), *args], capture_output=True, text=True)
-    expect("keel-img %r: %s" % (args, p.stdout + p.stderr), p.returncode, rc)
-    return p.stdout + p.stderr
-
-
-def holds(path, *reads, fmt="qcow2"):
-    args = [a for r in reads for a in ("-c", "read " + r)]
-    p = subprocess.run([os.path.join(TOOLS, "keel-io"), "-r", "-f", fmt, *args, path],
-                       capture_output=True, text=True)
-    expect("keel-io %s" % p.stdout, p.returncode, 0)
-
-
-def wait_ready(t):
-    end = time.time() + 30
-    while time.time() < end:
-        if t.inp("b", 0x1f7) & 0x88 in (0, 8):
-            return
-    raise Failure("the disk stays busy")
-
-
-def ata(t, command, lba, count=1):
-    t.out("b", 0x1f6, 0xe0 | lba >> 24)
-    t.out("b", 0x1f2, count)
-    for i in range(3):
-        t.out("b", 0x1f3 + i, lba >> 8 * i & 255)
-    t.out("b", 0x1f7, command)
-    wait_ready(t)
-
-
-def write_sector(t, lba, byte):
-    ata(t, 0x30, lba)
-    for _ in range(256):
-        t.out("w", 0x1f0, byte * 0x101)
-    wait_ready(t)
-    ata(t, 0xe7, 0)
-    expect("status", t.inp("b", 0x1f7) & 0x21, 0)
-
-
-def read_sector(t, lba):
-    ata(t, 0x20, lba)
-    return [t.inp("w", 0x1f0) for _ in range(256)]
 
 
 def qcow2(bed, name="d.qcow2", *args):

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 
-from keel import Failure, expect, expect_in, main
+from keel import Failure, expect, expect_in, main, run_tool as run
 
 BUILD = os.environ.get("KEEL_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 IMG = os.path.join(BUILD, "tools/keel-img")
@@ -21,14 +21,6 @@ COMMANDS = ("amend bench bitmap check commit compare convert create dd info map 
 def tools():
     """Keel's, and qemu's as the second opinion."""
     return [IMG] + (["qemu-img"] if shutil.which("qemu-img") else [])
-
-
-def run(*args, rc=0):
-    p = subprocess.run(args, capture_output=True, text=True, timeout=120)
-    if rc is not None and p.returncode != rc:
-        raise Failure("%s: exit status %d, wanted %d\n%s%s"
-                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
-    return p.stdout + p.stderr
 
 
 def io(f, *commands, fmt="qcow2"):

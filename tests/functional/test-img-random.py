@@ -10,6 +10,7 @@ what must be there and writes on, and changes the image as a whole (snapshots, s
 after it both check it and say the same map. At the end both read all of it. Almost all the time goes
 into starting programs, so a turn starts as few as it can; files lie in memory where there is a place.
 """
+import functools
 import json
 import os
 import random
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from keel import Failure, expect, main
+from keel import Failure, expect, main, run_tool
 
 BUILD = os.environ.get("KEEL_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 K = {"img": os.path.join(BUILD, "tools/keel-img"), "io": os.path.join(BUILD, "tools/keel-io")}
@@ -26,14 +27,7 @@ Q = {"img": "qemu-img", "io": "qemu-io"}
 SECRET = ["--object", "secret,id=s,data=open sesame"]
 MAX_READ = 1 << 20
 MIB = 1 << 20
-
-
-def run(*args, rc=0):
-    p = subprocess.run(args, capture_output=True, text=True, timeout=600)
-    if rc is not None and p.returncode != rc:
-        raise Failure("%s: exit status %d, wanted %d\n%s%s"
-                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
-    return p.stdout + p.stderr
+run = functools.partial(run_tool, timeout=600)
 
 
 class Image:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from keel import Failure, expect, expect_in, main
+from keel import Failure, expect, expect_in, main, run_tool as run
 
 BUILD = os.environ.get("KEEL_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 IMG = os.path.join(BUILD, "tools/keel-img")
@@ -20,14 +20,6 @@ Q = {"img": "qemu-img", "io": "qemu-io"}
 
 def have_qemu():
     return shutil.which("qemu-img") and shutil.which("qemu-io")
-
-
-def run(*args, rc=0, cwd=None):
-    p = subprocess.run(args, capture_output=True, text=True, cwd=cwd, timeout=120)
-    if rc is not None and p.returncode != rc:
-        raise Failure("%s: exit status %d, wanted %d\n%s%s"
-                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
-    return p.stdout + p.stderr
 
 
 def write(path, data):

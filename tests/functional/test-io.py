@@ -6,18 +6,14 @@ import re
 import shutil
 import subprocess
 
-from keel import Failure, expect, expect_in, main
+from keel import Failure, expect, expect_in, main, run_tool
 
 TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
 IMG, IO = (os.path.join(TOOLS, "keel-" + n) for n in ("img", "io"))
 
 
 def run(*args, rc=0, stdin=""):
-    p = subprocess.run(args, capture_output=True, text=True, timeout=120, input=stdin)
-    if rc is not None and p.returncode != rc:
-        raise Failure("%s: exit status %d, wanted %d\n%s%s"
-                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
-    return p.stdout + p.stderr
+    return run_tool(*args, rc=rc, input=stdin)
 
 
 def clean(text):

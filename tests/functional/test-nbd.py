@@ -9,18 +9,10 @@ import struct
 import subprocess
 import time
 
-from keel import Failure, expect, expect_in, main
+from keel import Failure, expect, expect_in, main, run_tool as run
 
 TOOLS = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
 IMG, IO, NBD = (os.path.join(TOOLS, "keel-" + n) for n in ("img", "io", "nbd"))
-
-
-def run(*args, rc=0):
-    p = subprocess.run(args, capture_output=True, text=True, timeout=120)
-    if rc is not None and p.returncode != rc:
-        raise Failure("%s: exit status %d, wanted %d\n%s%s"
-                      % (" ".join(args), p.returncode, rc, p.stdout, p.stderr))
-    return p.stdout + p.stderr
 
 
 class Server:

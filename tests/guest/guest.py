@@ -3,14 +3,33 @@
 
 $KEEL_BUILD is the build directory, $KEEL_ACCEL the accelerator ("tcg").
 """
+import http.server
 import os
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "functional"))
 from keel import Failure, Process, expect, expect_in, main  # noqa: E402,F401
 
 ACCEL = os.environ.get("KEEL_ACCEL", "tcg")
+
+
+def serve_bytes(data, host, port=0):
+    """A web server, until the test ends, that answers everything with data; its port."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer((host, port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
 
 
 class Guest:

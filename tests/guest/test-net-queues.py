@@ -4,14 +4,13 @@
 and on an E1000 by vhost-user: pings through each, TCP over the tap by both pairs. A disk with packed rings.
 """
 import hashlib
-import http.server
 import os
 import sys
 import threading
 import time
 
 import initramfs
-from guest import Guest, expect, expect_in, main
+from guest import Guest, expect, expect_in, main, serve_bytes
 from netns import can_have_namespaces, own_namespace, sh
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "functional"))
@@ -46,17 +45,6 @@ echo "PACKED $(packed)"
 echo ALL DONE
 poweroff -f
 """
-
-
-class Served(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(DATA)))
-        self.end_headers()
-        self.wfile.write(DATA)
-
-    def log_message(self, *_):
-        pass
 
 
 def answer(b, ip, pairs, used):
@@ -106,8 +94,7 @@ def test_net_linux_uses_every_pair_of_queues(bed):
         g.qmp()  # the interface is there
         sh("ip", "addr", "add", "10.79.2.1/24", "dev", "t0")
         sh("ip", "link", "set", "t0", "up")
-        server = http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Served)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        serve_bytes(DATA, "0.0.0.0", 8000)
     text = g.wait("ALL DONE", 400)
     for i in range(3 if tap else 2):
         for line in ("PING eth%d 3", "BIGPING eth%d 3", "PAIRS eth%d " + ("2" if i else "1")):

@@ -4,13 +4,12 @@
 TCP both ways with the bytes compared, the link down and up under load, VLAN tags, large frames.
 """
 import hashlib
-import http.server
 import os
 import socket
 import threading
 
 import initramfs
-from guest import Failure, Guest, expect, expect_in, main
+from guest import Failure, Guest, expect, expect_in, main, serve_bytes
 
 # model, driver, network
 CARDS = [("e1000", "e1000", "10.0.2"), ("rtl8139", "8139cp", "192.168.76"),
@@ -52,17 +51,6 @@ poweroff -f
 """
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(DATA)))
-        self.end_headers()
-        self.wfile.write(DATA)
-
-    def log_message(self, *_):
-        pass
-
-
 def take(listener):
     """Answers each connection with the hash of what it sent."""
     while True:
@@ -83,11 +71,10 @@ def take(listener):
 
 
 def servers():
-    http_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http_server.serve_forever, daemon=True).start()
+    port = serve_bytes(DATA, "127.0.0.1")
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=take, args=(listener,), daemon=True).start()
-    return http_server.server_address[1], listener.getsockname()[1]
+    return port, listener.getsockname()[1]
 
 
 def boot(bed, script, *args, modules=MODULES):

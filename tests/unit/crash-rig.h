@@ -10,10 +10,12 @@
 #ifndef TESTS_UNIT_CRASH_RIG_H
 #define TESTS_UNIT_CRASH_RIG_H
 
+#include "dm/base/log.h"
 #include "dm/base/util.h"
 #include "tests/unit/ram-node.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -476,6 +478,27 @@ static void guest_submit(struct node *n, enum node_op op, uint64_t first, uint64
     ++*in_flight;
     trace("submit", g, 0);
     node_submit(n, &g->r);
+}
+
+/* ---- the run ---- */
+
+static uint64_t env_number(const char *name, uint64_t otherwise)
+{
+    const char *v = getenv(name);
+
+    return v ? strtoull(v, NULL, 0) : otherwise;
+}
+
+/* What the images after a crash are opened in. */
+static struct node_ctx *crash_context(void)
+{
+    struct node_ctx *ctx = node_ctx_new(NULL);
+
+    log_set_level(LOG_ERROR);
+    mallopt(M_MMAP_THRESHOLD, 64 << 20); /* images come and go: keep their memory */
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    node_ctx_no_threads(ctx);
+    return ctx;
 }
 
 #endif

@@ -16,11 +16,9 @@
 #include "block/bitmap.h"
 #include "block/qcow2.h"
 #include "dm/base/err.h"
-#include "dm/base/log.h"
 #include "tests/unit/crash-rig.h"
 
 #include <inttypes.h>
-#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -695,13 +693,6 @@ static void one_workload(uint64_t seed)
     node_ctx_free(ctx);
 }
 
-static uint64_t env_number(const char *name, uint64_t otherwise)
-{
-    const char *v = getenv(name);
-
-    return v ? strtoull(v, NULL, 0) : otherwise;
-}
-
 static void test_qcow2_after_any_crash_holds_what_was_flushed(void **state)
 {
     uint64_t seed = env_number("KEEL_CRASH_SEED", 1);
@@ -725,11 +716,7 @@ static void test_qcow2_after_any_crash_holds_what_was_flushed(void **state)
 static int setup(void **state)
 {
     (void)state;
-    log_set_level(LOG_ERROR);
-    mallopt(M_MMAP_THRESHOLD, 64 << 20); /* images come and go: keep their memory */
-    mallopt(M_TRIM_THRESHOLD, 256 << 20);
-    crash.ctx = node_ctx_new(NULL);
-    node_ctx_no_threads(crash.ctx);
+    crash.ctx = crash_context();
     return 0;
 }
 
