@@ -302,6 +302,31 @@ int qcow2_alloc_bytes(struct qcow2 *s, struct qop *op, uint32_t len, uint64_t *a
 
 /* ---- freeing ---- */
 
+static void give_back(void *opaque);
+
+/* A guest that trims its disk need not flush it afterwards: until a commit the room is still the file's. */
+static void give_back_soon(struct qcow2 *s)
+{
+    struct ev_loop *loop = node_ctx_loop(s->node.ctx);
+
+    if (loop && s->pass_discard && !s->give_back.loop) {
+        s->give_back.cb = give_back;
+        s->give_back.opaque = s;
+        ev_timer_arm(loop, &s->give_back, ev_now_ns() + QCOW2_GIVE_BACK_NS);
+    }
+}
+
+static void give_back(void *opaque)
+{
+    struct qcow2 *s = opaque;
+
+    if (s->nfrees && s->commit.running) {
+        give_back_soon(s);
+    } else if (s->nfrees && !s->node.read_only) {
+        qcow2_commit(s, NULL);
+    }
+}
+
 void qcow2_free(struct qcow2 *s, uint64_t cluster, uint64_t n)
 {
     if (s->nfrees + n > s->frees_room) {
@@ -319,6 +344,8 @@ void qcow2_free(struct qcow2 *s, uint64_t cluster, uint64_t n)
     }
     if (s->nfrees > QCOW2_MAX_FREES && !s->commit.running) {
         qcow2_commit(s, NULL);
+    } else {
+        give_back_soon(s);
     }
 }
 

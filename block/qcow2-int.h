@@ -25,6 +25,7 @@
 
 #include "block/qcow2.h"
 #include "dm/base/bytes.h"
+#include "dm/base/ev.h"
 #include "dm/base/util.h"
 
 #include <errno.h>
@@ -65,6 +66,8 @@ enum {
     QCOW2_MAX_SNAPSHOT_L1 = 32 << 20,    /* entries of all snapshots together */
     QCOW2_MAX_FREES = 8192, /* clusters waiting to be free before a commit is started */
 };
+
+#define QCOW2_GIVE_BACK_NS 1000000000ll /* how long a discard's room may wait for a commit */
 
 struct qop;
 struct op_list {
@@ -194,7 +197,8 @@ struct qcow2 {
     uint64_t comp_at, comp_end; /* bytes: room left behind the last compressed cluster */
     uint64_t *frees;            /* clusters given up by changes that no commit has written yet */
     size_t nfrees, frees_room;
-    struct qop *reaper; /* applies what a commit has set free */
+    struct qop *reaper;        /* applies what a commit has set free */
+    struct ev_timer give_back; /* ends the wait for one, so that the host has its room soon */
 
     struct commit commit;
     struct qop *locks, **locks_tail; /* in the order asked for */

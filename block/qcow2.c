@@ -204,6 +204,7 @@ void qcow2_free_tables(struct qcow2 *s)
 static void qcow2_free_all(struct qcow2 *s)
 {
     s->node.bitmaps = NULL; /* block/node.c frees those */
+    ev_timer_disarm(&s->give_back);
     qcow2_bitmaps_unload(s);
     qcow2_free_tables(s);
     luks_free(s->luks);

@@ -460,14 +460,28 @@ static int set_up(struct keel *k, struct err *e)
     return ret == 0 ? qtest_open(k, e) : ret;
 }
 
+/* The tool stack's PV devices, as far as this process may serve them. */
+static int start_pv_devices(struct keel *k, struct err *e)
+{
+    int ret = 0;
+    machine_enter(k->m);
+    if (k->o.domid_restrict) {
+        ret = xen_disks_decline(k, XEN_DISKS_RESTRICTED, e);
+    } else if (k->o.record) {
+        ret = xen_disks_decline(k, XEN_DISKS_RECORDED, e);
+    } else {
+        k->xen_disks = xen_disks_start(k);
+        k->xen_input = xen_input_start(k);
+    }
+    machine_leave(k->m);
+    return ret;
+}
+
 static int go(struct keel *k, struct err *e)
 {
     int ret = k->xen ? xen_start(k->xen, k->m, k->loop, e) : 0;
-    if (ret == 0 && k->xen && !k->o.domid_restrict && !k->o.record) {
-        machine_enter(k->m);
-        k->xen_disks = xen_disks_start(k);
-        k->xen_input = xen_input_start(k);
-        machine_leave(k->m);
+    if (ret == 0 && k->xen) {
+        ret = start_pv_devices(k, e);
     }
     if (ret == 0) {
         ret = write_pidfile(k, e);

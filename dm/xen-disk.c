@@ -14,6 +14,7 @@
 #include "dm/keel.h"
 #include "dm/keyval.h"
 #include "hw/ide/ide.h"
+#include "hw/scsi/scsi.h"
 #include "ioreq/machine.h"
 #include "xen-glue/blkback.h"
 #include "xen-glue/xen.h"
@@ -28,8 +29,8 @@
 struct xen_disk {
     char name[16]; /* the device's number, as libxl has it */
     struct blkback *back;
-    bool refused;        /* it was complained about */
     struct drive *drive; /* opened here, or NULL */
+    char twin[32];       /* otherwise the emulated drive that it is */
     struct xen_disk *next;
 };
 
@@ -128,6 +129,7 @@ static int offer(struct xen_disks *x, struct xen_disk *d, const char *params, st
         !(drive = d->drive = open_drive(x->k, d->name, params, disk.read_only, disk.discard, e))) {
         return e->code;
     }
+    snprintf(d->twin, sizeof(d->twin), "%s", drive->dev_id);
     disk.blk = drive->blk;
     if (disk.discard && !drive->open.discard) { /* the tool stack does not tell the emulated twin */
         drive->open.discard = true;
@@ -149,7 +151,6 @@ static void take_device(struct xen_disks *x, const char *name)
     x->disks = d;
     if (offer(x, d, params ? params : "", &e) < 0) {
         log_msg(LOG_WARN, TYPE, "%s: %s: PV drivers will not see it", name, e.msg);
-        d->refused = true;
     }
     free(params);
 }
@@ -165,10 +166,10 @@ static void free_disk(struct xen_disks *x, struct xen_disk *d)
  * reads it, and the image is let go of. */
 static void pull_out(struct xen_disks *x, struct xen_disk *d)
 {
-    struct drive *twin = d->drive ? NULL : emulated_twin(x->k, d->name, NULL);
-    const struct device *dev = twin ? machine_find(x->k->m, twin->dev_id) : NULL;
+    struct drive *twin = *d->twin ? drive_find_any(&x->k->be, NULL, d->twin) : NULL;
+    const struct device *dev = twin ? machine_find(x->k->m, d->twin) : NULL;
     free_disk(x, d);
-    if (dev && ide_unplugged(dev)) {
+    if (dev && (ide_unplugged(dev) || scsi_unplugged(dev))) {
         blk_set_image(twin->blk, NULL);
         twin->has_medium = false;
     }
@@ -236,6 +237,61 @@ struct xen_disks *xen_disks_start(struct keel *k)
     }
     look(x);
     return x;
+}
+
+/* ---- none of them ---- */
+
+/* The drive that a guest has instead of a PV disk; NULL: none. */
+static struct device *drive_instead(struct xen_disks *x, const char *name)
+{
+    char *params = pv_read_device(x->bus, TYPE, name, "params");
+    const char *colon = params ? strchr(params, ':') : NULL;
+    struct drive *twin = emulated_twin(x->k, name, colon ? colon + 1 : NULL);
+    free(params);
+    return twin ? machine_find(x->k->m, twin->dev_id) : NULL;
+}
+
+static int decline(struct xen_disks *x, const char *name, enum xen_disks_unserved why,
+                   struct err *e)
+{
+    static const char *const because[] = {
+        [XEN_DISKS_RESTRICTED] = "with dm_restrict xenstore and grant tables are out of reach",
+        [XEN_DISKS_RECORDED] = "with -keel-record its requests would pass no recorder",
+    };
+    struct device *dev = drive_instead(x, name);
+    bool cdrom = says(x, name, "device-type", "cdrom"); /* drivers do not unplug those */
+    if (!cdrom && !dev) {
+        return err_set(e, -ENOTSUP,
+                       "disk %s has no emulated drive and the back end qdisk, and %s: give it "
+                       "backendtype=phy, or a name from hda to hdd",
+                       name, because[why]);
+    }
+    if (!cdrom && why == XEN_DISKS_RECORDED && x->k->be.unplug.disks) {
+        return err_set(e, -ENOTSUP,
+                       "disk %s has the back end qdisk, and %s: give it backendtype=phy, or the "
+                       "domain xen_platform_pci=0",
+                       name, because[why]);
+    }
+    if (!cdrom && (ide_keep_plugged(dev) || scsi_keep_plugged(dev))) {
+        log_msg(LOG_WARN, TYPE, "%s: %s: the guest keeps its emulated drive", name, because[why]);
+    }
+    pv_say_closed(x->bus, TYPE, name);
+    return 0;
+}
+
+int xen_disks_decline(struct keel *k, enum xen_disks_unserved why, struct err *e)
+{
+    struct err no_bus = { 0 };
+    struct xen_disks x = { .k = k, .bus = xen_pv_bus(k->xen, k->loop, &no_bus) };
+    unsigned n = 0;
+    int ret = 0;
+    char **names = x.bus ? pv_devices(x.bus, TYPE, &n) : NULL;
+    for (unsigned i = 0; names && i < n && ret == 0; i++) {
+        ret = is_device(&x, names[i]) ? decline(&x, names[i], why, e) : 0;
+    }
+    free(names);
+    pv_bus_free(x.bus);
+    return ret;
 }
 
 void xen_disks_resized(struct xen_disks *x)

@@ -219,7 +219,7 @@ void ide_unplug_disks(struct machine *m, bool aux_only)
     for (struct device *dev = m->devices; dev; dev = dev->next) {
         struct ide_drive *d = (struct ide_drive *)dev;
 
-        if (dev->class != &ide_hd_class || !d->ch || d->unplugged) {
+        if (dev->class != &ide_hd_class || !d->ch || d->unplugged || d->stays) {
             continue;
         }
         if (aux_only && d->ch == primary && d->unit == 0) {
@@ -229,6 +229,15 @@ void ide_unplug_disks(struct machine *m, bool aux_only)
         d->status = 0;
         d->unplugged = true;
     }
+}
+
+bool ide_keep_plugged(struct device *d)
+{
+    if (d->class != &ide_hd_class) {
+        return false;
+    }
+    ((struct ide_drive *)d)->stays = true;
+    return true;
 }
 
 bool ide_unplugged(const struct device *d)

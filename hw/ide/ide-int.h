@@ -109,6 +109,7 @@ struct ide_drive {
     struct ide_channel *ch;
     bool cd;
     bool unplugged; /* until the next reset; the channel behaves as if nobody were there */
+    bool stays;     /* that never happens */
 
     struct ide_taskfile tf, hob;
     uint8_t device, status, error, command;

@@ -15,6 +15,8 @@ extern const struct dev_class ide_cd_class;
  * aux_only the primary master stays. I/O in flight is cancelled. Calling it again is harmless. The
  * disks are back after the next reset (Xen's unplug protocol, docs/misc/hvm-emulated-unplug). */
 void ide_unplug_disks(struct machine *m, bool aux_only);
+/* It shall not happen to d, for nobody takes over from it. False for what is no IDE disk. */
+bool ide_keep_plugged(struct device *d);
 /* Whether that has happened to d; false for what is no IDE drive. */
 bool ide_unplugged(const struct device *d);
 

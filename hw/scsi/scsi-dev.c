@@ -236,11 +236,25 @@ void scsi_unplug_disks(struct machine *m)
 {
     for (struct device *dev = m->devices; dev; dev = dev->next) {
         struct scsi_dev *d = (struct scsi_dev *)dev;
-        if (dev->class == &scsi_hd_class && d->on && !d->unplugged) {
+        if (dev->class == &scsi_hd_class && d->on && !d->unplugged && !d->stays) {
             d->unplugged = true;
             d->on->gone(d->on);
         }
     }
+}
+
+bool scsi_keep_plugged(struct device *d)
+{
+    if (d->class != &scsi_hd_class) {
+        return false;
+    }
+    ((struct scsi_dev *)d)->stays = true;
+    return true;
+}
+
+bool scsi_unplugged(const struct device *d)
+{
+    return d->class == &scsi_hd_class && ((const struct scsi_dev *)d)->unplugged;
 }
 
 /* ---- state ---- */

@@ -60,7 +60,7 @@ struct scsi_dev {
     uint32_t scsi_id, lun, channel, logical, physical; /* properties */
     struct blk *blk;
     struct scsi_bus *on;
-    bool cd, unplugged;
+    bool cd, unplugged, stays; /* stays: it is never unplugged */
 
     struct scsi_sense sense; /* of the last command that failed */
     bool power_on;           /* the next command says that it was reset */

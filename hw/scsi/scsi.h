@@ -24,5 +24,9 @@ bool scsi_adapter_present(struct machine *m);
 /* Takes hard disks, never CD-ROM drives, off their buses until the next reset (Xen's unplug protocol,
  * docs/misc/hvm-emulated-unplug). Calling it again is harmless. */
 void scsi_unplug_disks(struct machine *m);
+/* It shall not happen to d, for nobody takes over from it. False for what is no SCSI disk. */
+bool scsi_keep_plugged(struct device *d);
+/* Whether that has happened to d; false for what is no SCSI disk. */
+bool scsi_unplugged(const struct device *d);
 
 #endif

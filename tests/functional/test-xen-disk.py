@@ -90,6 +90,23 @@ def holds(build, path, pattern, offset):
         raise Error("image: " + out.stdout + out.stderr)
 
 
+def hda(path):
+    """What libxl says of an emulated disk; note that it gives it no name."""
+    return ["-drive", "file=%s,if=ide,index=0,media=disk,format=raw,cache=writeback" % path]
+
+
+def raw_image(g):
+    path = g.dir + "/disk.raw"
+    with open(path, "wb") as f:
+        f.write(b"\x33" * MIB)
+    return path
+
+
+def emulated_drive_is_there(g):
+    g.outb(0x1f6, 0xa0)
+    return g.inb(0x1f7) == 0x50
+
+
 def test_xen_disk_with_qcow2_reads_writes_and_is_detached(build):
     with guest(build) as g:
         path = image(build, g)
@@ -139,14 +156,13 @@ def test_xen_disk_is_its_emulated_twins_drive(build):
 
 def test_xen_disk_whose_twin_was_unplugged_lets_go_of_its_image_when_detached(build):
     with guest(build) as g:
-        path = g.dir + "/disk.raw"
-        with open(path, "wb") as f:
-            f.write(b"\x33" * MIB)
+        path = raw_image(g)
         d = Disk(g, 768, "aio:" + path, discard_enable="1")
-        k = Keel(build, g, recording("a-minimal"), args=[
-            "-drive", "if=none,id=ide-768,format=raw,file=" + path, "-device", "ide-hd,id=ide-768,drive=ide-768,bus=ide.0,unit=0"])
+        k = Keel(build, g, recording("a-minimal"), args=hda(path))
         d.connect()
+        expect("the emulated drive", emulated_drive_is_there(g), True)
         g.outw(0x10, 1)  # PV drivers unplug emulated disks
+        expect("the emulated drive, unplugged", emulated_drive_is_there(g), False)
         expect("the disk", d.read(0), b"\x33" * PAGE)
         before = os.stat(path).st_blocks
         expect("discard", d.discard(256, 1024), 0)  # which the twin was not told of
@@ -158,6 +174,57 @@ def test_xen_disk_whose_twin_was_unplugged_lets_go_of_its_image_when_detached(bu
         until("closed", lambda: d.state() == "6")
         expect("somebody else's write", subprocess.run(write, capture_output=True).returncode, 0)
         expect("exit status", k.hangup(), 0)
+
+
+def test_xen_disk_when_the_guest_discards_then_the_image_shrinks_without_a_flush(build):
+    with guest(build) as g:
+        path = image(build, g)
+        d = Disk(g, 51712, "qcow2:" + path, discard_enable="1")
+        k = Keel(build, g, recording("a-minimal"))
+        d.connect()
+        for i in range(0, MIB // PAGE, 8):
+            d.write(i * 8, b"\x5a" * 8 * PAGE)
+        expect("flush", d.request(FLUSH, 0, 0), 0)
+        before = os.stat(path).st_blocks
+        expect("discard", d.discard(0, MIB // 512), 0)
+        until("its blocks to be gone", lambda: before - os.stat(path).st_blocks >= MIB // 512)
+        d.write(0, b"\x11" * PAGE)
+        expect("exit status", k.hangup(), 0)
+        holds(build, path, 0x11, 0)
+        holds(build, path, 0, PAGE)
+        subprocess.run([build + "/tools/keel-img", "check", "-q", path], check=True)
+
+
+def test_xen_disk_when_the_device_model_is_restricted_then_its_emulated_drive_stays(build):
+    with guest(build) as g:
+        path = raw_image(g)
+        d = Disk(g, 768, "aio:" + path)
+        cd = Disk(g, 5632, "aio:", mode="r", kind="cdrom")
+        k = Keel(build, g, recording("a-minimal"), args=hda(path) + ["-xen-domid-restrict"])
+        until("the PV disk to be closed, so that no driver waits for it", lambda: d.state() == "6")
+        until("the CD's to be", lambda: cd.state() == "6")
+        g.outw(0x10, 1)
+        expect("the emulated drive", emulated_drive_is_there(g), True)
+        expect("exit status", k.hangup(), 0)
+        lines = [line for line in k.model.output().splitlines() if "qdisk: " in line]
+        expect("what is said", [line.split("qdisk: ")[1] for line in lines],
+               ["768: with dm_restrict xenstore and grant tables are out of reach: the guest keeps its emulated drive"])
+
+
+def test_xen_disk_that_the_guest_could_not_have_ends_the_start_by_name(build):
+    for devno, args, text in (
+            (51712, ["-xen-domid-restrict"], "disk 51712 has no emulated drive and the back end qdisk, and with dm_restrict"),
+            (51712, ["-keel-record", "/trace"], "disk 51712 has no emulated drive and the back end qdisk, and with -keel-record"),
+            (768, ["-keel-record", "/trace"], "disk 768 has the back end qdisk, and with -keel-record its requests")):
+        with guest(build) as g:
+            path = raw_image(g)
+            Disk(g, devno, "aio:" + path)
+            args = [a.replace("/trace", g.dir + "/trace") for a in args]
+            k = Keel(build, g, recording("a-minimal"), args=args + (hda(path) if devno == 768 else []), wait=False)
+            expect("exit status", k.model.wait(), 1)
+            lines = k.model.output().splitlines()
+            if len(lines) != 1 or text not in lines[0]:
+                raise Error("one line with %r expected: %r" % (text, lines))
 
 
 def test_xen_disk_when_front_end_is_hostile_then_only_the_disk_closes(build):
