@@ -367,7 +367,7 @@ TAKER(take_loadvm)
 }
 
 const struct opt_def opt_table[] = {
-    /* name, takes argument, have, parameters, implied key, taker, help */
+    /* name, takes argument, have, parameters, implied key, taker, help, JSON */
     { "D", true, true, NULL, NULL, take_log_file,
       "FILE  append messages to FILE in place of standard error" },
     { "L", true, true, NULL, NULL, take_data_dir, "DIR  look for option ROM images here first" },
@@ -386,11 +386,11 @@ const struct opt_def opt_table[] = {
     { "async-teardown", false, false, NULL, NULL, NULL, NULL },
     { "audio", true, true, NULL, "driver", take_audio, "none  no sound" },
     { "audio-help", false, false, NULL, NULL, NULL, NULL },
-    { "audiodev", true, true, NULL, "driver", take_audio, "none,id=ID  no sound" },
+    { "audiodev", true, true, NULL, "driver", take_audio, "none,id=ID  no sound", OPT_JSON },
     { "balloon", true, false, NULL, NULL, NULL, NULL },
     { "bios", true, true, NULL, NULL, take_bios, "FILE  the BIOS (bios-256k.bin)" },
     { "blockdev", true, true, NULL, "driver", take_blockdev,
-      "driver=raw|qcow2|file,node-name=NAME,file.filename=FILE[,...]" },
+      "driver=raw|qcow2|file,node-name=NAME,file.filename=FILE[,...]", OPT_JSON_NODES },
     { "boot", true, true, opt_boot_params, "order", opt_take_boot,
       "[order=]LETTERS[,once=LETTERS][,menu=on][,strict=on]  a floppy, c disk, d CD-ROM, n "
       "network" },
@@ -411,7 +411,7 @@ const struct opt_def opt_table[] = {
       " go to the background once the start succeeded" },
     { "debugcon", true, true, NULL, NULL, take_debugcon, "DEV  a debug console at port 0xe9" },
     { "device", true, true, NULL, "driver", take_device,
-      "NAME[,PROPERTY=VALUE...]  add a device; help lists them" },
+      "NAME[,PROPERTY=VALUE...]  add a device; help lists them", OPT_JSON },
     { "dfilter", true, false, NULL, NULL, NULL, NULL },
     { "display", true, true, NULL, "type", take_display, "none  no local window" },
     { "drive", true, true, drive_params, "file", take_drive,
@@ -478,7 +478,7 @@ const struct opt_def opt_table[] = {
     { "net", true, true, NULL, "type", take_net,
       "nic|user|tap|...|none  a card or a back end on hub 0" },
     { "netdev", true, true, NULL, "type", take_netdev,
-      "user|tap|bridge|socket|stream|dgram|hubport,id=ID[,...]  a network back end" },
+      "user|tap|bridge|socket|stream|dgram|hubport,id=ID[,...]  a network back end", OPT_JSON },
     { "nic", true, true, NULL, "type", take_nic,
       "user|tap|...[,model=NAME][,mac=ADDRESS]  a card and its back end; none for none" },
     { "no-acpi", false, true, NULL, NULL, take_no_acpi, " no ACPI power management registers" },
@@ -499,7 +499,8 @@ const struct opt_def opt_table[] = {
     { "numa", true, false, NULL, NULL, NULL, NULL },
     { "object", true, true, NULL, "qom-type", take_object,
       "filter-dump|mirror|redirector|buffer,id=ID,netdev=ID[,...]  between a card and its back "
-      "end; secret,id=ID,file=FILE  a passphrase; throttle-group,id=ID[,...]  limits for disks" },
+      "end; secret,id=ID,file=FILE  a passphrase; throttle-group,id=ID[,...]  limits for disks",
+      OPT_JSON },
     { "one-insn-per-tb", false, false, NULL, NULL, NULL, NULL },
     { "only-migratable", false, false, NULL, NULL, NULL, NULL },
     { "option-rom", true, true, opt_option_rom_params, "romfile", opt_take_option_rom,

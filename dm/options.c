@@ -87,24 +87,13 @@ char *opt_public_object(const char *arg)
     return shown;
 }
 
-static bool takes_json(const struct opt_def *d)
-{
-    static const char *const names[] = { "audiodev", "blockdev", "device", "netdev", "object" };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(d->name, names[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static struct keyval *parse_argument(struct options *o, const struct opt_def *d, const char *arg,
                                      struct err *e)
 {
-    if (arg[0] != '{' || !takes_json(d)) {
+    if (arg[0] != '{' || d->json == OPT_NO_JSON) {
         return opt_keyval(o, arg, d->implied);
     }
-    bool nodes = strcmp(d->name, "blockdev") == 0;
+    bool nodes = d->json == OPT_JSON_NODES;
     struct keyval *kv = keyval_parse_json(arg, nodes ? KEYVAL_NUMBERED : KEYVAL_REPEATED, e);
     if (kv) {
         opt_list_add(&o->all, kv);

@@ -115,6 +115,7 @@ struct opt_param {
     const char *name, *type; /* "string", "boolean", "number", "size" */
     bool missing;            /* known, but Keel does not have it yet */
 };
+enum opt_json { OPT_NO_JSON, OPT_JSON, OPT_JSON_NODES }; /* NODES: lists as keys with numbers */
 struct opt_def {
     const char *name;
     bool takes_arg;
@@ -122,7 +123,8 @@ struct opt_def {
     const struct opt_param *params; /* ends with a NULL name; NULL: not checked here */
     const char *implied;            /* key of a bare first word */
     int (*take)(struct options *o, const char *arg, struct keyval *kv, struct err *e);
-    const char *help; /* "ARG  what it does"; NULL for those Keel lacks */
+    const char *help;   /* "ARG  what it does"; NULL for those Keel lacks */
+    enum opt_json json; /* an argument that begins with { is an object */
 };
 extern const struct opt_def opt_table[]; /* sorted by name, ends with a NULL name */
 const struct opt_def *opt_find(const char *name);
