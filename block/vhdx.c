@@ -14,10 +14,11 @@
  *   block table (BAT), 8 bytes each: bits 0-2 state, 20-63 place in MiB; after as many blocks as
  *           2^23 sectors hold an entry for their sector bitmap
  *
- * Leaves out: writing; images whose log has to be replayed (its id is not zero), which are refused:
- * they were not closed, and software that writes them closes them. Differencing images.
+ * An image whose log is not empty was not closed; it is read as it would be after a replay
+ * (vhdx-log.c). Leaves out: writing, differencing images.
  */
 #include "block/mapped.h"
+#include "block/vhdx-int.h"
 
 #include "dm/base/bytes.h"
 #include "dm/base/err.h"
@@ -59,20 +60,6 @@ static const uint8_t id_sector[16] = { 0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09,
 static int bad(const struct node *file, struct err *e, const char *what)
 {
     return err_set(e, -EINVAL, "image '%s': VHDX: %s", file->filename, what);
-}
-
-/* CRC-32C of len bytes, those of the sum itself at 4 taken as zeros. */
-static uint32_t crc32c(const uint8_t *p, size_t len)
-{
-    uint32_t crc = UINT32_MAX;
-
-    for (size_t i = 0; i < len; i++) {
-        crc ^= i >= 4 && i < 8 ? 0 : p[i];
-        for (int k = 0; k < 8; k++) {
-            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
-        }
-    }
-    return ~crc;
 }
 
 static void vhdx_lookup(const struct mapped *m, uint64_t offset, uint64_t len, struct map_run *r)
@@ -118,31 +105,29 @@ static const struct map_ops vhdx_ops = {
     .free = vhdx_free,
 };
 
-/* The header that holds: its log has to be empty. */
-static int check_headers(struct node *file, struct err *e)
+/* The header that holds, and what it says of the log. */
+static int read_headers(struct node *file, struct vhdx_log *log, struct err *e)
 {
     uint64_t best = 0;
-    bool any = false, log = false;
+    bool any = false;
 
     for (uint64_t at = 65536; at <= 131072; at += 65536) {
         uint8_t *h = mapped_read(file, at, HEADER_LEN, "a header", e);
         if (!h) {
             return -EINVAL;
         }
-        if (memcmp(h, "head", 4) == 0 && crc32c(h, HEADER_LEN) == load_le32(h + 4) &&
+        if (memcmp(h, "head", 4) == 0 && vhdx_crc(h, HEADER_LEN) == load_le32(h + 4) &&
             load_le16(h + 66) == 1 && (!any || load_le64(h + 8) > best)) {
             any = true;
             best = load_le64(h + 8);
-            log = !node_is_zero(h + 48, 16);
+            memcpy(log->id, h + 48, 16);
+            log->version = load_le16(h + 64);
+            log->len = load_le32(h + 68);
+            log->at = load_le64(h + 72);
         }
         free(h);
     }
-    if (!any) {
-        return bad(file, e, "neither header is whole");
-    }
-    return log ? bad(file, e,
-                     "it was not closed: its log has to be replayed first, which Keel does not do")
-               : 0;
+    return any ? 0 : bad(file, e, "neither header is whole");
 }
 
 struct regions {
@@ -157,7 +142,7 @@ static int read_regions(struct node *file, struct regions *out, struct err *e)
             return -EINVAL;
         }
         uint32_t n = load_le32(t + 8);
-        bool good = memcmp(t, "regi", 4) == 0 && crc32c(t, REGION_LEN) == load_le32(t + 4) &&
+        bool good = memcmp(t, "regi", 4) == 0 && vhdx_crc(t, REGION_LEN) == load_le32(t + 4) &&
                     n <= (REGION_LEN - 16) / 32;
         for (uint32_t i = 0; good && i < n; i++) {
             const uint8_t *x = t + 16 + i * 32;
@@ -244,6 +229,7 @@ static int read_bat(struct vhdx *v, struct node *file, const struct regions *g, 
 static struct node *vhdx_open(struct node *file, const struct image_open *o, struct err *e)
 {
     struct vhdx *v = xcalloc(1, sizeof(*v));
+    struct vhdx_log log = { 0 };
     struct regions g = { 0 };
     uint8_t *id = mapped_read(file, 0, 512, "the file's id", e);
     int ret = id ? 0 : -EINVAL;
@@ -255,7 +241,11 @@ static struct node *vhdx_open(struct node *file, const struct image_open *o, str
         ret = bad(file, e, "Keel reads the format but does not write it");
     }
     free(id);
-    ret = ret < 0 ? ret : check_headers(file, e);
+    ret = ret < 0 ? ret : read_headers(file, &log, e);
+    if (ret == 0 && !node_is_zero(log.id, sizeof(log.id))) {
+        file = vhdx_replay(file, &log, e);
+        ret = file ? 0 : -EINVAL;
+    }
     ret = ret < 0 ? ret : read_regions(file, &g, e);
     ret = ret < 0 ? ret : read_metadata(v, file, &g, e);
     ret = ret < 0 ? ret : read_bat(v, file, &g, e);

@@ -274,5 +274,56 @@ def test_formats_broken_images_are_refused_or_found(bed):
         expect_in("vhdx", "does not write it", run(IO, "-f", "vhdx", "-c", "l", i, rc=1))
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for b in data:
+        crc ^= b
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def make_dirty(path):
+    """What qemu-io, killed before it closed the image, wrote to the log shall be replayed: puts the
+    log's id back into the header and takes the block table out of the file."""
+    data = bytearray(read(path))
+    heads = {struct.unpack_from("<Q", data, at + 8)[0]: at for at in (65536, 131072)}
+    at, log = heads[max(heads)], struct.unpack_from("<Q", data, heads[max(heads)] + 72)[0]
+    last = max(x for x in range(log, log + (1 << 20), 4096) if data[x:x + 4] == b"loge")
+    data[at + 48:at + 64] = data[last + 32:last + 48]  # each has an id of its own
+    data[at + 4:at + 8] = bytes(4)
+    struct.pack_into("<I", data, at + 4, crc32c(data[at:at + 4096]))
+    for i in range(struct.unpack_from("<I", data, 196616)[0]):
+        ident, place = data[196624 + 32 * i:196628 + 32 * i], 196640 + 32 * i
+        if ident == b"\x66\x77\xc2\x2d":
+            bat = struct.unpack_from("<Q", data, place)[0]
+            data[bat:bat + 4096] = bytes(4096)
+    write(path, data)
+
+
+def test_vhdx_log_of_qemu_is_replayed_as_qemu_does(bed):
+    if not shutil.which("qemu-io"):
+        return
+    i, j, out, ref = bed.path("i"), bed.path("j"), bed.path("out"), bed.path("ref")
+    run("qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", i, "12M")
+    run("qemu-io", "-f", "vhdx", "-c", "write -P 5 0 64k", "-c", "write -P 6 3M 2M",
+        "-c", "write -P 7 9M 512", "-c", "abort", i, rc=-6)
+    make_dirty(i)
+    before = read(i)
+    shutil.copy(i, j)
+    run("qemu-img", "check", "-r", "all", "-f", "vhdx", j, rc=None)
+    run("qemu-img", "convert", "-f", "vhdx", "-O", "raw", j, ref)
+    run(IMG, "convert", "-f", "vhdx", "-O", "raw", i, out)
+    expect("the disk as qemu-img replays it", read(out) == read(ref), True)
+    expect("data are there", read(out)[3 << 20], 6)
+    expect("the file is as it was", read(i) == before, True)
+    expect_in("check", "No errors", run(IMG, "check", "-f", "vhdx", i))
+    with open(i, "r+b") as f:
+        for at in range(0, 1 << 20, 4096):
+            f.seek((1 << 20) + at + 100)
+            f.write(b"x")
+    expect_in("a broken log", "holds no sequence of whole entries", run(IMG, "info", i, rc=1))
+
+
 if __name__ == "__main__":
     main(globals())

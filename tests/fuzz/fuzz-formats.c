@@ -10,12 +10,13 @@
 #include "dm/base/err.h"
 #include "dm/base/log.h"
 #include "tests/unit/ram-node.h"
+#include "tests/unit/vhdx-rig.h"
 
 #include <assert.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { ROOM = 16 << 20, KINDS = 8 };
+enum { ROOM = 16 << 20, KINDS = 9, VHDX_WITH_LOG = 8 };
 
 static struct node_ctx *ctx;
 static const struct kind {
@@ -30,6 +31,7 @@ static const struct kind {
     { &format_vhdx, NULL },
     { &format_qcow1, NULL },
     { &format_vmdk, NULL },
+    { &format_vhdx, NULL },
 };
 static uint8_t *good[KINDS];
 static uint64_t good_len[KINDS];
@@ -68,61 +70,26 @@ static void make_one(unsigned k)
     node_close(ram);
 }
 
-static uint32_t crc32c(const uint8_t *p, size_t len)
-{
-    uint32_t crc = UINT32_MAX;
-
-    for (size_t i = 0; i < len; i++) {
-        crc ^= p[i];
-        for (int k = 0; k < 8; k++) {
-            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
-        }
-    }
-    return ~crc;
-}
-
-static void put_id(uint8_t *p, uint64_t lo, uint64_t hi)
-{
-    store_be64(p, lo);
-    store_be64(p + 8, hi);
-}
-
-/* Keel makes none: the least that opens. */
+/* Keel makes none: the least that opens; with a log that has to be replayed, or without. */
 static void make_vhdx(unsigned k)
 {
-    struct node *ram = ram_node_new(ctx, NULL, 5 << 20);
-    uint8_t *b = ((struct ram_node *)ram)->data, *h = b + 65536, *r = b + 196608,
-            *m = b + (2 << 20);
+    struct node *ram = ram_node_new(ctx, NULL, VHDX_LEN);
+    uint8_t *b = ((struct ram_node *)ram)->data;
 
-    memcpy(b, "vhdxfile", 8);
-    memcpy(h, "head", 4);
-    store_le(h + 66, 2, 1);
-    store_le(h + 4, 4, crc32c(h, 4096));
-    memcpy(r, "regi", 4);
-    store_le(r + 8, 4, 2);
-    put_id(r + 16, 0x6677c22d23f60042, 0x9d64115e9bfd4a08);
-    store_le(r + 32, 8, 3 << 20);
-    store_le(r + 40, 4, 1 << 20);
-    put_id(r + 48, 0x06a27c8b90479a4b, 0xb8fe575f050f886e);
-    store_le(r + 64, 8, 2 << 20);
-    store_le(r + 72, 4, 1 << 20);
-    store_le(r + 4, 4, crc32c(r, 65536));
-    memcpy(m, "metadata", 8);
-    store_le(m + 10, 2, 3);
-    put_id(m + 32, 0x3767a1ca36fa434d, 0xb3b633f0aa44e76b);
-    store_le(m + 48, 4, 65536);
-    store_le(m + 52, 4, 8);
-    store_le(m + 65536, 4, 1 << 20);
-    put_id(m + 64, 0x2442a52f1bcd7648, 0xb2115dbed83bf4b8);
-    store_le(m + 80, 4, 65544);
-    store_le(m + 84, 4, 8);
-    store_le(m + 65544, 8, 3 << 20);
-    put_id(m + 96, 0x1dbf41816fa90947, 0xba47f233a8faab5f);
-    store_le(m + 112, 4, 65552);
-    store_le(m + 116, 4, 4);
-    store_le(m + 65552, 4, 512);
-    store_le(b + (3 << 20), 8, (4 << 20) | 6);
-    store_le(b + (3 << 20) + 8, 8, 2);
+    vhdx_make(b);
+    if (k == VHDX_WITH_LOG) {
+        vhdx_put_header(b, true);
+        vhdx_log_entry(
+            b, &(struct vhdx_entry){ .number = 3,
+                                     .n = 4,
+                                     .write = { { VHDX_BAT + 4096, 0, 0 },
+                                                { VHDX_BLOCK, 8192, 0 },
+                                                { VHDX_BLOCK + 65536, 0, 0x11 },
+                                                { VHDX_BLOCK + VHDX_MIB - 4096, 0, 0x22 } } });
+        vhdx_log_entry(
+            b, &(struct vhdx_entry){
+                   .at = 16384, .number = 4, .n = 1, .write = { { VHDX_BLOCK, 0, 0x33 } } });
+    }
     keep(k, ram);
     node_close(ram);
 }
@@ -162,6 +129,9 @@ static uint64_t place(unsigned k, uint32_t at)
 {
     uint64_t len = good_len[k];
 
+    if (k == VHDX_WITH_LOG) { /* headers and descriptors of its two entries */
+        return VHDX_LOG + at % 2 * 16384 + at / 2 % 192;
+    }
     if (kinds[k].f == &format_vhdx) {
         static const uint32_t dense[] = { 2 << 20, (2 << 20) + 65536, 3 << 20 };
         return dense[at % 3] + at / 3 % 128;
@@ -179,6 +149,12 @@ static struct node *image(unsigned k, bool whole, const uint8_t *data, size_t si
         m = (struct ram_node *)ram_node_new(ctx, good[k], good_len[k]);
         for (size_t i = 0; i + 5 <= size; i += 5) {
             m->data[place(k, load_le32(data + i))] = data[i + 4];
+        }
+        for (unsigned at = 0; k == VHDX_WITH_LOG && at <= 16384; at += 16384) {
+            uint8_t *x = m->data + VHDX_LOG + at; /* its sum is right, whatever it says */
+            if (load_le32(x + 8) <= VHDX_MIB - at) {
+                vhdx_sum_entry(x);
+            }
         }
     }
     m->max = ROOM;
