@@ -21,6 +21,7 @@ enum { /* ISR and IMR, 3Ch, 3Eh */
        ISR_TDU = 0x0080,
        ISR_SWINT = 0x0100,
        ISR_TIMEOUT = 0x4000,
+       ISR_RX_WORK = ISR_ROK | ISR_RXOVW, /* has a driver look at its ring */
 };
 enum { /* TSD, 10h */
        TSD_SIZE = 0x1fff,
@@ -43,6 +44,9 @@ enum { /* CPCR, E0h */
        CPCR_RXVLAN = 0x40,
 };
 enum { TPPOLL_FSWINT = 0x01, TPPOLL_NPQ = 0x40, TPPOLL_HPQ = 0x80 };
+
+/* Of the frame at the cable that found no room in C mode's ring. */
+enum rtl_waits { RTL_NONE_WAITS, RTL_WAITS, RTL_WAITED_LONG };
 
 #define RTL_RING_MAX 64u /* descriptors of a C+ ring */
 #define RTL_FRAME_MAX (64u << 10)
@@ -86,7 +90,7 @@ struct rtl8139 {
     uint32_t frame_len, tx_opts[2];
     bool tx_open, too_long, tx_full;
     uint8_t polled;  /* TPPOLL bits at work */
-    uint8_t refused; /* how often the frame that waits found no descriptor */
+    uint8_t refused; /* how often the frame that waits found no descriptor; C: enum rtl_waits */
     struct rtl_tally tally;
     struct eeprom93 eeprom;
 
@@ -101,6 +105,8 @@ void rtl_cause(struct rtl8139 *s, uint16_t bits);
 uint32_t rtl_buffer_len(const struct rtl8139 *s);
 /* Powered and with a bus. */
 bool rtl_awake(const struct rtl8139 *s);
+/* A moment later a frame that waits is offered again. */
+void rtl_retry_soon(struct rtl8139 *s);
 /* rtl8139-tx.c */
 void rtl_transmit(struct rtl8139 *s);
 /* rtl8139-rx.c */

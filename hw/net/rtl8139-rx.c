@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* hw/net/rtl8139-rx.c - the RTL8139 receives: address filter, ring buffer (C), descriptors (C+).
  *
- * A frame that finds no room waits at the cable (net/nic.h) until the guest moves CAPR. A C+ ring
- * tells nobody when it has room again: then a frame waits for the next write to IMR or ISR, or for a
- * timer, and is lost after some of those. The four bytes of CRC behind a frame are zero.
+ * A frame that finds no room waits at the cable (net/nic.h), where the part would lose it and raise
+ * RXOVW. In C mode it waits until the guest moves CAPR; RXOVW is raised when nothing else has the
+ * guest look at its ring. A C+ ring tells nobody when it has room again: then a frame waits for the
+ * next write to IMR or ISR, or for a timer, and is lost after some of those. The four bytes of CRC
+ * behind a frame are zero.
  *
  *   C ring: [status 2][length 2][frame][CRC 4][to a multiple of 4] ... at RBSTART + CBR
  *   it ends at its length (8, 16, 32, 64 KiB) or, with WRAP, runs over the end by one frame
@@ -116,6 +118,20 @@ static bool into_buffer(struct rtl8139 *s, const uint8_t *data, uint32_t len, en
     s->cbr = (uint16_t)(((at + 3) & ~3u) & (size - 1));
     rtl_cause(s, ISR_ROK);
     return true;
+}
+
+/* A driver may clear ROK behind each frame it takes, and stop with frames left in a ring that was filled
+ * up meanwhile (Linux's 8139too at the end of its budget): it counts on more frames, each of which
+ * raises ROK or RXOVW. */
+static void wait_for_reader(struct rtl8139 *s)
+{
+    bool told = s->isr & ISR_RX_WORK;
+    if (!told && s->refused == RTL_WAITED_LONG) {
+        rtl_cause(s, ISR_RXOVW);
+    } else if (!told) {
+        rtl_retry_soon(s);
+    }
+    s->refused = RTL_WAITS;
 }
 
 /* ---- C+ mode ---- */
@@ -289,7 +305,14 @@ bool rtl_receive(void *opaque, const struct nic_frame *f)
     if (!(s->cr & CR_RE) || !rtl_awake(s) || (s->tcr & TCR_LBK) == TCR_LBK) {
         return true;
     }
-    return take_frame(s, f) || (s->cpcr & CPCR_RX && wait_for_ring(s));
+    if (take_frame(s, f)) {
+        return true;
+    }
+    if (s->cpcr & CPCR_RX) {
+        return wait_for_ring(s);
+    }
+    wait_for_reader(s);
+    return false;
 }
 
 /* The receiver never sends, so this does not come back. */

@@ -25,6 +25,10 @@ enum {
     BMSR_LINK = 0x0004,
     BMCR_RESET = 0x8000,
     BMCR_RESTART = 0x0200,
+    CSCR_GOOD = 0x0008, /* a valid link */
+    CSCR_LINK = 0x0400, /* these two the data sheet keeps to itself, drivers do not */
+    CSCR_CHANGED = 0x0800,
+    CSCR_WRITABLE = 0xf1f7,
     DTCCR_CMD = 8,
 };
 #define HWVERID_CPLUS 0x74800000u
@@ -32,6 +36,7 @@ enum {
 #define REVISION_C 0x10 /* below 20h: what drivers tell the two by */
 #define TCR_WRITABLE 0x030fe7f1u
 #define TIMER_HZ 33000000ll
+#define RETRY_NS 1000000 /* a full ring of C mode */
 
 /* ---- lines ---- */
 
@@ -59,6 +64,13 @@ bool rtl_awake(const struct rtl8139 *s)
 static bool link_is_up(const struct rtl8139 *s)
 {
     return s->net.nic == NULL || nic_link(s->net.nic);
+}
+
+void rtl_retry_soon(struct rtl8139 *s)
+{
+    if (!vtimer_armed(&s->retry)) {
+        vtimer_arm(&s->retry, RETRY_NS);
+    }
 }
 
 static void link_changed(void *opaque)
@@ -184,7 +196,7 @@ static void rtl_reset(struct device *d)
     s->mulint = s->nwaytr = 0;
     s->bmcr = 0x1000;
     s->anar = 0x05e1;
-    s->cscr = 0x01c8;
+    s->cscr = 0x01c0;
     s->phy1_parm = s->tw_parm = 0;
     s->phy2_parm = 0;
     s->timer_int = 0;
@@ -344,7 +356,8 @@ static uint32_t phy_read(const struct rtl8139 *s, unsigned id)
     case NWAYTR:
         return s->nwaytr;
     case CSCR:
-        return s->cscr;
+        return (s->cscr & CSCR_WRITABLE) | (link_is_up(s) ? CSCR_GOOD | CSCR_LINK : 0u) |
+               (s->isr & ISR_PUN ? CSCR_CHANGED : 0u);
     case PHY1_PARM:
         return s->phy1_parm;
     case TW_PARM:
@@ -564,7 +577,7 @@ static void phy_write(struct rtl8139 *s, unsigned id, uint32_t val)
         s->nwaytr = (uint16_t)(val & 0x80);
         break;
     case CSCR:
-        s->cscr = (uint16_t)((s->cscr & 0x0408) | (val & 0xf9f7));
+        s->cscr = (uint16_t)(val & CSCR_WRITABLE);
         break;
     case PHY1_PARM:
         s->phy1_parm = val;
@@ -588,7 +601,11 @@ static void int_write(struct rtl8139 *s, unsigned id, uint16_t val)
         s->isr &= (uint16_t)~val;
     }
     update_irq(s);
-    nic_kick(s->net.nic); /* a driver that has worked through its ring ends with one of these */
+    if (s->cpcr & CPCR_RX) {
+        nic_kick(s->net.nic); /* a driver that has worked through its ring ends with one of these */
+    } else if (s->refused && !(s->isr & ISR_RX_WORK)) {
+        rtl_retry_soon(s);
+    }
 }
 
 static void reg_write(struct rtl8139 *s, unsigned id, uint32_t val)
@@ -752,6 +769,9 @@ static void more(void *opaque)
 static void retry(void *opaque)
 {
     struct rtl8139 *s = opaque;
+    if (!(s->cpcr & CPCR_RX) && s->refused) {
+        s->refused = RTL_WAITED_LONG;
+    }
     nic_kick(s->net.nic);
 }
 

@@ -45,7 +45,7 @@ class Qmp:
 
     def __init__(self, sock, negotiate=True):
         self.sock = sock
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)  # `migrate` answers at its end
         self.buf = b""
         self.events = []
         self.next_id = 1

@@ -24,6 +24,7 @@ enum {
     TIMERINT = 0x54,
     MSR = 0x58,
     BMSR = 0x64,
+    CSCR = 0x74,
     TPPOLL = 0xd9,
     CPCR = 0xe0,
     RDSAR = 0xe4,
@@ -216,6 +217,16 @@ static void test_rtl8139_link(void **state)
     assert_int_equal(rd(r, BMSR, 2) & 4, 0);
     assert_int_equal(rd(r, ISR, 2), PUN);
     assert_true(irq(r));
+    assert_int_equal(rd(r, CSCR, 2) & 0x0c08, 0x0800); /* changed: no underrun, says this bit */
+    wr(r, ISR, 2, PUN);
+    assert_int_equal(rd(r, CSCR, 2) & 0x0c08, 0);
+    machine_enter(r->pc.m);
+    nic_set_link(r->nic, true);
+    machine_leave(r->pc.m);
+    assert_int_equal(rd(r, CSCR, 2) & 0x0c08, 0x0c08);
+    wr(r, CSCR, 2, 0xffff); /* none of them can be written */
+    wr(r, ISR, 2, PUN);
+    assert_int_equal(rd(r, CSCR, 2) & 0x0c08, 0x0408);
     rig_free(r);
 }
 
@@ -326,6 +337,40 @@ static void test_rtl8139_c_full_ring_holds_frames(void **state)
     assert_int_equal(r->resumed, 1);
     wr(r, CAPR, 2, 0xffff); /* any value is some place in the ring */
     rig_deliver(r, frame, 1000);
+    rig_free(r);
+}
+
+/* The driver has cleared ROK and stopped reading, as Linux's 8139too may: it hears of the frame that
+ * waits, again each time it clears what told it. */
+static void test_rtl8139_c_full_ring_is_not_forgotten(void **state)
+{
+    struct nic_rig *r = start_c(0, false);
+    uint8_t frame[1000];
+    (void)state;
+    rig_frame(frame, 1000, rig_mac);
+    while (rig_deliver(r, frame, 1000)) {
+    }
+    flat_advance(r->pc.f, r->pc.m, 5000000);
+    rig_turn(r);
+    assert_int_equal(rd(r, ISR, 2), ROK); /* enough to have it look */
+    for (unsigned i = 0; i < 3; i++) {
+        wr(r, ISR, 2, ROK | RXOVW);
+        assert_false(irq(r));
+        rig_turn(r);
+        flat_advance(r->pc.f, r->pc.m, 1000000);
+        rig_turn(r);
+        assert_int_equal(rd(r, ISR, 2), RXOVW);
+        assert_true(irq(r));
+    }
+    wr(r, ISR, 2, RXOVW);
+    wr(r, CAPR, 2, (uint16_t)(1008 - 16));
+    rig_turn(r);
+    assert_int_equal(rd(r, ISR, 2), ROK);
+    wr(r, ISR, 2, ROK);
+    flat_advance(r->pc.f, r->pc.m, 5000000);
+    rig_turn(r);
+    assert_int_equal(rd(r, ISR, 2), 0); /* nothing waits any more */
+    assert_int_equal(rd(r, MPC, 4), 0); /* nothing was lost */
     rig_free(r);
 }
 
@@ -688,6 +733,7 @@ int main(void)
         cmocka_unit_test(test_rtl8139_c_sends_in_turn),
         cmocka_unit_test(test_rtl8139_c_ring_wraps_everywhere),
         cmocka_unit_test(test_rtl8139_c_full_ring_holds_frames),
+        cmocka_unit_test(test_rtl8139_c_full_ring_is_not_forgotten),
         cmocka_unit_test(test_rtl8139_c_filters),
         cmocka_unit_test(test_rtl8139_c_loops_back),
         cmocka_unit_test(test_rtl8139_cplus_sends_over_the_ring_end),
