@@ -268,10 +268,7 @@ void backends_close(struct backends *b)
 {
     jobs_free(b->jobs);
     while (b->drives) {
-        struct drive *d = b->drives;
-        b->drives = d->next;
-        ev_post_cancel(b->loop, &d->stopped);
-        drive_free(d);
+        drive_remove(b, b->drives);
     }
     blockdev_close_all(b);
     while (b->throttles) {

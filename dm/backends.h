@@ -113,6 +113,10 @@ struct drive *drive_new(struct backends *b, const char *id);
 /* The address (block/nbd.h) that server.type and so on, each with this prefix, name; malloc'd. */
 char *drive_nbd_address(struct keyval *kv, const char *prefix, struct err *e);
 void drive_free(struct drive *d);
+/* Takes d out of the drives and frees it. No device may use it any more. */
+void drive_remove(struct backends *b, struct drive *d);
+/* The device of that id was not made after all (its drives are free again) or went (so do they). */
+void drives_unplugged(struct backends *b, const char *dev_id, bool went);
 struct drive *drive_find(const struct backends *b, const char *id);
 /* By drive id, or by the id of the device it is plugged into. */
 struct drive *drive_find_any(const struct backends *b, const char *id, const char *dev_id);

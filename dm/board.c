@@ -464,6 +464,17 @@ static int user_properties(struct build *s, struct device *d, struct keyval *kv)
     return 0;
 }
 
+/* What d was given is free again. Returns ret. */
+static int abandon(struct build *s, struct device *d, int ret)
+{
+    char id[sizeof(d->id)];
+    snprintf(id, sizeof(id), "%s", d->id);
+    net_unplugged(s->b, d);
+    dev_free(d);
+    drives_unplugged(s->b, id, false);
+    return ret;
+}
+
 static int user_device(struct build *s, struct keyval *kv)
 {
     const char *name = keyval_get(kv, "driver"), *id = keyval_get(kv, "id");
@@ -490,13 +501,8 @@ static int user_device(struct build *s, struct keyval *kv)
         complete_card(s, d, kv);
     }
     int ret = user_properties(s, d, kv);
-    if (ret < 0) {
-        net_unplugged(s->b, d);
-        dev_free(d);
-        return ret;
-    }
-    ret = finish(s, d);
-    return ret < 0 ? ret : boot_list_take(&s->b->boot, d, kv, s->e);
+    ret = ret < 0 ? ret : dev_init(d, s->e);
+    return ret < 0 ? abandon(s, d, ret) : boot_list_take(&s->b->boot, d, kv, s->e);
 }
 
 static int user_devices(struct build *s)

@@ -346,6 +346,32 @@ void drive_free(struct drive *d)
     free(d);
 }
 
+void drive_remove(struct backends *b, struct drive *d)
+{
+    struct drive **at = &b->drives;
+
+    while (*at != d) {
+        at = &(*at)->next;
+    }
+    *at = d->next;
+    ev_post_cancel(b->loop, &d->stopped);
+    drive_free(d);
+}
+
+void drives_unplugged(struct backends *b, const char *dev_id, bool went)
+{
+    for (struct drive *d = b->drives, *next; d; d = next) {
+        next = d->next;
+        if (strcmp(d->dev_id, dev_id) != 0) {
+            continue;
+        }
+        d->dev_id[0] = '\0';
+        if (went || d->anonymous) {
+            drive_remove(b, d);
+        }
+    }
+}
+
 /* Puts d behind the others. */
 static void list_drive(struct backends *b, struct drive *d)
 {

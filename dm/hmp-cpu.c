@@ -6,6 +6,7 @@
  */
 #include "dm/hmp-cpu.h"
 
+#include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/text.h"
 #include "target/x86/cpu.h"
@@ -14,8 +15,10 @@
 #include "target/x86/vcpu.h"
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Returns whether they ran and have to be let go again. */
 static bool hold(struct keel *k)
@@ -126,6 +129,84 @@ bool hmp_cpu_translate(struct keel *k, uint64_t linear, uint64_t *gpa)
     bool ok = x86_debug_translate(vcpus_cpu(k->vcpus, k->monitor_cpu), linear, gpa);
     let_go(k, ran);
     return ok;
+}
+
+/* ---- registers by name ---- */
+
+#define REGISTER(name, member)                                                                     \
+    {                                                                                              \
+        name, offsetof(struct x86_cpu, member), sizeof(((struct x86_cpu *)0)->member)              \
+    }
+static const struct {
+    const char *name;
+    size_t at, size;
+} registers[] = {
+    REGISTER("rax", tcg.gpr[RAX]),
+    REGISTER("rcx", tcg.gpr[RCX]),
+    REGISTER("rdx", tcg.gpr[RDX]),
+    REGISTER("rbx", tcg.gpr[RBX]),
+    REGISTER("rsp", tcg.gpr[RSP]),
+    REGISTER("rbp", tcg.gpr[RBP]),
+    REGISTER("rsi", tcg.gpr[RSI]),
+    REGISTER("rdi", tcg.gpr[RDI]),
+    REGISTER("r8", tcg.gpr[8]),
+    REGISTER("r9", tcg.gpr[9]),
+    REGISTER("r10", tcg.gpr[10]),
+    REGISTER("r11", tcg.gpr[11]),
+    REGISTER("r12", tcg.gpr[12]),
+    REGISTER("r13", tcg.gpr[13]),
+    REGISTER("r14", tcg.gpr[14]),
+    REGISTER("r15", tcg.gpr[15]),
+    REGISTER("rip", tcg.pc),
+    REGISTER("pc", tcg.pc),
+    REGISTER("cr0", cr0),
+    REGISTER("cr2", cr2),
+    REGISTER("cr3", cr3),
+    REGISTER("cr4", cr4),
+    REGISTER("efer", efer),
+    REGISTER("cs", seg[CS].sel),
+    REGISTER("ds", seg[DS].sel),
+    REGISTER("es", seg[ES].sel),
+    REGISTER("fs", seg[FS].sel),
+    REGISTER("gs", seg[GS].sel),
+    REGISTER("ss", seg[SS].sel),
+    REGISTER("cs.base", tcg.seg_base[CS]),
+    REGISTER("ds.base", tcg.seg_base[DS]),
+    REGISTER("es.base", tcg.seg_base[ES]),
+    REGISTER("fs.base", tcg.seg_base[FS]),
+    REGISTER("gs.base", tcg.seg_base[GS]),
+    REGISTER("ss.base", tcg.seg_base[SS]),
+};
+
+static bool find_register(const struct x86_cpu *c, const char *name, uint64_t *value)
+{
+    bool narrow = name[0] == 'e' && strlen(name) == 3; /* "eax" is the low half of "rax" */
+    *value = x86_get_eflags(c);
+    if (strcmp(name, "eflags") == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
+        const char *full = registers[i].name;
+        if (strcmp(name, full) == 0 ||
+            (narrow && full[0] == 'r' && strcmp(name + 1, full + 1) == 0)) {
+            *value = 0;
+            memcpy(value, (const uint8_t *)c + registers[i].at, registers[i].size);
+            *value &= narrow ? UINT32_MAX : UINT64_MAX;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool hmp_cpu_register(struct keel *k, const char *name, uint64_t *value)
+{
+    if (!k->vcpus) {
+        return false;
+    }
+    bool ran = hold(k);
+    bool found = find_register(vcpus_cpu(k->vcpus, k->monitor_cpu), name, value);
+    let_go(k, ran);
+    return found;
 }
 
 bool hmp_cpu_disas(struct keel *k, uint64_t pc, const uint8_t *code, unsigned len,

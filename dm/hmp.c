@@ -2,18 +2,21 @@
 /* dm/hmp.c - the monitor for people: a line in, text out.
  *
  * Commands and their output are spelt as QEMU's, which scripts parse; the prompt is "(qemu) " for
- * the same reason. Left out: line editing (rlwrap does it) and expressions. Reference:
- * docs/qmp.md 7.
+ * the same reason. Reference: docs/qmp.md 7.
  */
 #include "dm/monitor.h"
 
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/hmp-block.h"
+#include "dm/gdb.h"
 #include "dm/hmp-cpu.h"
+#include "dm/hmp-drive.h"
+#include "dm/hmp-expr.h"
 #include "dm/hmp-info.h"
 #include "dm/hmp-memory.h"
 #include "dm/hmp-net.h"
+#include "dm/hmp-value.h"
 #include "dm/hotplug.h"
 #include "dm/keel.h"
 #include "dm/keys.h"
@@ -35,6 +38,7 @@ struct hmp_call {
     struct keel *k;
     struct text *out;
     char *word[MAX_WORDS + 1]; /* the command itself is word[0]; unused ones are "" */
+    const char *rest;          /* the line behind the command and its "/" word, blanks and all */
     char format[16];           /* what followed a "/" word: "4xb" */
     char flags[8];             /* the letters of -f, -n that were given */
     bool linear;               /* addresses are the processor's, not physical */
@@ -267,10 +271,18 @@ static void do_out(struct hmp_call *c)
 
 static void do_xp(struct hmp_call *c)
 {
+    struct err e;
     uint64_t at;
-    if (parse_number(c, c->word[1], UINT64_MAX, &at)) {
-        hmp_memory(c->k, c->format, at, c->linear, c->out);
+    if (hmp_expr(c->k, c->rest, &at, &e) < 0) {
+        text_add(c->out, "%s\r\n", e.msg);
+        return;
     }
+    hmp_memory(c->k, c->format, at, c->linear, c->out);
+}
+
+static void do_print(struct hmp_call *c)
+{
+    hmp_print(c->k, c->format, c->rest, c->out);
 }
 
 static void do_cpu(struct hmp_call *c)
@@ -292,30 +304,27 @@ static void do_x(struct hmp_call *c)
     do_xp(c);
 }
 
-#define NET_COMMAND(name)                                                                          \
+#define WORDS_COMMAND(name)                                                                        \
     static void do_##name(struct hmp_call *c)                                                      \
     {                                                                                              \
         hmp_##name(c->k, c->word, c->out);                                                         \
     }
-NET_COMMAND(set_link)
-NET_COMMAND(netdev_add)
-NET_COMMAND(netdev_del)
-NET_COMMAND(hostfwd_add)
-NET_COMMAND(hostfwd_remove)
-
-static void do_commit(struct hmp_call *c)
-{
-    hmp_commit(c->k, c->word, c->out);
-}
+WORDS_COMMAND(set_link)
+WORDS_COMMAND(netdev_add)
+WORDS_COMMAND(netdev_del)
+WORDS_COMMAND(hostfwd_add)
+WORDS_COMMAND(hostfwd_remove)
+WORDS_COMMAND(drive_add)
+WORDS_COMMAND(drive_del)
+WORDS_COMMAND(gva2gpa)
+WORDS_COMMAND(sum)
+WORDS_COMMAND(save_memory)
+WORDS_COMMAND(commit)
+WORDS_COMMAND(vm_snapshot)
 
 static void do_block(struct hmp_call *c)
 {
     hmp_block(c->k, c->word, c->flags, c->out);
-}
-
-static void do_vm_snapshot(struct hmp_call *c)
-{
-    hmp_vm_snapshot(c->k, c->word, c->out);
 }
 
 static void do_help(struct hmp_call *c);
@@ -340,20 +349,29 @@ static const struct hmp_command {
     { "delvm", 1, "TAG: take a snapshot of the machine out of its disks", do_vm_snapshot },
     { "device_add", 1, "DRIVER[,id=ID][,...]", do_device_add },
     { "device_del", 1, "ID", do_device_del },
+    { "drive_add", 1, "[ADDRESS] if=none,id=ID[,file=FILE][,...]; ADDRESS means nothing",
+      do_drive_add },
     { "drive_backup", 2, "[-n] [-f] DRIVE FILE [FORMAT]", do_block },
+    { "drive_del", 1, "ID, of a drive that no device uses", do_drive_del },
     { "drive_mirror", 2, "[-n] [-f] DRIVE FILE [FORMAT]", do_block },
+    { "dump-guest-memory", 1, "[-p] [-d] FILE [BEGIN LENGTH]: an ELF core; -p by linear addresses",
+      do_save_memory },
     { "eject", 1, "[-f] DRIVE", do_eject },
+    { "gva2gpa", 1, "ADDRESS: where the chosen processor's tables lead", do_gva2gpa },
     { "help ?", 0, "this list", do_help },
     { "hostfwd_add", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT-[GUESTADDR]:PORT", do_hostfwd_add },
     { "hostfwd_remove", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT", do_hostfwd_remove },
     { "i", 1, "/b|w|l PORT", do_in },
     { "info", 1, "WHAT", do_info },
     { "loadvm", 1, "TAG: go on from a snapshot of the machine", do_vm_snapshot },
+    { "memsave", 3, "ADDRESS SIZE FILE, as the chosen processor sees it", do_save_memory },
     { "migrate", 1, "[-d] file:PATH, fd:NUMBER or exec:COMMAND", do_migrate },
     { "netdev_add", 1, "TYPE,id=ID[,...]", do_netdev_add },
     { "netdev_del", 1, "ID", do_netdev_del },
     { "nmi", 0, "press the NMI button", do_nmi },
     { "o", 2, "/b|w|l PORT VALUE", do_out },
+    { "pmemsave", 3, "ADDRESS SIZE FILE, guest-physical", do_save_memory },
+    { "print p", 1, "/x|d|u|o|c EXPRESSION, with $REGISTERs of the chosen processor", do_print },
     { "quit q", 0, "end Keel", do_quit },
     { "savevm", 0, "[TAG]: machine and disks, into the qcow2 disks", do_vm_snapshot },
     { "screendump", 1, "FILE, PPM or .png", do_screendump },
@@ -363,6 +381,7 @@ static const struct hmp_command {
     { "snapshot_blkdev_internal", 2, "DRIVE NAME", do_block },
     { "snapshot_delete_blkdev_internal", 2, "DRIVE NAME [ID]", do_block },
     { "stop s", 0, "stop the guest's devices", do_stop },
+    { "sum", 2, "ADDRESS SIZE: a checksum of guest-physical memory", do_sum },
     { "system_powerdown", 0, "press the power button", do_powerdown },
     { "system_reset", 0, "press the reset button", do_reset },
     { "system_wakeup", 0, "wake up from suspension", do_wakeup },
@@ -426,18 +445,27 @@ static char *next_word(char **at)
     return p;
 }
 
-/* Splits line (changed) into words, taking "/format" and -f out. Returns how many there are. */
-static unsigned split(struct hmp_call *c, char *line)
+/* What stands behind "/" in the second word is the first one's format. */
+static bool takes_format(const char *command)
+{
+    return strchr("iox", command[0]) || has_name("print p", command);
+}
+
+/* Splits copy (changed), which says what line does, into words, taking "/format" and -f out. Returns how
+ * many there are. */
+static unsigned split(struct hmp_call *c, const char *line, char *copy)
 {
     unsigned n = 0;
-    char *at = line, *w;
+    char *at = copy, *w;
+    c->rest = "";
     while (n < MAX_WORDS && (w = next_word(&at))) {
-        if (n == 1 && w[0] == '/' &&
-            (c->word[0][0] == 'i' || c->word[0][0] == 'o' || c->word[0][0] == 'x')) {
+        if (n == 1 && w[0] == '/' && takes_format(c->word[0])) {
             snprintf(c->format, sizeof(c->format), "%s", w + 1);
+            c->rest = line + (at - copy);
         } else if (n >= 1 && (strcmp(w, "-f") == 0 || strcmp(w, "-n") == 0)) {
             c->flags[strlen(c->flags) % (sizeof(c->flags) - 1)] = w[1];
         } else {
+            c->rest = n == 0 ? line + (at - copy) : c->rest;
             c->word[n++] = w;
         }
     }
@@ -472,7 +500,7 @@ void hmp_run(struct keel *k, const char *line, struct text *out)
     for (unsigned i = 0; i <= MAX_WORDS; i++) {
         c.word[i] = nothing;
     }
-    unsigned n = split(&c, copy);
+    unsigned n = split(&c, line, copy);
     if (n > 0) {
         run_words(&c, n);
     }

@@ -5,7 +5,8 @@
  *   device_del  the slot's bit in DOWN, GPE 1; the card is there until the guest's ACPI ejects the slot,
  *               which comes back as card_ejected and is told by DEVICE_DELETED
  *
- * Network cards only: other classes have requests under way that nobody here could take back.
+ * Network cards, and controllers that are one disk: those take back what they asked of it as they go. The
+ * drive behind such a disk goes with it, as QEMU's does; a node of the block graph stays.
  */
 #include "dm/hotplug.h"
 
@@ -15,6 +16,7 @@
 #include "dm/keyval.h"
 #include "dm/monitor.h"
 #include "dm/options.h"
+#include "dm/qmp-block.h"
 #include "hw/acpi/piix4-pm.h"
 #include "hw/registry.h"
 
@@ -34,7 +36,8 @@ static struct device *power_management(const struct keel *k)
 
 static bool is_card(const struct dev_class *c)
 {
-    return dev_prop_find(c, "netdev") && dev_prop_find(c, "addr");
+    bool net = dev_prop_find(c, "netdev"), disk = dev_prop_find(c, "drive");
+    return (net || disk) && dev_prop_find(c, "addr");
 }
 
 bool hotplug_can(const char *driver)
@@ -59,6 +62,7 @@ int hotplug_add(struct keel *k, struct keyval *kv, struct err *e)
     if (ret == 0) {
         unsigned slot = ((struct pci_dev *)d)->devfn >> 3;
         k->unplugging &= ~(1u << slot);
+        drives_watch(k);
         piix4_pm_pci_plug(pm, slot);
     }
     return ret;
@@ -87,7 +91,10 @@ static void remove_card(struct keel *k, struct device *d)
     char path[64];
     snprintf(path, sizeof(path), "/machine/peripheral/%s", d->id);
     json_t *data = json_pack("{s:s, s:s}", "device", d->id, "path", path);
+    char id[sizeof(d->id)];
+    snprintf(id, sizeof(id), "%s", d->id);
     dev_free(d);
+    drives_unplugged(&k->be, id, true);
     monitor_event(k, "DEVICE_DELETED", data);
 }
 

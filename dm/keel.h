@@ -45,6 +45,10 @@ struct keel {
     struct qtest *qtest;
     struct taps *taps; /* recording */
     unsigned next_monitor;
+    struct {
+        enum { DUMP_NONE, DUMP_COMPLETED, DUMP_FAILED } state;
+        uint64_t total;     /* bytes of guest memory */
+    } dump;                 /* the last `dump-guest-memory` */
     unsigned monitor_cpu;   /* chosen by the monitor's `cpu` */
     unsigned mouse_buttons; /* as input-send-event left them */
 

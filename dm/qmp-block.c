@@ -54,9 +54,11 @@ void drives_watch(struct keel *k)
 {
     jobs_watch_by_monitors(k);
     for (struct drive *d = k->be.drives; d; d = d->next) {
-        blk_on_tray(d->blk, tray_moved, k);
-        blk_on_io_error(d->blk, io_error, k);
-        d->stopped = (struct ev_post){ .cb = stop_for_error, .opaque = k };
+        if (!d->stopped.cb) {
+            blk_on_tray(d->blk, tray_moved, k);
+            blk_on_io_error(d->blk, io_error, k);
+            d->stopped = (struct ev_post){ .cb = stop_for_error, .opaque = k };
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 /* target/x86/dump.c - registers and page tables as text. Reference: SDM vol. 3, 4.3 to 4.5. */
 #include "target/x86/dump.h"
 
-#include "ioreq/machine.h"
 #include "target/x86/cpu.h"
+#include "target/x86/tables.h"
 
 #include <string.h>
 
@@ -115,152 +115,67 @@ void x86_dump_registers(const struct x86_cpu *c, bool fpu, FILE *out)
 
 /* ---- page tables ---- */
 
-enum {
-    PTE_P = 1,
-    PTE_W = 2,
-    PTE_U = 4,
-    PTE_PWT = 8,
-    PTE_PCD = 16,
-    PTE_A = 32,
-    PTE_D = 64,
-    PTE_PS = 128,
-    PTE_G = 256,
-};
-#define MAX_ENTRIES (1u << 20)
-#define PTE_NX (1ull << 63)
-#define PTE_ADDR 0x000ffffffffff000ull
+static void print_page(void *opaque, const struct x86_mapping *m)
+{
+    static const struct {
+        uint64_t bit;
+        char name;
+    } letters[] = { { PTE_D, 'D' },   { PTE_A, 'A' }, { PTE_PCD, 'C' },
+                    { PTE_PWT, 'T' }, { PTE_U, 'U' }, { PTE_W, 'W' } };
+    FILE *out = opaque;
+    fprintf(out, "%016llx: %016llx %c%c%c", (ull)m->linear, (ull)m->phys,
+            m->pte & PTE_NX ? 'X' : '-', m->pte & PTE_G ? 'G' : '-', m->len > 4096 ? 'P' : '-');
+    for (unsigned i = 0; i < 6; i++) {
+        fputc(m->pte & letters[i].bit ? letters[i].name : '-', out);
+    }
+    fputc('\n', out);
+}
 
-/* One kind of page table: how many levels, and what an entry is. */
-struct paging {
-    unsigned levels, index_bits, entry_bytes;
-    bool big_at[5]; /* PS means something at this level, 1 the lowest */
-};
-
-struct walk {
-    const struct x86_cpu *c;
-    struct paging p;
-    void (*leaf)(struct walk *w, uint64_t linear, uint64_t pte, uint64_t phys, uint64_t len,
-                 uint64_t rights);
+/* Neighbours of equal rights, so far. */
+struct range {
     FILE *out;
-    unsigned budget; /* entries still looked at: tables may point at themselves */
-    /* info mem: the range so far */
     uint64_t start, end, rights;
     bool open;
 };
 
-static struct paging paging_of(const struct x86_cpu *c)
+static void end_range(struct range *r)
 {
-    if (c->efer & EFER_LMA) {
-        return (struct paging){ 4, 9, 8, { [2] = true, [3] = true } };
+    if (r->open) {
+        fprintf(r->out, "%016llx-%016llx %016llx %c%c%c\n", (ull)r->start, (ull)r->end,
+                (ull)(r->end - r->start), r->rights & PTE_U ? 'u' : '-', 'r',
+                r->rights & PTE_W ? 'w' : '-');
     }
-    if (c->cr4 & CR4_PAE) {
-        return (struct paging){ 3, 9, 8, { [2] = true } };
-    }
-    return (struct paging){ 2, 10, 4, { [2] = (c->cr4 & CR4_PSE) != 0 } };
+    r->open = false;
 }
 
-static uint64_t canonical(const struct walk *w, uint64_t linear)
+static void add_to_range(void *opaque, const struct x86_mapping *m)
 {
-    return w->p.levels == 4 ? (uint64_t)((int64_t)(linear << 16) >> 16) : linear;
+    struct range *r = opaque;
+    if (!r->open || r->end != m->linear || r->rights != m->rights) {
+        end_range(r);
+        *r = (struct range){ r->out, m->linear, m->linear, m->rights, true };
+    }
+    r->end = m->linear + m->len;
 }
 
-static uint64_t big_page_address(const struct walk *w, uint64_t pte, unsigned shift)
+static void end_tables(FILE *out, enum x86_tables how)
 {
-    uint64_t low = (1ull << shift) - 1;
-    if (w->p.entry_bytes == 4) { /* PSE-36: bits 20..13 are address bits 39..32 */
-        return (pte & 0xffc00000) | (pte >> 13 & 0xff) << 32;
+    if (how == X86_TABLES_OFF) {
+        fprintf(out, "PG disabled\n");
+    } else if (how == X86_TABLES_CUT) {
+        fprintf(out, "(more than %u entries: cut)\n", X86_TABLES_MOST);
     }
-    return pte & PTE_ADDR & ~low;
-}
-
-static void walk_table(struct walk *w, uint64_t table, unsigned level, uint64_t linear,
-                       uint64_t rights)
-{
-    unsigned shift = 12 + w->p.index_bits * (level - 1);
-    unsigned n = w->p.levels == 3 && level == 3 ? 4 : 1u << w->p.index_bits;
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t pte = 0, at = linear | (uint64_t)i << shift;
-        if (w->budget == 0 || --w->budget == 0) {
-            return;
-        }
-        if (gmem_peek(w->c->m, table + i * w->p.entry_bytes, &pte, w->p.entry_bytes) < 0) {
-            return;
-        }
-        if (!(pte & PTE_P)) {
-            continue;
-        }
-        bool pdpte = w->p.levels == 3 && level == 3; /* has no rights of its own */
-        uint64_t sum = pdpte ? rights : rights & (pte | ~(uint64_t)(PTE_W | PTE_U));
-        bool big = w->p.big_at[level] && (pte & PTE_PS);
-        if (level == 1 || big) {
-            uint64_t phys = big ? big_page_address(w, pte, shift) : pte & PTE_ADDR;
-            w->leaf(w, canonical(w, at), pte, phys, 1ull << shift, sum);
-        } else {
-            walk_table(w, pte & PTE_ADDR, level - 1, at, sum);
-        }
-    }
-}
-
-static bool walk_all(struct walk *w)
-{
-    if (!(w->c->cr0 & CR0_PG)) {
-        fprintf(w->out, "PG disabled\n");
-        return false;
-    }
-    w->p = paging_of(w->c);
-    w->budget = MAX_ENTRIES;
-    uint64_t root = w->c->cr3 & (w->p.levels == 3 ? 0xffffffe0ull : PTE_ADDR);
-    walk_table(w, root, w->p.levels, 0, PTE_W | PTE_U);
-    if (w->budget == 0) {
-        fprintf(w->out, "(more than %u entries: cut)\n", MAX_ENTRIES);
-    }
-    return true;
-}
-
-static void print_page(struct walk *w, uint64_t linear, uint64_t pte, uint64_t phys, uint64_t len,
-                       uint64_t rights)
-{
-    (void)rights;
-    fprintf(w->out, "%016llx: %016llx %c%c%c%c%c%c%c%c%c\n", (ull)linear, (ull)phys,
-            pte & PTE_NX ? 'X' : '-', pte & PTE_G ? 'G' : '-', len > 4096 ? 'P' : '-',
-            pte & PTE_D ? 'D' : '-', pte & PTE_A ? 'A' : '-', pte & PTE_PCD ? 'C' : '-',
-            pte & PTE_PWT ? 'T' : '-', pte & PTE_U ? 'U' : '-', pte & PTE_W ? 'W' : '-');
-}
-
-static void end_range(struct walk *w)
-{
-    if (w->open) {
-        fprintf(w->out, "%016llx-%016llx %016llx %c%c%c\n", (ull)w->start, (ull)w->end,
-                (ull)(w->end - w->start), w->rights & PTE_U ? 'u' : '-', 'r',
-                w->rights & PTE_W ? 'w' : '-');
-    }
-    w->open = false;
-}
-
-static void add_to_range(struct walk *w, uint64_t linear, uint64_t pte, uint64_t phys, uint64_t len,
-                         uint64_t rights)
-{
-    (void)pte, (void)phys;
-    rights &= PTE_W | PTE_U;
-    if (!w->open || w->end != linear || w->rights != rights) {
-        end_range(w);
-        w->start = linear;
-        w->rights = rights;
-        w->open = true;
-    }
-    w->end = linear + len;
 }
 
 void x86_dump_tlb(const struct x86_cpu *c, FILE *out)
 {
-    struct walk w = { .c = c, .leaf = print_page, .out = out };
-    walk_all(&w);
+    end_tables(out, x86_each_mapping(c, print_page, out));
 }
 
 void x86_dump_mem(const struct x86_cpu *c, FILE *out)
 {
-    struct walk w = { .c = c, .leaf = add_to_range, .out = out };
-    if (walk_all(&w)) {
-        end_range(&w);
-    }
+    struct range r = { .out = out };
+    enum x86_tables how = x86_each_mapping(c, add_to_range, &r);
+    end_range(&r);
+    end_tables(out, how);
 }

@@ -93,4 +93,46 @@ def test_storage_linux_reads_and_writes_every_controllers_disk(bed):
     expect_in("serial", "VIRT01", text)
 
 
+
+COMES_AND_GOES = """
+echo READY
+for n in 1 2 3; do
+  until d=$(ls /sys/block | grep -E '^(vd|nvme)'); do sleep 0.2; done
+  echo "CAME $n $(cat /sys/block/$d/size) $(sha256sum < /dev/$d | cut -d' ' -f1)"
+  echo "round $n" | dd of=/dev/$d bs=512 seek=5 count=1 conv=fsync,sync 2>/dev/null
+  echo "WROTE $n"
+  [ $n = 3 ] && (while dd if=/dev/zero of=/dev/$d bs=64k count=64 seek=1 2>/dev/null; do :; done) &
+  while [ -e /sys/block/$d ]; do sleep 0.2; done
+  echo "WENT $n"
+done
+read wait < /dev/ttyS0
+"""
+
+
+def test_storage_linux_sees_disks_come_and_go(bed):
+    kernel, release = initramfs.kernels()
+    initrd = initramfs.build(bed.path("initrd"), COMES_AND_GOES, ["virtio_pci", "virtio_blk", "nvme"],
+                             release=release)
+    g = Guest(bed, "-kernel", kernel, "-initrd", initrd, "-append",
+              "console=ttyS0 quiet panic=-1 tsc=reliable", "-no-reboot")
+    g.wait("READY", 200)
+    q, mib = g.qmp(), 5
+    data = pattern("plugged", mib)
+    path = bed.file("plugged.img", bytes(data))
+    for n, (driver, more) in enumerate((("virtio-blk-pci", {}), ("nvme", {"serial": "N1"}),
+                                        ("virtio-blk-pci", {})), 1):
+        expect("drive_add", q.hmp("drive_add 0 if=none,id=d%d,format=raw,file=%s" % (n, path)), "OK\r\n")
+        q.cmd("device_add", driver=driver, id="disk", drive="d%d" % n, **more)
+        text = g.wait("WROTE %d" % n, 120)
+        expect_in("came", "CAME %d %d %s" % (n, mib * MIB // 512, hashlib.sha256(data).hexdigest()), text)
+        data[5 * 512:6 * 512] = (b"round %d\n" % n).ljust(512, b"\0")
+        q.cmd("device_del", id="disk")  # the third time requests are under way
+        g.wait("WENT %d" % n, 60)
+        q.event("DEVICE_DELETED")
+        expect("its drive went, too", [d["device"] for d in q.cmd("query-block")], [])
+    with open(path, "rb") as f:
+        expect("written", f.read(64 << 10), bytes(data[:64 << 10]))
+    q.cmd("quit")
+
+
 main(globals())
