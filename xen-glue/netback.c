@@ -528,7 +528,8 @@ struct netback *netback_new(struct pv_bus *b, struct nic *n, unsigned index, con
     s->again = (struct ev_post){ .cb = transmit_again, .opaque = s };
     s->refill = (struct ev_timer){ .cb = refill, .opaque = s };
     s->dev.ops = &ops;
-    s->dev.type = "vif";
+    s->dev.type = "qnic"; /* dom0's own back end takes all that is called vif for its */
+    s->dev.front_type = "vif";
     s->dev.index = index;
     s->dev.name = "xen-net";
     memcpy(n->mac, mac, 6);

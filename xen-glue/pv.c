@@ -417,12 +417,12 @@ int pv_start(struct pv_bus *b, struct pv_backend *d, const struct pv_node *front
     snprintf(domid, sizeof(domid), "%u", b->domid);
     snprintf(d->back, sizeof(d->back), "/local/domain/0/backend/%s/%u/%u", d->type, b->domid,
              d->index);
-    snprintf(d->front, sizeof(d->front), "/local/domain/%u/device/%s/%u", b->domid, d->type,
+    snprintf(d->front, sizeof(d->front), "/local/domain/%u/device/%s/%u", b->domid, d->front_type,
              d->index);
-    char *there = read_node(b, d->back, "frontend");
+    char *there = read_node(b, d->front, "backend");
     if (there) {
         free(there);
-        return err_set(e, -EEXIST, "%s: there is one already", d->back);
+        return err_set(e, -EEXIST, "%s: there is one already", d->front);
     }
     const struct pv_node ours[] = { { "frontend", d->front },
                                     { "frontend-id", domid },

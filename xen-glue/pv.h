@@ -38,13 +38,14 @@ struct pv_ops {
     void (*event)(struct pv_backend *d);
 };
 
-/* One device. The implementer sets the first five, the rest is pv.c's. */
+/* One device. The implementer sets the first six, the rest is pv.c's. */
 struct pv_backend {
     const struct pv_ops *ops;
-    const char *type; /* "vif": back end's and front end's directory */
-    unsigned index;   /* number of the device */
-    const char *name; /* for messages */
-    bool said_closed; /* once the tool stack takes it away its owner calls pv_say_closed */
+    const char *type;       /* of the back end's directory: "qdisk" */
+    const char *front_type; /* ... the front end's: "vif"; only for pv_start */
+    unsigned index;         /* number of the device */
+    const char *name;       /* for messages */
+    bool said_closed;       /* once the tool stack takes it away its owner calls pv_say_closed */
 
     struct pv_bus *bus;
     char front[64], back[64]; /* directories */
@@ -62,7 +63,7 @@ struct pv_node {
     const char *value;
 };
 
-/* Makes both directories and offers the device (state InitWait). Lists end with name NULL. */
+/* Makes both directories, where the front end has none yet, and offers the device (state InitWait). Lists end with name NULL. */
 int pv_start(struct pv_bus *b, struct pv_backend *d, const struct pv_node *front,
              const struct pv_node *back, struct err *e);
 /* Takes over a device whose directories the tool stack made: back end "/local/domain/0/backend/TYPE/

@@ -9,7 +9,7 @@ from xen_fake import Error, Guest, expect, main, until
 from xen_keel import Keel, recording
 
 MIB = 1 << 20
-BACK, FRONT = "/local/domain/0/backend/vif/7/0/", "/local/domain/7/device/vif/0/"
+BACK, FRONT = "/local/domain/0/backend/qnic/7/0/", "/local/domain/7/device/vif/0/"
 TX, RX, DATA, PAGE = 0x100, 0x101, 0x110, 4096  # guest frames
 FRAME = b"\xff" * 6 + b"\0\x16\x3e\1\2\3" + b"\x88\xb5"
 

@@ -12,7 +12,7 @@
 
 #include <xen/io/netif.h>
 
-#define BACK "/local/domain/0/backend/vif/7/0/"
+#define BACK "/local/domain/0/backend/qnic/7/0/"
 #define FRONT "/local/domain/7/device/vif/0/"
 enum { TX_REF = 8, RX_REF = 9, DATA = 16, RX_DATA = 300, SLOTS = 256, HEADER = 64 };
 
@@ -507,9 +507,26 @@ static void test_netback_when_rings_hold_noise_then_nothing_bad_happens(void **s
     }
 }
 
+/* libxl's own card of that number is not to be overwritten. */
+static void test_netback_when_the_domain_has_that_card_then_it_is_refused(void **state)
+{
+    static const uint8_t mac[6] = { 0, 0x16, 0x3e, 1, 2, 3 };
+    struct err e = { 0 };
+    (void)state;
+    pv_rig_up();
+    struct nic *n = nic_new(rig.loop, "n0", &net_ops);
+    pv_rig_write(FRONT "backend", "/local/domain/0/backend/vif/7/0");
+    assert_null(netback_new(rig.bus, n, 0, mac, &e));
+    assert_string_equal(e.msg, "/local/domain/7/device/vif/0: there is one already");
+    assert_string_equal(pv_rig_read(FRONT "backend"), "/local/domain/0/backend/vif/7/0");
+    nic_free(n);
+    pv_rig_down();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_netback_when_the_domain_has_that_card_then_it_is_refused),
         cmocka_unit_test(test_netback_handshake_goes_through_its_states),
         cmocka_unit_test(test_netback_when_a_node_is_missing_then_it_closes_and_waits_for_another),
         cmocka_unit_test(test_netback_sends_what_the_guest_puts_into_pieces),
