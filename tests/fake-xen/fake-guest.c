@@ -22,8 +22,10 @@
  *   balloon GFN                       takes a frame out of the guest
  *   hangup                            breaks the event channels' descriptor
  *   bench N PORT [GAP]                N byte reads of a port, GAP ns after each: nanoseconds each
+ *   idebench read|write N SPAN        N DMA requests of 64 KiB over SPAN bytes of hda: nanoseconds each
+ *   pvbench read|write N SPAN DEPTH RING DATA   N requests of 11 pages to a connected PV disk: the same
  */
-#include "tests/fake-xen/guest.h"
+#include "tests/fake-xen/disk-bench.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -329,6 +331,35 @@ static void cmd_bench(struct fake_guest *g, char **arg, int n)
     printf("ok %.1f\n", (double)(now_ns() - start) / (double)count - (double)gap);
 }
 
+static void each_took(int ret, int64_t start, uint64_t count)
+{
+    if (ret < 0) {
+        puts("error a request failed");
+    } else {
+        printf("ok %.1f\n", (double)(now_ns() - start) / (double)count);
+    }
+}
+
+static void cmd_idebench(struct fake_guest *g, char **arg, int n)
+{
+    int64_t start = now_ns();
+    (void)n;
+    each_took(disk_bench_ide(g, !strcmp(arg[1], "write"), (unsigned)num(arg[2]), num(arg[3])),
+              start, num(arg[2]));
+}
+
+static const char *domain_dir;
+
+static void cmd_pvbench(struct fake_guest *g, char **arg, int n)
+{
+    int64_t start = now_ns();
+    (void)n;
+    each_took(disk_bench_pv(g, domain_dir, !strcmp(arg[1], "write"), (unsigned)num(arg[2]),
+                            num(arg[3]), (unsigned)num(arg[4]), (uint32_t)num(arg[5]),
+                            (uint32_t)num(arg[6])),
+              start, num(arg[2]));
+}
+
 static const struct command commands[] = {
     { "ready", 2, cmd_ready },
     { "inb", 2, cmd_in },
@@ -365,6 +396,8 @@ static const struct command commands[] = {
     { "balloon", 2, cmd_balloon },
     { "hangup", 1, cmd_hangup },
     { "bench", 3, cmd_bench },
+    { "idebench", 4, cmd_idebench },
+    { "pvbench", 7, cmd_pvbench },
 };
 
 static void run(struct fake_guest *g, char *line)
@@ -398,6 +431,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "fake-guest: %s: %s\n", argv[1], strerror(errno));
         return 1;
     }
+    domain_dir = argv[1];
     ok();
     while (getline(&line, &cap, stdin) > 0) {
         run(&g, line);
