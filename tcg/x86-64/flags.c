@@ -18,14 +18,27 @@ static bool all_live(const struct gen *g, const struct ir_op *o)
     return !(g->t->opt.passes & PASS_DEADFLAGS) && ir_may_fault(o);
 }
 
+/* An instruction that stops halfway begins anew: flags that it has read are wanted until then. */
+static void note_again(struct gen *g)
+{
+    uint16_t read = 0;
+    for (unsigned i = 0; i < g->ir->n; i++) {
+        const struct ir_op *o = &g->ir->op[i];
+        read = o->op == IR_INSN ? 0 : read;
+        g->again[i] = ir_may_fault(o) ? read : 0;
+        read |= ir_flags_read(o);
+    }
+}
+
 void flags_liveness(struct gen *g)
 {
     uint16_t live = ir_live_at_end(g->ir);
+    note_again(g);
     for (unsigned i = g->ir->n; i-- > 0;) {
         const struct ir_op *o = &g->ir->op[i];
         g->live[i] = live;
         live = (uint16_t)((live & ~ir_flags_written(o)) | ir_flags_read(o));
-        live |= all_live(g, o) ? F_ALL : 0;
+        live |= all_live(g, o) ? F_ALL : g->again[i];
     }
 }
 
@@ -34,7 +47,8 @@ uint16_t flags_live_before(const struct gen *g, const struct ir_op *o)
     if (all_live(g, o)) {
         return F_ALL;
     }
-    return (uint16_t)((g->live[g->at] & ~ir_flags_written(o)) | ir_flags_read(o));
+    uint16_t behind = (uint16_t)(g->live[g->at] & ~ir_flags_written(o));
+    return (uint16_t)(behind | ir_flags_read(o) | g->again[g->at]);
 }
 
 static void set_to_mem(struct as *a, unsigned cc, size_t at)

@@ -136,6 +136,7 @@ struct gen {
     bool x87_in, vec_in;                /* known to be in the processor */
     bool by_c;                          /* the code refers to descriptions of NATIVE operations */
     uint16_t live[IR_MAX_OPS];          /* flags live behind each operation */
+    uint16_t again[IR_MAX_OPS];         /* wanted should it fault: read by its instruction before */
     struct slow slow[IR_MAX_OPS + 160]; /* one a memory operand, one more a look for the x87 */
     unsigned slows;
     struct exit_stub stub[2];

@@ -173,6 +173,36 @@ static void test_code_may_change_what_comes_next(struct rig *r)
     assert_int_equal(r->cpu->gpr[3], 77);
 }
 
+/* sub rax, rbx; sete [rsi]; then the flags are overwritten. When the store faults the instruction is done
+ * once more later: with the same flags. */
+static void build_set_to_nowhere(struct ir_block *b, const struct tb_key *key)
+{
+    struct ir_arg t = ir_temp(b);
+    insn(b, key->pc);
+    ir_emit(b, IR_SUB, 8, ir_gpr(0), ir_gpr(0), ir_gpr(3));
+    insn(b, key->pc + 4);
+    ir_emit(b, IR_SETCC, 1, t, ir_none(), ir_none())->cond = CC_E;
+    ir_emit(b, IR_ST, 1, ir_none(), t, ir_none())->mem =
+        (struct ir_mem){ .base = ir_gpr(6), .scale = 1, .addr_size = 8, .seg = -1 };
+    insn(b, key->pc + 8);
+    ir_emit(b, IR_ADD, 8, ir_gpr(0), ir_gpr(0), ir_gpr(3));
+    end(b);
+}
+
+static void test_flags_stay_for_an_instruction_that_faults_behind_reading_them(struct rig *r)
+{
+    rig_build = build_set_to_nowhere;
+    for (unsigned equal = 0; equal < 2; equal++) {
+        r->cpu->gpr[0] = 5;
+        r->cpu->gpr[3] = equal ? 5 : 4;
+        r->cpu->gpr[6] = 0;
+        r->cpu->flags = equal ? 0 : F_ALL;
+        assert_int_equal(rig_run(r), TCG_EXIT_RAISED);
+        assert_int_equal(r->cpu->pc, RIG_CODE + 4);
+        assert_int_equal(r->cpu->flags & F_ZF, equal ? F_ZF : 0);
+    }
+}
+
 /* Every RIP is a block: go on from one to the next until RCX is 0. */
 static void build_chain(struct ir_block *b, const struct tb_key *key)
 {
@@ -277,6 +307,7 @@ IN_EVERY_ENGINE(test_a_kick_is_seen_at_the_next_turn)
 IN_EVERY_ENGINE(test_changed_code_is_translated_anew)
 IN_EVERY_ENGINE(test_a_page_is_data_again_some_stores_after_its_last_code)
 IN_EVERY_ENGINE(test_code_may_change_what_comes_next)
+IN_EVERY_ENGINE(test_flags_stay_for_an_instruction_that_faults_behind_reading_them)
 IN_EVERY_ENGINE(test_a_full_cache_is_emptied_and_work_goes_on)
 
 int main(void)
@@ -288,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_changed_code_is_translated_anew_here),
         cmocka_unit_test(test_a_page_is_data_again_some_stores_after_its_last_code_here),
         cmocka_unit_test(test_code_may_change_what_comes_next_here),
+        cmocka_unit_test(test_flags_stay_for_an_instruction_that_faults_behind_reading_them_here),
         cmocka_unit_test(test_a_full_cache_is_emptied_and_work_goes_on_here),
         cmocka_unit_test(test_perf_finds_blocks_by_name),
     };
