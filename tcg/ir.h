@@ -337,7 +337,8 @@ enum ir_pass {
     PASS_DEAD = 8,      /* drop operations nobody needs */
     PASS_STATE = 16,    /* redundant LD_STATE/ST_STATE */
     PASS_ADDR = 32,     /* fold ADD/LEA chains into memory operands */
-    PASS_ALL = 63,
+    PASS_GROUP = 64,    /* the generator's: one look-up for several accesses */
+    PASS_ALL = 127,
 };
 /* Runs the chosen passes in order. */
 void ir_optimise(struct ir_block *b, unsigned passes);

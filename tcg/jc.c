@@ -12,7 +12,7 @@
 void jc_enter(struct tcg_cpu *cpu, struct block *b)
 {
     struct engine_cpu *e = engine_of(cpu);
-    unsigned mode = b->tb.key.mode, slot = jc_slot(b->tb.key.pc);
+    unsigned mode = b->tb.key.mode, slot = jc_slot_of(&b->tb.key);
     cpu->jcs[mode][slot] = (struct tcg_jc_entry){ b->tb.key.pc, b->tb.code };
     if (e->jc_filled[mode] < JC_LISTED) {
         e->jc_list[mode][e->jc_filled[mode]] = (uint16_t)slot;
@@ -22,13 +22,21 @@ void jc_enter(struct tcg_cpu *cpu, struct block *b)
 
 void jc_forget(struct tcg *t, struct block *b)
 {
-    unsigned mode = b->tb.key.mode, slot = jc_slot(b->tb.key.pc);
+    unsigned mode = b->tb.key.mode, slot = jc_slot_of(&b->tb.key);
     for (struct engine_cpu *e = t->cpus; e; e = e->next) {
         struct tcg_jc_entry *j = &e->cpu->jcs[mode][slot];
         if (j->code == b->tb.code) {
             __atomic_store_n(&j->pc, JC_EMPTY(slot), __ATOMIC_RELEASE);
         }
     }
+}
+
+const void *jc_apart(const struct tcg_cpu *cpu)
+{
+    struct tb_key k = { .pc = cpu->pc, .cflags = TB_APART };
+    const struct tcg_jc_entry *j = &cpu->jcs[cpu->tlb - cpu->tlbs][jc_slot_of(&k)];
+    const void *code = j->code;
+    return __atomic_load_n(&j->pc, __ATOMIC_ACQUIRE) == cpu->pc ? code : NULL;
 }
 
 void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode)

@@ -12,6 +12,7 @@ static const struct {
     { "const", PASS_CONST, pass_const }, { "copy", PASS_COPY, pass_copy },
     { "addr", PASS_ADDR, pass_addr },    { "state", PASS_STATE, pass_state },
     { "dead", PASS_DEAD, pass_dead },    { "deadflags", PASS_DEADFLAGS, NULL },
+    { "group", PASS_GROUP, NULL },
 };
 
 /* Without liveness every flag written is wanted. */

@@ -293,23 +293,28 @@ static const void *shortcut(struct tcg_cpu *cpu)
 static enum tcg_exit run_loop(struct tcg_cpu *cpu)
 {
     struct tcg_link *link = NULL;
+    uint32_t cflags = 0;
     for (;;) {
         if (asked_out(cpu)) {
             return TCG_EXIT_REQUEST;
         }
-        const void *code = link ? NULL : shortcut(cpu);
-        struct block *b = code ? NULL : block_find(cpu);
+        const void *code = link || cflags ? NULL : shortcut(cpu);
+        struct block *b = code ? NULL : block_find(cpu, cflags);
         if (!code && !b) {
             ask_for_flush(cpu->tcg);
             return TCG_EXIT_REQUEST;
         }
         link_to(cpu, link, b);
         link = NULL;
+        cflags = 0;
         switch (code ? jit_run(cpu, code, &link) : run_from(cpu, b, &link)) {
         case LEAVE_BLOCK:
             return TCG_EXIT_BLOCK;
         case LEAVE_ICOUNT:
             return asked_out(cpu) ? TCG_EXIT_REQUEST : TCG_EXIT_ICOUNT;
+        case LEAVE_APART:
+            cflags = TB_APART;
+            break;
         default: /* a RIP without a block yet, or a request: looked at above */
             break;
         }

@@ -158,9 +158,10 @@ static bool may_link(const struct tcg_link *l, const struct block *to)
     const struct block *from = link_from(l);
     const struct tb_key *a = &from->tb.key, *b = &to->tb.key;
     return l->same_page && !l->to && !from->stale && !to->stale && l->pc == b->pc &&
-           a->cs_base == b->cs_base && a->flags == b->flags && a->cflags == b->cflags &&
-           a->mode == b->mode && (a->phys ^ b->phys) < 4096 &&
-           (a->phys & ~0xfffull) == (b->phys & ~0xfffull) && second_page(to) == NO_PAGE;
+           a->cs_base == b->cs_base && a->flags == b->flags &&
+           (a->cflags & ~(uint32_t)TB_APART) == b->cflags && a->mode == b->mode &&
+           (a->phys ^ b->phys) < 4096 && (a->phys & ~0xfffull) == (b->phys & ~0xfffull) &&
+           second_page(to) == NO_PAGE;
 }
 
 void block_link(struct tcg *t, struct tcg_link *l, struct block *to)
@@ -373,11 +374,12 @@ void engine_unlock(struct tcg_cpu *cpu)
     pthread_mutex_unlock(&cpu->tcg->lock);
 }
 
-struct block *block_find(struct tcg_cpu *cpu)
+struct block *block_find(struct tcg_cpu *cpu, uint32_t cflags)
 {
     struct tcg *t = cpu->tcg;
     struct tb_key k;
     current_key(cpu, &k);
+    k.cflags |= cflags;
     engine_lock(cpu);
     struct block *b = table_find(t, &k);
     if (!b) {

@@ -141,8 +141,8 @@ static inline uint8_t *cache_rw(const struct tcg_cache *c, const void *rx)
 
 /* ---- tb.c ---- */
 
-/* The block for cpu->pc as the CPU stands, made if need be; may raise. NULL: the cache is full. */
-struct block *block_find(struct tcg_cpu *cpu);
+/* The block for cpu->pc as the CPU stands, made if need be; cflags: 0 or TB_APART; may raise. NULL: the cache is full. */
+struct block *block_find(struct tcg_cpu *cpu, uint32_t cflags);
 /* A block of one instruction for the interpreter; the caller frees it. */
 struct block *block_single(struct tcg_cpu *cpu);
 /* Gives back what b holds, and b itself if it is not one of those kept. NULL is nothing. */
@@ -176,6 +176,13 @@ static inline unsigned jc_slot(uint64_t pc)
 {
     return (unsigned)(pc ^ pc >> JC_BITS) & (JC_SIZE - 1);
 }
+/* A block of TB_APART stands where no jump to that RIP looks; an empty entry there holds another one. */
+static inline unsigned jc_slot_of(const struct tb_key *k)
+{
+    return jc_slot(k->pc) ^ (k->cflags & TB_APART ? 2 : 0);
+}
+/* Code of the TB_APART block for cpu->pc that the jump cache knows, or NULL. */
+const void *jc_apart(const struct tcg_cpu *cpu);
 
 /* ---- slow.c: what both engines do by calling C ---- */
 
@@ -194,7 +201,13 @@ uint64_t slow_cmpxchg(struct tcg_cpu *cpu, uint64_t linear, unsigned size, uint6
 bool tci_compile(struct tcg *t, struct block *b, const struct ir_block *ir);
 void tci_free(struct block *b);
 /* Why a run came back. */
-enum leave { LEAVE_LOOKUP, LEAVE_BLOCK, LEAVE_REQUEST, LEAVE_ICOUNT };
+enum leave {
+    LEAVE_LOOKUP,
+    LEAVE_BLOCK,
+    LEAVE_REQUEST,
+    LEAVE_ICOUNT,
+    LEAVE_APART, /* LOOKUP of a block in which each access is looked up by itself */
+};
 /* Runs from b; *link: the way out that was taken when it is LEAVE_LOOKUP, or NULL. */
 enum leave tci_run(struct tcg_cpu *cpu, struct block *b, struct tcg_link **link);
 

@@ -95,10 +95,11 @@ struct tb_key {
     uint64_t cs_base;
     uint64_t phys;   /* guest-physical address of the first byte */
     uint32_t flags;  /* the target's mode bits */
-    uint32_t cflags; /* TB_SINGLE: one instruction, not kept; TB_ICOUNT; limit in bits 15..8 */
+    uint32_t cflags; /* TB_SINGLE: one instruction, not kept; TB_ICOUNT; TB_APART: each access is
+                      * looked up by itself; limit in bits 15..8 */
     uint32_t mode;   /* TLB_KERNEL ...; the engine fills it in from cpu->tlb */
 };
-enum { TB_SINGLE = 1, TB_ICOUNT = 2 };
+enum { TB_SINGLE = 1, TB_ICOUNT = 2, TB_APART = 4 };
 
 struct tb {
     struct tb_key key;
@@ -128,6 +129,10 @@ struct tcg_target {
     void (*load_bytes)(struct tcg_cpu *cpu, uint64_t linear, void *buf, unsigned size);
     void (*store_bytes)(struct tcg_cpu *cpu, uint64_t linear, const void *buf, unsigned size);
     void (*probe_write)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
+    /* Memory of [linear, linear + size), a page at most, if such accesses are plain now or become so by
+     * entering the page into cpu->tlb; NULL when they are not, or one would fault. Raises nothing, and
+     * changes nothing that a load from there would not. */
+    void *(*plain)(struct tcg_cpu *cpu, uint64_t linear, unsigned size, bool write);
     /* Atomic read-modify-write: host pointer that holds linear .. +size for writing, with what code it
      * hits gone, or NULL when it is not plain or crosses a page (then the others stand aside). */
     void *(*host_write)(struct tcg_cpu *cpu, uint64_t linear, unsigned size);

@@ -316,6 +316,7 @@ void x86_mmu_store(struct tcg_cpu *cpu, uint64_t linear, unsigned size, uint64_t
 void x86_mmu_load_bytes(struct tcg_cpu *cpu, uint64_t linear, void *buf, unsigned size);
 void x86_mmu_store_bytes(struct tcg_cpu *cpu, uint64_t linear, const void *buf, unsigned size);
 void x86_mmu_probe_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
+void *x86_mmu_plain(struct tcg_cpu *cpu, uint64_t linear, unsigned size, bool write);
 void *x86_mmu_host_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size);
 /* For helpers: the same with the present CPL's rights, or as the supervisor (descriptor tables, TSS,
  * exception frames). Fault: #PF raised. */

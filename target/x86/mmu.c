@@ -77,7 +77,7 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
         tcg_tlb_set(tlb, tag, NULL, false, false, false);
         return;
     }
-    bool may = !watched && write_is_plain(k, p);
+    bool may = readable && !watched && write_is_plain(k, p); /* what is plain to write is to read */
     bool write = may && !tcg_page_has_code(c->tcg.tcg, p->phys);
     unsigned slot = (unsigned)(e - tlb->e);
     uint64_t phys =
@@ -533,6 +533,20 @@ void x86_mmu_probe_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
 {
     struct x86_cpu *c = x86_of(cpu);
     x86_probe_as(c, mode_now(c), linear, size);
+}
+
+/* The page is entered as for a load: one whose D bit the first store must set does not become plain. */
+void *x86_mmu_plain(struct tcg_cpu *cpu, uint64_t linear, unsigned size, bool write)
+{
+    struct x86_cpu *c = x86_of(cpu);
+    unsigned mode = mode_now(c);
+    struct page p;
+    struct walker k = { .c = c, .linear = linear, .how = ACC_READ, .mode = mode, .p = &p };
+    if (first_part(linear, size) < size ||
+        (!plain_read(c, mode, linear) && tlb_fill(&k) != PF_NONE)) {
+        return NULL;
+    }
+    return write ? plain_write(c, mode, linear) : plain_read(c, mode, linear);
 }
 
 void *x86_mmu_host_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)

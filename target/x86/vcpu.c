@@ -56,6 +56,7 @@ static const struct tcg_target target = {
     .load_bytes = x86_mmu_load_bytes,
     .store_bytes = x86_mmu_store_bytes,
     .probe_write = x86_mmu_probe_write,
+    .plain = x86_mmu_plain,
     .host_write = x86_mmu_host_write,
     .alone = x86_alone,
     .x87_sync = x86_x87_sync,

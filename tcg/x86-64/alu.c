@@ -691,11 +691,10 @@ bool rmw_fits(const struct ir_op *o)
     }
 }
 
-void rmw_code(struct gen *g, const struct ir_op *o, unsigned addr, const struct src *src, bool lock)
+void rmw_code(struct gen *g, const struct ir_op *o, struct rm m, const struct src *src, bool lock)
 {
     unsigned op = lock ? (unsigned)o->imm : o->op;
     struct as *a = &g->a;
-    struct rm m = rm_at(addr, 0);
     if (lock) {
         as_byte(a, 0xf0);
     }

@@ -167,25 +167,31 @@ static void locked(struct gen *g, const struct ir_op *o)
     struct slow *s = probe(g, &o->mem, o->size, true, SLOW_ATOMIC);
     s->src = src;
     flags_before(g, o);
-    rmw_code(g, o, s->addr, &src, true);
+    rmw_code(g, o, rm_at(s->addr, 0), &src, true);
     s->done = g->a.p;
     flags_written(g, o);
+}
+
+bool atomic_is_c(const struct ir_op *o)
+{
+    bool rax = o->a.kind == IR_GPR && o->a.num == 0 && !o->a.high;
+    return o->op == IR_A_CMPXCHG ? !rax
+                                 : o->op == IR_A_RMW && o->dst.kind != IR_NONE && o->imm != IR_ADD;
 }
 
 void gen_atomic(struct gen *g, const struct ir_op *o)
 {
     flags_clobber(g, flags_live_before(g, o));
-    bool rax = o->a.kind == IR_GPR && o->a.num == 0 && !o->a.high;
-    if (o->op == IR_A_XCHG) {
-        xchg(g, o);
-    } else if (o->op == IR_A_CMPXCHG && rax) {
-        cmpxchg(g, o);
-    } else if (o->op == IR_A_RMW && o->dst.kind == IR_NONE) {
-        locked(g, o);
-    } else if (o->op == IR_A_RMW && o->imm == IR_ADD) {
-        xadd(g, o);
-    } else {
+    if (atomic_is_c(o)) {
         atomic_by_c(g, o);
+    } else if (o->op == IR_A_XCHG) {
+        xchg(g, o);
+    } else if (o->op == IR_A_CMPXCHG) {
+        cmpxchg(g, o);
+    } else if (o->dst.kind == IR_NONE) {
+        locked(g, o);
+    } else {
+        xadd(g, o);
     }
 }
 

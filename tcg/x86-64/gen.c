@@ -39,9 +39,25 @@ static unsigned new_slot(struct gen *g)
     return s;
 }
 
+/* Where a T_GROUPED's bytes are. */
+static struct rm grouped_rm(struct gen *g, const struct temp *t)
+{
+    struct ir_arg pointer = pointer_of(g, t->reg);
+    return rm_at(to_reg(g, &pointer, 8), t->disp);
+}
+
 static void load_lazy(struct gen *g, struct temp *t)
 {
     struct rm m = rm_at(t->reg, 0);
+    if (t->where == T_GROUPED) {
+        uint16_t held = g->busy;
+        unsigned group = t->reg;
+        m = grouped_rm(g, t);
+        t->reg = (uint8_t)scratch(g);
+        g->owner[t->reg] = (int16_t)(t - g->temp);
+        consume_pointer(g, group);
+        g->busy = held;
+    }
     if (t->size <= 2) {
         as_full(&g->a, M_0F | (t->size == 1 ? 0xb6 : 0xb7), 4, t->reg, false, &m, false);
     } else {
@@ -120,6 +136,8 @@ static void forget(struct gen *g, struct temp *t)
 {
     if (t->where == T_SPILL) {
         g->slots &= ~(1u << t->slot);
+    } else if (t->where == T_GROUPED) {
+        consume_pointer(g, t->reg);
     } else if (t->where != T_NONE) {
         g->owner[t->reg] = FREE;
     }
@@ -187,10 +205,13 @@ struct rm rm_of(struct gen *g, const struct ir_arg *a, unsigned size)
         return rm_cpu(gpr_off(a->num));
     }
     const struct temp *t = &g->temp[a->num];
-    assert(t->where == T_SPILL || t->where == T_LAZY);
-    if (t->where == T_LAZY) {
+    assert(t->where >= T_SPILL);
+    if (t->where != T_SPILL) {
         if (size > t->size) { /* upper bits are undefined, not somebody else's memory */
             return rm_reg(to_reg(g, a, size));
+        }
+        if (t->where == T_GROUPED) {
+            return grouped_rm(g, t);
         }
         hold(g, t->reg);
         return rm_at(t->reg, 0);
@@ -222,7 +243,7 @@ unsigned to_reg(struct gen *g, const struct ir_arg *a, unsigned size)
         hold(g, r);
         return r;
     }
-    if (a->kind == IR_TEMP && g->temp[a->num].where == T_LAZY) {
+    if (a->kind == IR_TEMP && g->temp[a->num].where >= T_LAZY) {
         load_lazy(g, &g->temp[a->num]);
         hold(g, g->temp[a->num].reg);
         return g->temp[a->num].reg;
@@ -581,6 +602,7 @@ static void begin(struct gen *g, struct block *b, struct ir_block *ir)
     g->pc = ir->pc;
     memset(g->stub, 0, sizeof(g->stub));
     count_uses(g);
+    group_accesses(g);
     flags_liveness(g);
 }
 

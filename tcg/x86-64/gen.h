@@ -26,13 +26,32 @@ enum temp_where {
     T_NONE,
     T_REG,
     T_SPILL,
-    T_LAZY, /* not loaded yet: the register points at it */
+    T_LAZY,    /* not loaded yet: the register points at it */
+    T_GROUPED, /* not loaded yet: disp bytes behind where the group in reg points */
 };
 struct temp {
     uint8_t where, reg, slot;
-    uint16_t last; /* operation of the last use */
+    uint16_t last; /* operation of the last use; of a group's pointer, the next one */
     uint16_t uses; /* still to come */
-    uint8_t size;  /* T_LAZY: bytes */
+    uint8_t size;  /* T_LAZY, T_GROUPED: bytes */
+    int32_t disp;
+};
+
+/* Accesses of a block that one look-up serves (group.c). Temporary ir->temps + n points at their first
+ * byte, from the first of them to the last. */
+enum { GROUPS = 24, NO_GROUP = 0xff };
+struct group {
+    uint16_t bytes; /* from the first to behind the last */
+    bool write;
+};
+/* Of an operation with a memory operand. */
+struct place {
+    uint8_t group; /* NO_GROUP: it is none's */
+    bool first;    /* looks up for all */
+    bool apart;    /* what is not plain here is left to a TB_APART block */
+    uint16_t at;   /* bytes behind the group's first */
+    uint16_t next; /* operation of the group */
+    int64_t disp;  /* while groups are collected */
 };
 
 /* What a scratch register holds: nothing, temporary n, or guest register n. */
@@ -59,6 +78,7 @@ enum thunk {
     TH_HELPER,
     TH_X87_IN,
     TH_UNALIGNED,
+    TH_PLAIN, /* leaves for a TB_APART block when it is not */
     THUNKS,
 };
 
@@ -87,8 +107,12 @@ enum slow_kind {
     SLOW_ATOMIC,
     SLOW_PROBE,
     SLOW_X87,
-    SLOW_VEC
+    SLOW_VEC,
+    SLOW_APART
 };
+
+/* TH_PLAIN: in slow_size, beside the size. */
+enum { PLAIN_WRITE = 1 << 16, PLAIN_ALIGNED = 1 << 17 };
 
 /* What is written of a store, or the second operand of a read-modify-write. */
 struct src {
@@ -99,7 +123,8 @@ struct src {
 
 /* A way out of line, written behind the block. */
 struct slow {
-    uint8_t kind, size, addr, index; /* registers: the address less the tag, the slot */
+    uint8_t kind, addr, index; /* registers: the address less the tag, the slot */
+    uint16_t size;
     bool write, align;
     uint8_t *from;          /* the jump that leads here */
     uint8_t *resume, *done; /* writable view: the access; behind it */
@@ -127,7 +152,9 @@ struct gen {
     struct ir_block *ir;
     unsigned at;
     uint64_t pc; /* of the instruction */
-    struct temp temp[IR_MAX_TEMPS];
+    struct temp temp[IR_MAX_TEMPS + GROUPS];
+    struct group group[GROUPS];
+    struct place place[IR_MAX_OPS];
     int16_t owner[16];
     struct cached cached[4];            /* guest R12..R15 */
     uint16_t busy;                      /* registers that the current operation holds */
@@ -211,11 +238,15 @@ void flags_put_right(struct gen *g);
 void flags_before(struct gen *g, const struct ir_op *o);
 uint16_t flags_wanted_before(const struct gen *g, const struct ir_op *o);
 
-/* ---- groups ---- */
+/* ---- group.c ---- */
+
+/* Fills in g->place; uses of temporaries are counted already. */
+void group_accesses(struct gen *g);
+
+/* ---- kinds of operations ---- */
 
 void gen_alu(struct gen *g, const struct ir_op *o);
-void rmw_code(struct gen *g, const struct ir_op *o, unsigned addr, const struct src *src,
-              bool lock);
+void rmw_code(struct gen *g, const struct ir_op *o, struct rm m, const struct src *src, bool lock);
 bool rmw_fits(const struct ir_op *o);
 struct src src_of(struct gen *g, const struct ir_arg *a, unsigned size);
 
@@ -225,15 +256,30 @@ void gen_lea(struct gen *g, const struct ir_op *o);
 void gen_mem(struct gen *g, const struct ir_op *o);
 /* Tries LD, OP, ST on one place; returns the number of operations taken, 0 when it is another shape. */
 unsigned gen_rmw(struct gen *g);
+/* The operations behind the present one that make up LD, OP, ST on one place with LD at `at`: false if
+ * it is another shape. */
+bool rmw_shape(const struct gen *g, unsigned at, unsigned *op, unsigned *st);
 /* Looks the operand up: the returned register points at its bytes. */
 struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
                    enum slow_kind kind);
+/* Where the operand of the present operation is, looked up if need be; *s: its way out of line, or NULL. */
+struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
+                  enum slow_kind kind, struct slow **s);
+/* The temporary that holds a group's address, and one use of it less. */
+struct ir_arg pointer_of(const struct gen *g, unsigned group);
+void consume_pointer(struct gen *g, unsigned group);
+/* It is not asked for any more. */
+void operand_done(struct gen *g);
+/* The present operation looks nothing up and cannot fault: the address is known. */
+bool follows(const struct gen *g);
 void slow_code(struct gen *g, struct slow *s);
 /* to = from >> by in the low bits; the upper `by` are anything. EFLAGS may change. */
 void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by);
 void set_pc_code(struct gen *g, uint64_t pc, unsigned reg);
 
 void gen_native(struct gen *g, const struct ir_op *o);
+/* Done by its meaning in C. */
+bool native_is_c(const struct gen *g, const struct ir_native *n);
 /* A block with vector instructions begins with a look for whether the vectors are here. */
 void vec_at_start(struct gen *g);
 void native_slow(struct gen *g, struct slow *s);
@@ -241,6 +287,7 @@ void native_slow(struct gen *g, struct slow *s);
 void gen_call(struct gen *g, const struct ir_op *o);
 void gen_eval(struct gen *g, const struct ir_op *o);
 void gen_atomic(struct gen *g, const struct ir_op *o);
+bool atomic_is_c(const struct ir_op *o);
 void atomic_slow(struct gen *g, struct slow *s);
 
 void gen_exit(struct gen *g, const struct ir_op *o);

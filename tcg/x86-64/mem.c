@@ -175,6 +175,9 @@ static struct slow *new_slow(struct gen *g, enum slow_kind kind)
 struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
                    enum slow_kind kind)
 {
+    if (g->place[g->at].apart) {
+        kind = SLOW_APART;
+    }
     bool align = m->flags & IR_MEM_ALIGN;
     unsigned addr = linear_address(g, m), index = scratch(g);
     slot_code(g, index, addr);
@@ -189,7 +192,7 @@ struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool wr
         s->from = as_jcc_ahead(&g->a, CC_A);
     }
     as_alu(&g->a, ALU_ADD, 8, addr, tlb_rm(g, index, offsetof(struct tcg_tlb_entry, host)));
-    s->size = (uint8_t)size;
+    s->size = (uint16_t)size;
     s->addr = (uint8_t)addr;
     s->index = (uint8_t)index;
     s->write = write;
@@ -197,6 +200,67 @@ struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool wr
     s->resume = g->a.p;
     let_go(g, index);
     return s;
+}
+
+/* ---- groups ---- */
+
+bool follows(const struct gen *g)
+{
+    const struct place *p = &g->place[g->at];
+    return p->group != NO_GROUP && !p->first;
+}
+
+struct ir_arg pointer_of(const struct gen *g, unsigned group)
+{
+    return (struct ir_arg){ .kind = IR_TEMP, .num = (uint16_t)(g->ir->temps + group) };
+}
+
+void consume_pointer(struct gen *g, unsigned group)
+{
+    struct ir_arg pointer = pointer_of(g, group);
+    consume(g, &pointer);
+}
+
+/* The first of a group asks for all its bytes. */
+static struct slow *probe_group(struct gen *g, const struct ir_mem *m)
+{
+    const struct place *p = &g->place[g->at];
+    const struct group *all = &g->group[p->group];
+    struct ir_mem from = *m;
+    from.disp -= p->at;
+    struct slow *s = probe(g, &from, all->bytes, all->write, SLOW_APART);
+    struct ir_arg pointer = pointer_of(g, p->group);
+    bind_temp(g, &pointer, s->addr);
+    return s;
+}
+
+struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
+                  enum slow_kind kind, struct slow **s)
+{
+    const struct place *p = &g->place[g->at];
+    *s = NULL;
+    if (p->group == NO_GROUP) {
+        *s = probe(g, m, size, write, kind);
+        return rm_at((*s)->addr, 0);
+    }
+    struct ir_arg pointer = pointer_of(g, p->group);
+    if (p->first) {
+        probe_group(g, m);
+    } else {
+        consume(g, &m->base);
+        consume(g, &m->index);
+    }
+    struct rm to = rm_at(to_reg(g, &pointer, 8), p->at);
+    g->temp[pointer.num].last = p->next;
+    return to;
+}
+
+void operand_done(struct gen *g)
+{
+    unsigned group = g->place[g->at].group;
+    if (group != NO_GROUP) {
+        consume_pointer(g, group);
+    }
 }
 
 /* ---- loads and stores ---- */
@@ -217,20 +281,27 @@ static bool may_stay_in_memory(const struct gen *g, const struct ir_op *o)
     return ir_is_pure(g->ir->op[last].op) || g->ir->op[last].op == IR_CMOV;
 }
 
-static void load(struct gen *g, const struct ir_op *o)
+/* Leaves a load to the operation that uses it. */
+static bool leave_in_memory(struct gen *g, const struct ir_op *o, struct rm m, const struct slow *s)
 {
-    unsigned from = o->op == IR_LD ? o->size : (unsigned)o->imm;
-    struct slow *s = probe(g, &o->mem, from, o->mem.flags & IR_MEM_RMW, SLOW_LOAD);
-    s->write = o->mem.flags & IR_MEM_RMW;
-    struct rm m = rm_at(s->addr, 0);
-    if (may_stay_in_memory(g, o)) {
-        bind_temp(g, &o->dst, s->addr);
-        g->temp[o->dst.num].where = T_LAZY;
-        g->temp[o->dst.num].size = o->size;
-        return;
+    if (!may_stay_in_memory(g, o)) {
+        return false;
     }
-    let_go(g, s->addr); /* may be the destination: the load reads it first */
-    unsigned d = dst_reg(g, &o->dst);
+    struct temp *t = &g->temp[o->dst.num];
+    if (s) {
+        bind_temp(g, &o->dst, s->addr);
+        t->where = T_LAZY;
+    } else {
+        t->where = T_GROUPED;
+        t->reg = g->place[g->at].group;
+        t->disp = m.disp;
+    }
+    t->size = o->size;
+    return true;
+}
+
+static void load_code(struct gen *g, const struct ir_op *o, unsigned from, unsigned d, struct rm m)
+{
     bool home = d != R12 && d != R14 && d != R15;
     if (o->op == IR_LD && o->size >= 4) {
         as_mov(&g->a, o->size, d, m);
@@ -248,6 +319,20 @@ static void load(struct gen *g, const struct ir_op *o)
         unsigned size = o->op == IR_LD ? 4 : sign || o->size == 2 ? o->size : 4;
         as_full(&g->a, op, size, d, false, &m, false);
     }
+}
+
+static void load(struct gen *g, const struct ir_op *o)
+{
+    unsigned from = o->op == IR_LD ? o->size : (unsigned)o->imm;
+    struct slow *s;
+    struct rm m = operand(g, &o->mem, from, o->mem.flags & IR_MEM_RMW, SLOW_LOAD, &s);
+    if (leave_in_memory(g, o, m, s)) {
+        return;
+    }
+    operand_done(g);
+    let_go(g, m.reg); /* may be the destination: the load reads it first */
+    unsigned d = dst_reg(g, &o->dst);
+    load_code(g, o, from, d, m);
     finish(g, &o->dst, d, o->size);
 }
 
@@ -263,19 +348,27 @@ static void store_code(struct gen *g, unsigned size, struct rm m, const struct s
 static void store(struct gen *g, const struct ir_op *o)
 {
     struct src src = src_of(g, &o->a, o->size);
-    struct slow *s = probe(g, &o->mem, o->size, true, SLOW_STORE);
-    s->src = src;
-    store_code(g, o->size, rm_at(s->addr, 0), &s->src);
-    s->done = g->a.p;
+    struct slow *s;
+    struct rm m = operand(g, &o->mem, o->size, true, SLOW_STORE, &s);
+    store_code(g, o->size, m, &src);
+    operand_done(g);
+    if (s) {
+        s->src = src;
+        s->done = g->a.p;
+    }
 }
 
 void gen_mem(struct gen *g, const struct ir_op *o)
 {
-    flags_clobber(g, flags_live_before(g, o));
+    if (!follows(g)) {
+        flags_clobber(g, flags_live_before(g, o));
+    }
+    struct slow *s;
     if (o->op == IR_ST) {
         store(g, o);
     } else if (o->op == IR_LDST_PROBE) {
-        probe(g, &o->mem, o->size, true, SLOW_PROBE);
+        operand(g, &o->mem, o->size, true, SLOW_PROBE, &s);
+        operand_done(g);
     } else {
         load(g, o);
     }
@@ -308,40 +401,56 @@ static bool only_use(const struct gen *g, const struct ir_arg *a)
     return a->kind == IR_TEMP && g->temp[a->num].uses == 1;
 }
 
+bool rmw_shape(const struct gen *g, unsigned at, unsigned *op_at, unsigned *st_at)
+{
+    const struct ir_op *ld = &g->ir->op[at];
+    if (ld->op != IR_LD || !(ld->mem.flags & IR_MEM_RMW) || !only_use(g, &ld->dst)) {
+        return false;
+    }
+    unsigned i = skip_nops(g, at + 1), k = skip_nops(g, i + 1);
+    if (k >= g->ir->n) {
+        return false;
+    }
+    *op_at = i;
+    *st_at = k;
+    const struct ir_op *op = &g->ir->op[i], *st = &g->ir->op[k];
+    return rmw_fits(op) && same_arg(&op->a, &ld->dst) && only_use(g, &op->dst) && st->op == IR_ST &&
+           same_arg(&st->a, &op->dst) && same_place(&ld->mem, &st->mem) && op->size == ld->size &&
+           st->size == ld->size && !(op->b.kind == IR_TEMP && op->b.num == ld->dst.num);
+}
+
 unsigned gen_rmw(struct gen *g)
 {
-    const struct ir_op *ld = &g->ir->op[g->at];
-    if (ld->op != IR_LD || !(ld->mem.flags & IR_MEM_RMW) || !only_use(g, &ld->dst)) {
+    unsigned first = g->at, i, k;
+    if (!rmw_shape(g, first, &i, &k)) {
         return 0;
     }
-    unsigned i = skip_nops(g, g->at + 1), k = skip_nops(g, i + 1);
-    if (k >= g->ir->n) {
-        return 0;
+    const struct ir_op *ld = &g->ir->op[first], *op = &g->ir->op[i], *st = &g->ir->op[k];
+    if (!follows(g)) {
+        flags_clobber(g, flags_live_before(g, ld));
     }
-    const struct ir_op *op = &g->ir->op[i], *st = &g->ir->op[k];
-    if (!rmw_fits(op) || !same_arg(&op->a, &ld->dst) || !only_use(g, &op->dst) || st->op != IR_ST ||
-        !same_arg(&st->a, &op->dst) || !same_place(&ld->mem, &st->mem) || op->size != ld->size ||
-        st->size != ld->size || (op->b.kind == IR_TEMP && op->b.num == ld->dst.num)) {
-        return 0;
-    }
-    flags_clobber(g, flags_live_before(g, ld));
     struct src src = src_of(g, &op->b, op->size);
-    struct slow *s = probe(g, &ld->mem, ld->size, true, SLOW_RMW);
-    s->op = op;
-    s->src = src;
+    struct slow *s;
+    struct rm m = operand(g, &ld->mem, ld->size, true, SLOW_RMW, &s);
     g->at = i; /* liveness of the operation itself */
-    s->need = flags_wanted_before(g, op);
+    if (s) {
+        s->op = op;
+        s->src = src;
+        s->need = flags_wanted_before(g, op);
+    }
     flags_before(g, op);
-    rmw_code(g, op, s->addr, &s->src, false);
-    s->done = g->a.p;
+    rmw_code(g, op, m, &src, false);
+    if (s) {
+        s->done = g->a.p;
+    }
     flags_written(g, op);
     consume(g, &ld->dst);
     consume(g, &op->dst);
     consume(g, &op->b);
     consume(g, &st->mem.base);
     consume(g, &st->mem.index);
-    unsigned first = (unsigned)(ld - g->ir->op);
     g->at = first;
+    operand_done(g);
     return k - first + 1;
 }
 
@@ -358,12 +467,12 @@ void set_pc_code(struct gen *g, uint64_t pc, unsigned reg)
     }
 }
 
-/* Address and RIP to where C looks; the index register is free afterwards. */
-static void slow_entry(struct gen *g, const struct slow *s)
+/* Address, what and RIP to where C looks; the index register is free afterwards. */
+static void slow_entry(struct gen *g, const struct slow *s, int64_t what)
 {
     as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_field(s->write)));
     as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), s->addr);
-    as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_size)), s->size);
+    as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_size)), what);
     set_pc_code(g, s->pc, s->index);
     for (unsigned i = 0; i < 4; i++) {
         if (s->dirty[i] != NO_REG) {
@@ -403,7 +512,14 @@ void slow_code(struct gen *g, struct slow *s)
         back_to(g, s->done);
         return;
     }
-    slow_entry(g, s);
+    if (s->kind == SLOW_APART) {
+        slow_entry(g, s, s->size | (s->write ? PLAIN_WRITE : 0) | (s->align ? PLAIN_ALIGNED : 0));
+        call_thunk(g, TH_PLAIN);
+        as_mov(&g->a, 8, s->addr, rm_cpu(CPU(arg)));
+        back_to(g, s->resume);
+        return;
+    }
+    slow_entry(g, s, s->size);
     if (s->align) {
         as_digit(&g->a, 0xf6, 1, 0, rm_reg(s->addr)); /* test */
         as_byte(&g->a, s->size - 1u);
@@ -428,7 +544,7 @@ void slow_code(struct gen *g, struct slow *s)
         if (s->need) {
             flags_restore_code(&g->a);
         }
-        rmw_code(g, s->op, s->addr, &s->src, false);
+        rmw_code(g, s->op, rm_at(s->addr, 0), &s->src, false);
         call_thunk(g, TH_STORE); /* keeps EFLAGS */
         back_to(g, s->done);
         break;

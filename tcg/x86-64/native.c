@@ -14,6 +14,11 @@ static bool host_has(const struct gen *g, const struct ir_native *n)
     return n->encoding != ENC_VEX || g->jit->has.avx2;
 }
 
+bool native_is_c(const struct gen *g, const struct ir_native *n)
+{
+    return !host_has(g, n) || (n->mem_read && n->mem_write);
+}
+
 static bool has_modrm(const struct ir_native *n)
 {
     return n->reg_class != RC_NONE || n->rm_class != RC_NONE || n->mem_size;
@@ -151,7 +156,7 @@ static void put_back(struct gen *g, unsigned num, unsigned reg)
 void gen_native(struct gen *g, const struct ir_op *o)
 {
     const struct ir_native *n = o->native;
-    if (!host_has(g, n) || (n->mem_read && n->mem_write)) {
+    if (native_is_c(g, n)) {
         by_c(g, o);
         return;
     }
@@ -162,7 +167,8 @@ void gen_native(struct gen *g, const struct ir_op *o)
         flags_clobber(g, flags_live_before(g, o));
         vec_look(g);
     }
-    if (n->x87 || n->may_raise || n->mem_size || n->reg_class == RC_GPR || n->rm_class == RC_GPR) {
+    bool look_up = n->mem_size && !follows(g);
+    if (n->x87 || n->may_raise || look_up || n->reg_class == RC_GPR || n->rm_class == RC_GPR) {
         cache_write_back(g);
     }
     unsigned reg = n->reg, rm = n->rm;
@@ -174,18 +180,24 @@ void gen_native(struct gen *g, const struct ir_op *o)
     }
     struct rm m = rm_reg(rm);
     struct slow *s = NULL;
-    if (n->mem_size) {
+    if (look_up) {
         flags_clobber(g, flags_live_before(g, o));
-        s = probe(g, &o->mem, n->mem_size, n->mem_write, SLOW_NATIVE);
+    }
+    if (n->mem_size) {
+        m = operand(g, &o->mem, n->mem_size, n->mem_write, SLOW_NATIVE, &s);
+    }
+    if (s) {
         s->native = n;
         s->native_reg = (uint8_t)reg;
-        m = rm_at(s->addr, 0);
     }
     flags_before(g, o);
     note_site(g, n, g->pc);
     encode(&g->a, n, reg, &m);
     if (s) {
         s->done = g->a.p;
+    }
+    if (n->mem_size) {
+        operand_done(g);
     }
     flags_written(g, o);
     if (n->reg_class == RC_GPR && n->reg_write) {

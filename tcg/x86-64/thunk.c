@@ -59,6 +59,18 @@ static void c_probe(struct tcg_cpu *cpu)
     cpu->tcg->target->probe_write(cpu, cpu->slow_addr, cpu->slow_size);
 }
 
+/* Where a group's bytes are; else code that goes on without groups, if there is some already. */
+static void c_plain(struct tcg_cpu *cpu)
+{
+    unsigned size = cpu->slow_size & 0xffff;
+    bool aligned = !(cpu->slow_size & PLAIN_ALIGNED) || !(cpu->slow_addr & (size - 1));
+    void *p = aligned
+                  ? cpu->tcg->target->plain(cpu, cpu->slow_addr, size, cpu->slow_size & PLAIN_WRITE)
+                  : NULL;
+    cpu->arg[0] = (uintptr_t)p;
+    cpu->arg[1] = p ? 0 : (uintptr_t)jc_apart(cpu);
+}
+
 static void c_native_sem(struct tcg_cpu *cpu)
 {
     native_by_c(cpu, cpu->call_fn, cpu->slow_addr, cpu->slow_op);
@@ -124,6 +136,7 @@ static const struct {
     [TH_HELPER] = { NULL, false, true }, /* helper_call */
     [TH_X87_IN] = { c_x87_in, false },
     [TH_UNALIGNED] = { c_unaligned, false },
+    [TH_PLAIN] = { c_plain, false },
 };
 
 /* ---- state to and from struct tcg_cpu ---- */
@@ -235,6 +248,47 @@ static void helper_call(struct as *a)
     as_mov_to(a, 8, rm_at(BP, CPU(arg)), AX);
 }
 
+static const uint8_t callee_saved[] = { BX, BP, R12, R13, R14, R15 };
+
+static void push_pop(struct as *a, unsigned reg, bool push)
+{
+    if (reg >= R8) {
+        as_byte(a, 0x41);
+    }
+    as_byte(a, (push ? 0x50 : 0x58) | (reg & 7));
+}
+
+/* Everything to memory; R12 is what enter returns. */
+static void leave_code(struct jit *j, struct as *a)
+{
+    save_code(a, 0);
+    vec_save_code(j, a);
+    as_mov(a, 8, AX, rm_reg(R12));
+    as_mov(a, 8, SP, rm_at(BP, CPU(host_sp)));
+    as_alu_imm(a, ALU_ADD, 8, rm_reg(SP), 8);
+    for (unsigned i = sizeof(callee_saved); i-- > 0;) {
+        push_pop(a, callee_saved[i], false);
+    }
+    as_byte(a, 0xc3);
+}
+
+/* Behind c_plain: back to a block that has its address now, or on as a TB_APART block. */
+static void plain_or_apart(struct jit *j, struct as *a)
+{
+    as_alu_imm(a, ALU_CMP, 8, rm_cpu(8 + CPU(arg)), 0);
+    uint8_t *apart = as_jcc_ahead(a, CC_E);
+    as_byte(a, 0xc3); /* ret */
+    as_land(a, apart);
+    as_lea(a, 8, SP, rm_cpu(8));
+    as_mov(a, 8, R12, rm_cpu(CPU(arg) + 8));
+    as_op(a, 0x84, 8, R12, rm_reg(R12)); /* test */
+    uint8_t *known = as_jcc_ahead(a, CC_NE);
+    as_const(a, R12, LEAVE_APART);
+    leave_code(j, a);
+    as_land(a, known);
+    as_rm(a, 0xff, 4, 4, rm_reg(R12)); /* jmp */
+}
+
 static const uint8_t *thunk_code(struct jit *j, struct as *a, enum thunk t)
 {
     const uint8_t *start = as_here(a);
@@ -261,7 +315,11 @@ static const uint8_t *thunk_code(struct jit *j, struct as *a, enum thunk t)
     if (keep_flags) {
         as_byte(a, 0x9d); /* popf */
     }
-    as_byte(a, 0xc3); /* ret */
+    if (t == TH_PLAIN) {
+        plain_or_apart(j, a);
+    } else {
+        as_byte(a, 0xc3); /* ret */
+    }
     return start;
 }
 
@@ -275,16 +333,6 @@ static const uint8_t *vec_in_code(struct jit *j, struct as *a)
 }
 
 /* ---- in and out ---- */
-
-static const uint8_t callee_saved[] = { BX, BP, R12, R13, R14, R15 };
-
-static void push_pop(struct as *a, unsigned reg, bool push)
-{
-    if (reg >= R8) {
-        as_byte(a, 0x41);
-    }
-    as_byte(a, (push ? 0x50 : 0x58) | (reg & 7));
-}
 
 /* uint64_t enter(struct tcg_cpu *cpu, const void *code) */
 static const uint8_t *enter_code(struct as *a)
@@ -301,20 +349,6 @@ static const uint8_t *enter_code(struct as *a)
     load_code(a);
     as_rm(a, 0xff, 4, 4, rm_reg(R12)); /* jmp */
     return start;
-}
-
-/* Everything to memory; R12 is what enter returns. */
-static void leave_code(struct jit *j, struct as *a)
-{
-    save_code(a, 0);
-    vec_save_code(j, a);
-    as_mov(a, 8, AX, rm_reg(R12));
-    as_mov(a, 8, SP, rm_at(BP, CPU(host_sp)));
-    as_alu_imm(a, ALU_ADD, 8, rm_reg(SP), 8);
-    for (unsigned i = sizeof(callee_saved); i-- > 0;) {
-        push_pop(a, callee_saved[i], false);
-    }
-    as_byte(a, 0xc3);
 }
 
 static const uint8_t *leave_with(struct jit *j, struct as *a, enum leave why)
@@ -396,7 +430,7 @@ enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link
     jit_running = cpu;
     uint64_t v = cpu->tcg->jit->enter(cpu, code);
     jit_running = NULL;
-    if (v > LEAVE_ICOUNT) {
+    if (v > LEAVE_APART) {
         *link = (struct tcg_link *)(uintptr_t)v;
         cpu->pc = (*link)->pc;
         return LEAVE_LOOKUP;

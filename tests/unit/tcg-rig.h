@@ -26,7 +26,9 @@ struct rig_cpu {
     int raised;     /* what the test's helpers and callbacks noted */
     uint64_t fault; /* linear address */
     unsigned loads, stores;
-    bool no_tlb; /* nothing is plain */
+    bool no_tlb;                /* nothing is plain */
+    uint64_t read_only, device; /* linear pages: stores there fault; never plain */
+    bool vanish;                /* a load from the device makes everything devices */
     uint32_t state32;
 };
 
@@ -69,23 +71,37 @@ static void rig_check(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
         rig_of(cpu)->fault = linear;
         tcg_raise(cpu);
     }
-    if (!rig_of(cpu)->no_tlb) {
-        bool code = tcg_page_has_code(cpu->tcg, linear);
-        tcg_tlb_set(cpu->tlb, linear, rig_mem + ((linear - RIG_BASE) & ~0xfffull), true, !code,
-                    true);
+    uint64_t page = linear & ~0xfffull;
+    if (!rig_of(cpu)->no_tlb && page != rig_of(cpu)->device) {
+        bool write = !tcg_page_has_code(cpu->tcg, linear) && page != rig_of(cpu)->read_only;
+        tcg_tlb_set(cpu->tlb, linear, rig_mem + (page - RIG_BASE), true, write, true);
     }
+}
+
+static void rig_check_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
+{
+    if ((linear & ~0xfffull) == rig_of(cpu)->read_only) {
+        rig_of(cpu)->raised = RAISED_FAULT;
+        rig_of(cpu)->fault = linear;
+        tcg_raise(cpu);
+    }
+    rig_check(cpu, linear, size);
 }
 
 static uint64_t rig_load(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
 {
     rig_check(cpu, linear, size);
     rig_of(cpu)->loads++;
+    if (rig_of(cpu)->vanish && (linear & ~0xfffull) == rig_of(cpu)->device) {
+        rig_of(cpu)->no_tlb = true;
+        tcg_tlb_flush(cpu);
+    }
     return load_le(rig_mem + (linear - RIG_BASE), size);
 }
 
 static void rig_store(struct tcg_cpu *cpu, uint64_t linear, unsigned size, uint64_t v)
 {
-    rig_check(cpu, linear, size);
+    rig_check_write(cpu, linear, size);
     rig_of(cpu)->stores++;
     if (tcg_invalidate(cpu->tcg, cpu, linear, size)) {
         tcg_retry_single(cpu);
@@ -101,18 +117,30 @@ static void rig_load_bytes(struct tcg_cpu *cpu, uint64_t linear, void *buf, unsi
 
 static void rig_store_bytes(struct tcg_cpu *cpu, uint64_t linear, const void *buf, unsigned size)
 {
-    rig_check(cpu, linear, size);
+    rig_check_write(cpu, linear, size);
     memcpy(rig_mem + (linear - RIG_BASE), buf, size);
 }
 
 static void rig_probe_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
 {
+    rig_check_write(cpu, linear, size);
+}
+
+static void *rig_plain(struct tcg_cpu *cpu, uint64_t linear, unsigned size, bool write)
+{
+    const struct tcg_tlb_entry *e = tcg_tlb_slot(cpu->tlb, linear);
+    uint64_t page = linear & ~0xfffull;
+    if (linear < RIG_BASE || linear > RIG_BASE + RIG_BYTES - size ||
+        (linear & 0xfff) + size > 4096) {
+        return NULL;
+    }
     rig_check(cpu, linear, size);
+    return (write ? e->write : e->read) == page ? rig_mem + (linear - RIG_BASE) : NULL;
 }
 
 static void *rig_host_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
 {
-    rig_check(cpu, linear, size);
+    rig_check_write(cpu, linear, size);
     return rig_of(cpu)->no_tlb ? NULL : rig_mem + (linear - RIG_BASE);
 }
 
@@ -148,6 +176,7 @@ static const struct tcg_target rig_target = {
     .load_bytes = rig_load_bytes,
     .store_bytes = rig_store_bytes,
     .probe_write = rig_probe_write,
+    .plain = rig_plain,
     .host_write = rig_host_write,
     .x87_sync = rig_x87_sync,
     .fp_exception = rig_fp_exception,

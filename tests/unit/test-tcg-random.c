@@ -235,9 +235,25 @@ static void make_other(struct maker *m)
     remember(m, d, 8);
 }
 
+/* Half of the blocks may be left and begun at each instruction: nothing but registers and flags goes from
+ * one to the next. The others are not grouped. */
+static bool by_instruction(void)
+{
+    return block_seed >> 32 & 1;
+}
+
+/* The block begins with the instruction at pc. */
+static void drop_before(struct ir_block *b, uint64_t pc)
+{
+    for (unsigned i = 0; i < b->n && !(b->op[i].op == IR_INSN && b->op[i].imm == (int64_t)pc);
+         i++) {
+        b->op[i] = (struct ir_op){ .op = IR_NOP };
+    }
+}
+
 static void build_random(struct ir_block *b, const struct tb_key *key)
 {
-    if (key->pc != RIG_CODE) { /* where the branches go */
+    if (key->pc - RIG_CODE >= 0x100) { /* where the branches go */
         ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
         return;
     }
@@ -245,7 +261,8 @@ static void build_random(struct ir_block *b, const struct tb_key *key)
     rig_seed = block_seed;
     unsigned n = 3 + rnd(20);
     for (unsigned i = 0; i < n; i++) {
-        ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = (int64_t)key->pc + i;
+        ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + (int64_t)i;
+        m.n = by_instruction() ? 0 : m.n;
         switch (rnd(9)) {
         case 0:
         case 1:
@@ -287,6 +304,7 @@ static void build_random(struct ir_block *b, const struct tb_key *key)
     default:
         ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none());
     }
+    drop_before(b, key->pc);
 }
 
 struct result {
@@ -303,8 +321,11 @@ static void run_way(struct rig *r, uint64_t state_seed, struct result *res)
     for (unsigned i = 0; i < 16; i++) {
         r->cpu->gpr[i] = rig_value();
     }
-    r->cpu->gpr[4] = RIG_BASE + 0x2800 + rig_random() % 64;
-    r->cpu->gpr[7] = RIG_BASE + 0x4800 + rig_random() % 64;
+    /* in the middle of a page, at its end, on that of the code */
+    static const uint64_t places[] = { 0x2800, 0x2fd8, 0x4800, 0x4fc0,
+                                       RIG_CODE + 0x7c0 - RIG_BASE };
+    r->cpu->gpr[4] = RIG_BASE + places[rig_random() % 5] + rig_random() % 64;
+    r->cpu->gpr[7] = RIG_BASE + places[rig_random() % 5] + rig_random() % 64;
     r->cpu->seg_base[4] = 0x3000;
     r->cpu->flags = rig_random() & F_ALL;
     for (unsigned i = 0; i < RIG_BYTES; i += 8) {
@@ -314,7 +335,10 @@ static void run_way(struct rig *r, uint64_t state_seed, struct result *res)
     tcg_tlb_flush(r->cpu);
     r->c->fault = 0;
     rig_build = build_random;
+    unsigned passes = r->t->opt.passes;
+    r->t->opt.passes &= by_instruction() ? PASS_ALL : PASS_ALL & ~PASS_GROUP;
     rig_run(r);
+    r->t->opt.passes = passes;
     memcpy(res->gpr, r->cpu->gpr, sizeof(res->gpr));
     res->pc = r->c->raised ? r->cpu->pc : 0;
     res->flags = r->cpu->flags;

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/* tcg/x86-64/group.c - which memory accesses of a block one look-up serves.
+ *
+ * Accesses that differ by a known distance (fields of a structure, what a function pushes, variables
+ * beside one another) mostly lie on one page. The first of a group looks up everything from the lowest to
+ * the highest byte, for writing if one of them writes; the others find the host address in a register:
+ *
+ *     push rbx            look-up of [rsp - 8, rsp + 24), pointer P      mov [P], rbx
+ *     mov rax, [rdi]      a look-up of its own, "apart"
+ *     mov rcx, [rsp + 24]                                                mov rcx, [P + 24]
+ *
+ * When the bytes are not all plain memory of one page (a miss that C code can fill quietly is none of
+ * that) the block is left as the instruction begins, for one in which each access is looked up by itself
+ * (TB_APART). So nothing but such a look happens between the first and the last of a group: accesses
+ * there that are none's are treated alike, and C code that may change mappings ends all groups.
+ * Leaving that way does the instruction again from its beginning: the first of a group is the first
+ * access of its instruction, and what that instruction did to plain memory before it does the same again.
+ * An access behind one that changed registers or flags already ends all groups, unless it belongs to one.
+ */
+#include "tcg/x86-64/gen.h"
+
+enum { MOST_BYTES = 512 };
+
+/* What a guest register or temporary is known to hold: something, named by a number, plus a distance. Of
+ * size 4 only the lower halves are known to be that. */
+struct value {
+    uint16_t id; /* 0: nothing, as of an address without base */
+    uint8_t size;
+    int64_t off;
+};
+
+struct where {
+    uint16_t base, index;
+    uint8_t scale, addr_size;
+    int8_t seg;
+    bool lin32;
+    int64_t disp;
+};
+
+struct candidate {
+    struct where w; /* without the distance */
+    int64_t lo, hi;
+    unsigned n, first, last;
+    bool write;
+};
+
+struct scan {
+    struct gen *g;
+    uint16_t ids;
+    struct value gpr[16], temp[IR_MAX_TEMPS];
+    struct candidate c[GROUPS];
+    unsigned n, open; /* candidates from `open` on may still grow */
+    bool begun;       /* the instruction has accessed memory */
+    bool changed;     /* or registers or flags */
+};
+
+static struct value unknown(struct scan *s)
+{
+    return (struct value){ .id = ++s->ids, .size = 8 };
+}
+
+static struct value *value_at(struct scan *s, const struct ir_arg *a)
+{
+    return a->kind == IR_GPR && !a->high ? &s->gpr[a->num]
+           : a->kind == IR_TEMP          ? &s->temp[a->num]
+                                         : NULL;
+}
+
+/* ---- what operations leave in registers ---- */
+
+static struct value result_of(struct scan *s, const struct ir_op *o)
+{
+    const struct value *from = NULL;
+    int64_t off = 0;
+    if (o->op == IR_MOV) {
+        from = value_at(s, &o->a);
+    } else if (o->op == IR_LEA && o->mem.index.kind == IR_NONE && o->mem.addr_size >= o->size) {
+        from = value_at(s, &o->mem.base);
+        off = o->mem.disp;
+    } else if ((o->op == IR_ADD || o->op == IR_SUB) && o->b.kind == IR_CONST) {
+        from = value_at(s, &o->a);
+        off = o->op == IR_ADD ? o->b.value : (int64_t)(0 - (uint64_t)o->b.value);
+    }
+    if (!from || o->size < 4) {
+        return unknown(s);
+    }
+    struct value v = *from;
+    v.size = o->size < v.size ? o->size : v.size;
+    v.off = (int64_t)((uint64_t)v.off + (uint64_t)off);
+    return v;
+}
+
+static void note_results(struct scan *s, const struct ir_op *o)
+{
+    struct value v = result_of(s, o), *to = value_at(s, &o->dst);
+    uint16_t written = ir_gprs_written(o);
+    s->changed |= written || (o->fneed & ir_flags_written(o));
+    for (unsigned i = 0; i < 16; i++) {
+        if (written >> i & 1) {
+            s->gpr[i] = unknown(s);
+        }
+    }
+    if (o->dst2.kind == IR_TEMP) {
+        s->temp[o->dst2.num] = unknown(s);
+    }
+    if (to && o->dst2.kind == IR_NONE) {
+        *to = v;
+    } else if (to) {
+        *to = unknown(s);
+    }
+}
+
+/* ---- accesses ---- */
+
+static bool accesses(const struct ir_op *o)
+{
+    return (o->op >= IR_LD && o->op <= IR_A_CMPXCHG) || (o->op == IR_NATIVE && o->native->mem_size);
+}
+
+static unsigned size_of(const struct ir_op *o)
+{
+    return o->op == IR_NATIVE                     ? o->native->mem_size
+           : o->op == IR_LDZX || o->op == IR_LDSX ? (unsigned)o->imm
+                                                  : o->size;
+}
+
+static bool writes(const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_LD:
+        return o->mem.flags & IR_MEM_RMW;
+    case IR_LDZX:
+    case IR_LDSX:
+        return false;
+    case IR_NATIVE:
+        return o->native->mem_write;
+    default:
+        return true;
+    }
+}
+
+/* C code that may do more than look at page tables; what may be a segment base. */
+static bool ends_groups(const struct gen *g, const struct ir_op *o)
+{
+    return o->op == IR_CALL || o->op == IR_ST_STATE ||
+           (o->op == IR_NATIVE && native_is_c(g, o->native)) ||
+           (o->op >= IR_A_RMW && o->op <= IR_A_CMPXCHG && atomic_is_c(o));
+}
+
+/* Distances between such addresses are those between linear ones. */
+static bool may_join(const struct ir_op *o)
+{
+    const struct ir_mem *m = &o->mem;
+    return (o->op < IR_A_RMW || o->op > IR_A_CMPXCHG) && !(m->flags & IR_MEM_ALIGN) &&
+           (m->addr_size == 8 || (m->addr_size == 4 && (m->seg < 0 || m->lin32)));
+}
+
+static struct value part(struct scan *s, const struct ir_arg *a, unsigned size)
+{
+    struct value *v = value_at(s, a);
+    if (v && v->size < size) {
+        *v = unknown(s);
+    }
+    return v ? *v : (struct value){ .id = 0 };
+}
+
+static struct where where_of(struct scan *s, const struct ir_mem *m)
+{
+    struct value base = part(s, &m->base, m->addr_size), index = part(s, &m->index, m->addr_size);
+    uint64_t disp = (uint64_t)m->disp + (uint64_t)base.off + (uint64_t)index.off * m->scale;
+    return (struct where){ .base = base.id,
+                           .index = index.id,
+                           .scale = index.id ? m->scale : 1,
+                           .addr_size = m->addr_size,
+                           .seg = m->seg,
+                           .lin32 = m->lin32,
+                           .disp = m->addr_size == 8 ? (int64_t)disp : (int32_t)disp };
+}
+
+static bool same(const struct where *a, const struct where *b)
+{
+    return a->base == b->base && a->index == b->index && a->scale == b->scale &&
+           a->addr_size == b->addr_size && a->seg == b->seg && a->lin32 == b->lin32;
+}
+
+static void add(struct scan *s, unsigned at, struct candidate *c, int64_t disp, unsigned size,
+                bool write)
+{
+    struct place *p = &s->g->place[at];
+    c->lo = c->n && c->lo < disp ? c->lo : disp;
+    c->hi = c->n && c->hi > disp + size ? c->hi : disp + size;
+    c->write |= write;
+    if (c->n++ == 0) {
+        c->first = at;
+        p->first = true;
+    } else {
+        s->g->place[c->last].next = (uint16_t)at;
+    }
+    c->last = at;
+    p->group = (uint8_t)(c - s->c);
+    p->disp = disp;
+}
+
+static bool fits(const struct candidate *c, const struct where *w, unsigned size)
+{
+    enum { FAR = 1 << 30 };
+    if (!same(&c->w, w) || w->disp > c->lo + FAR || w->disp < c->lo - FAR) {
+        return false;
+    }
+    int64_t lo = c->lo < w->disp ? c->lo : w->disp;
+    int64_t hi = c->hi > w->disp + size ? c->hi : w->disp + size;
+    return hi - lo <= MOST_BYTES;
+}
+
+static void access(struct scan *s, unsigned at)
+{
+    const struct ir_op *o = &s->g->ir->op[at];
+    bool first = !s->begun;
+    s->begun = true;
+    if (ends_groups(s->g, o)) {
+        s->open = s->n;
+        return;
+    }
+    bool joins = may_join(o);
+    struct where w = where_of(s, &o->mem);
+    for (unsigned i = s->open; joins && i < s->n; i++) {
+        if (fits(&s->c[i], &w, size_of(o))) {
+            add(s, at, &s->c[i], w.disp, size_of(o), writes(o));
+            return;
+        }
+    }
+    if (s->changed) {
+        s->open = s->n;
+        return;
+    }
+    bool near_end = w.disp > INT64_MAX - (1ll << 31) || w.disp < INT64_MIN + (1ll << 31);
+    if (joins && first && s->n < GROUPS && !near_end) {
+        s->c[s->n] = (struct candidate){ .w = w };
+        add(s, at, &s->c[s->n++], w.disp, size_of(o), writes(o));
+    }
+}
+
+static void scan(struct scan *s)
+{
+    struct ir_block *ir = s->g->ir;
+    for (unsigned i = 0; i < 16; i++) {
+        s->gpr[i] = unknown(s);
+    }
+    s->begun = true;
+    s->changed = false;
+    for (unsigned i = 0, op, st; i < ir->n; i++) {
+        const struct ir_op *o = &ir->op[i];
+        if (o->op == IR_INSN) {
+            s->begun = s->changed = false;
+        } else if (accesses(o) || ends_groups(s->g, o)) {
+            access(s, i);
+        }
+        note_results(s, o);
+        if (rmw_shape(s->g, i, &op, &st)) { /* one access */
+            note_results(s, &ir->op[op]);
+            i = st;
+        }
+    }
+}
+
+/* Candidates with more than one access become groups. */
+static void settle(struct scan *s)
+{
+    struct gen *g = s->g;
+    for (unsigned k = 0; k < s->n; k++) {
+        const struct candidate *c = &s->c[k];
+        if (c->n == 1) {
+            g->place[c->first].group = NO_GROUP;
+            continue;
+        }
+        g->group[k] = (struct group){ .bytes = (uint16_t)(c->hi - c->lo), .write = c->write };
+        g->temp[g->ir->temps + k] = (struct temp){ .where = T_NONE, .uses = (uint16_t)c->n };
+        for (unsigned i = c->first; i <= c->last; i++) {
+            struct place *p = &g->place[i];
+            p->apart = true;
+            p->at = p->group == k ? (uint16_t)(p->disp - c->lo) : p->at;
+        }
+    }
+}
+
+void group_accesses(struct gen *g)
+{
+    struct scan s;
+    struct ir_block *ir = g->ir;
+    for (unsigned i = 0; i < ir->n; i++) {
+        g->place[i] = (struct place){ .group = NO_GROUP, .next = NEVER };
+    }
+    if (!(g->t->opt.passes & PASS_GROUP) || g->b->tb.key.cflags & (TB_APART | TB_ICOUNT)) {
+        return;
+    }
+    s.g = g;
+    s.ids = 0;
+    s.n = s.open = 0;
+    scan(&s);
+    settle(&s);
+}

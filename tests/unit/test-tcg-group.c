@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/unit/test-tcg-group.c - several accesses with one look-up: what each does must not show from
+ * outside, wherever their bytes lie. The same five instructions run over a page's middle, its end, a
+ * device, memory that must not be written, code, and an address that faults halfway. */
+#include "tests/unit/tcg-rig.h"
+
+enum { DATA = RIG_BASE + 0x2800, FAR = RIG_BASE + 0x5000, OUTSIDE = 0x900000 };
+
+static unsigned translations;
+static uint8_t far_flags; /* of the access in the middle */
+static bool by_helper;    /* or a helper does it */
+
+static struct ir_mem at(unsigned base, int64_t disp)
+{
+    return (
+        struct ir_mem){ .base = ir_gpr(base), .scale = 1, .addr_size = 8, .seg = -1, .disp = disp };
+}
+
+static void load(struct ir_block *b, unsigned to, struct ir_mem m)
+{
+    ir_emit(b, IR_LD, 8, ir_gpr(to), ir_none(), ir_none())->mem = m;
+}
+
+static void store(struct ir_block *b, struct ir_mem m, unsigned from)
+{
+    ir_emit(b, IR_ST, 8, ir_none(), ir_gpr(from), ir_none())->mem = m;
+}
+
+static void move(struct ir_block *b, unsigned reg, int64_t by)
+{
+    ir_emit(b, IR_LEA, 8, ir_gpr(reg), ir_none(), ir_none())->mem = at(reg, by);
+}
+
+static uint64_t take_away(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a, (void)b, (void)c;
+    rig_of(cpu)->no_tlb = true;
+    tcg_tlb_flush(cpu);
+    return load_le(rig_mem + (FAR - RIG_BASE), 8);
+}
+static const struct ir_helper taker = { "take_away", take_away, IR_H_READS | IR_H_FAULTS };
+
+static void load_far(struct ir_block *b)
+{
+    if (by_helper) {
+        ir_emit(b, IR_CALL, 8, ir_gpr(1), ir_none(), ir_none())->helper = &taker;
+        return;
+    }
+    struct ir_mem m = at(6, 0);
+    m.flags = far_flags;
+    load(b, 1, m);
+}
+
+/* mov rax, [rdi + 16]; push r13 by RDI; mov rcx, [rsi]; add [rdi + 32], rdx; pop r14 */
+static void instruction(struct ir_block *b, unsigned n)
+{
+    struct ir_arg t = ir_temp(b), u = ir_temp(b);
+    struct ir_mem rmw = at(7, 32);
+    ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + (int64_t)n;
+    switch (n) {
+    case 0:
+        load(b, 0, at(7, 16));
+        break;
+    case 1:
+        store(b, at(7, -8), 13);
+        move(b, 7, -8);
+        break;
+    case 2:
+        load_far(b);
+        break;
+    case 3:
+        rmw.flags = IR_MEM_RMW;
+        ir_emit(b, IR_LD, 8, t, ir_none(), ir_none())->mem = rmw;
+        ir_emit(b, IR_ADD, 8, u, t, ir_gpr(2));
+        rmw.flags = 0;
+        ir_emit(b, IR_ST, 8, ir_none(), u, ir_none())->mem = rmw;
+        break;
+    default:
+        load(b, 14, at(7, 0));
+        move(b, 7, 8);
+    }
+}
+
+static void build(struct ir_block *b, const struct tb_key *key)
+{
+    unsigned n = (unsigned)(key->pc - RIG_CODE);
+    translations++;
+    do {
+        instruction(b, n);
+    } while (++n < 5 && !(key->cflags & TB_SINGLE));
+    if (n < 5) {
+        ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none());
+        b->exit[0] = (struct ir_exit){ RIG_CODE + n, F_ALL };
+    } else {
+        ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+    }
+}
+
+enum { R13 = 0x1313, STORED = 0x4444, IN_FAR = 0x5555, TO_ADD = 0x100, SUMMAND = 0x22 };
+
+static void fill(struct rig *r, uint64_t rdi, uint64_t rsi)
+{
+    memset(rig_mem, 0, sizeof(rig_mem));
+    memset(r->cpu->gpr, 0, sizeof(r->cpu->gpr));
+    store_le(rig_mem + (rdi + 16 - RIG_BASE), 8, STORED);
+    store_le(rig_mem + (rdi + 24 - RIG_BASE), 8, TO_ADD);
+    if (rsi != OUTSIDE) {
+        store_le(rig_mem + (rsi - RIG_BASE), 8, IN_FAR);
+    }
+    r->cpu->gpr[7] = rdi;
+    r->cpu->gpr[6] = rsi;
+    r->cpu->gpr[2] = SUMMAND;
+    r->cpu->gpr[13] = R13;
+    r->c->loads = r->c->stores = 0;
+    r->c->raised = 0;
+    r->cpu->pc = RIG_CODE;
+}
+
+static void expect_all_done(struct rig *r, uint64_t rdi)
+{
+    assert_int_equal(r->c->raised, 0);
+    assert_int_equal(r->cpu->gpr[0], STORED);
+    assert_int_equal(r->cpu->gpr[1], IN_FAR);
+    assert_int_equal(r->cpu->gpr[14], R13);
+    assert_int_equal(r->cpu->gpr[7], rdi);
+    assert_int_equal(load_le(rig_mem + (rdi - 8 - RIG_BASE), 8), R13);
+    assert_int_equal(load_le(rig_mem + (rdi + 24 - RIG_BASE), 8), TO_ADD + SUMMAND);
+}
+
+static void open_group(struct rig *r, uint64_t rdi, uint64_t rsi)
+{
+    rig_build = build;
+    far_flags = 0;
+    by_helper = false;
+    r->c->device = r->c->read_only = 0;
+    r->c->no_tlb = false;
+    tcg_tlb_flush(r->cpu);
+    translations = 0;
+    tcg_flush(r->t);
+    fill(r, rdi, rsi);
+}
+
+/* Runs it twice; the second time nothing is translated. */
+static void run_twice(struct rig *r, uint64_t rdi, uint64_t rsi, unsigned want)
+{
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, rdi);
+    fill(r, rdi, rsi);
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, rdi);
+    assert_int_equal(translations, want);
+}
+
+static bool grouping(const struct rig *r)
+{
+    return r->t->jit && r->t->opt.passes & PASS_GROUP;
+}
+
+static void test_on_one_page_a_miss_needs_no_other_block(struct rig *r)
+{
+    open_group(r, DATA, FAR);
+    run_twice(r, DATA, FAR, 1);
+    assert_int_equal(r->c->loads + r->c->stores, 0);
+}
+
+static void test_across_two_pages_each_is_looked_up(struct rig *r)
+{
+    for (uint64_t end = 0; end <= 40; end += 4) {
+        uint64_t rdi = RIG_BASE + 0x3000 - end;
+        open_group(r, rdi, FAR);
+        run_twice(r, rdi, FAR, grouping(r) && end < 32 ? 2 : 1);
+    }
+}
+
+static void test_on_a_device_each_access_comes_once(struct rig *r)
+{
+    open_group(r, DATA, FAR);
+    r->c->device = DATA & ~0xfffull;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, DATA);
+    assert_int_equal(r->c->loads, 4); /* the far one enters its page */
+    assert_int_equal(r->c->stores, 2);
+}
+
+static void test_a_device_between_is_read_once(struct rig *r)
+{
+    open_group(r, DATA, FAR);
+    r->c->device = FAR;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, DATA);
+    fill(r, DATA, FAR);
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, DATA);
+    assert_int_equal(r->c->loads, 1);
+    assert_int_equal(r->c->stores, 0);
+}
+
+/* What it does to mappings holds for the accesses behind it. */
+static void test_a_device_between_takes_memory_away(struct rig *r)
+{
+    open_group(r, DATA, FAR);
+    r->c->device = FAR;
+    r->c->vanish = true;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, DATA);
+    assert_true(r->c->loads >= 3); /* the device, the addition, the last */
+    assert_true(r->c->stores >= 1);
+    r->c->vanish = false;
+}
+
+static void test_a_helper_between_takes_memory_away(struct rig *r)
+{
+    open_group(r, DATA, FAR);
+    by_helper = true;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, DATA);
+    assert_true(r->c->loads >= 2);
+    assert_true(r->c->stores >= 1);
+}
+
+/* push [rsi] by RDI, where the next access belongs to what it stores */
+static void build_push(struct ir_block *b, const struct tb_key *key)
+{
+    if (key->pc == RIG_CODE) {
+        struct ir_arg t = ir_temp(b);
+        ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE;
+        ir_emit(b, IR_LD, 8, t, ir_none(), ir_none())->mem = at(6, 0);
+        ir_emit(b, IR_ST, 8, ir_none(), t, ir_none())->mem = at(7, -8);
+        move(b, 7, -8);
+    }
+    ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + 4;
+    load(b, 0, at(7, 8));
+    ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+}
+
+static void test_an_instruction_that_read_a_device_is_not_done_again(struct rig *r)
+{
+    uint64_t rdi = RIG_BASE + 0x3000;
+    open_group(r, rdi, FAR);
+    rig_build = build_push;
+    r->c->device = FAR;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    assert_int_equal(r->c->loads, 2); /* the device; a miss of the last */
+    assert_int_equal(load_le(rig_mem + (rdi - 8 - RIG_BASE), 8), IN_FAR);
+}
+
+static void test_memory_not_for_writing_faults_at_the_store(struct rig *r)
+{
+    open_group(r, DATA, FAR);
+    r->c->read_only = DATA & ~0xfffull;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_RAISED);
+    assert_int_equal(r->c->raised, RAISED_FAULT);
+    assert_int_equal(r->c->fault, DATA - 8);
+    assert_int_equal(r->cpu->pc, RIG_CODE + 1);
+    assert_int_equal(r->cpu->gpr[0], STORED);
+    assert_int_equal(r->cpu->gpr[7], DATA);
+    assert_int_equal(r->cpu->gpr[1], 0);
+}
+
+static void test_a_fault_between_leaves_what_came_before(struct rig *r)
+{
+    open_group(r, DATA, OUTSIDE);
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_RAISED);
+    assert_int_equal(r->c->fault, OUTSIDE);
+    assert_int_equal(r->cpu->pc, RIG_CODE + 2);
+    assert_int_equal(r->cpu->gpr[0], STORED);
+    assert_int_equal(r->cpu->gpr[7], DATA - 8);
+    assert_int_equal(load_le(rig_mem + (DATA - 8 - RIG_BASE), 8), R13);
+    assert_int_equal(load_le(rig_mem + (DATA + 24 - RIG_BASE), 8), TO_ADD);
+    assert_int_equal(r->cpu->gpr[14], 0);
+}
+
+static void test_an_operand_between_must_be_aligned(struct rig *r)
+{
+    open_group(r, DATA, FAR + 4);
+    far_flags = IR_MEM_ALIGN;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_RAISED);
+    assert_int_equal(r->c->raised, RAISED_ALIGN);
+    assert_int_equal(r->c->fault, FAR + 4);
+    assert_int_equal(r->cpu->pc, RIG_CODE + 2);
+    assert_int_equal(r->cpu->gpr[7], DATA - 8);
+}
+
+/* Beside the code, then over it: the store of the second instruction takes the block it is in. */
+static void test_on_a_page_of_code_stores_are_seen(struct rig *r)
+{
+    uint64_t beside = (RIG_CODE & ~0xfffull) + 0x800, over = RIG_CODE + 16;
+    open_group(r, beside, FAR);
+    run_twice(r, beside, FAR, grouping(r) ? 2 : 1);
+    assert_int_equal(r->c->stores, 4 / 2);
+    open_group(r, over, FAR);
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, over);
+    assert_true(translations > 2);
+}
+
+/* A page with its first code after the group was looked up for writing once. */
+static void test_a_page_that_gets_code_is_no_group_s_any_more(struct rig *r)
+{
+    open_group(r, DATA, FAR);
+    run_twice(r, DATA, FAR, 1);
+    tcg_tlb_slot(r->cpu->tlb, DATA)->write = TLB_NEVER(DATA); /* as x86_tlb_drop_writes does */
+    r->c->device = DATA & ~0xfffull;
+    fill(r, DATA, FAR);
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    expect_all_done(r, DATA);
+    assert_int_equal(r->c->stores, 2);
+}
+
+static void run_everywhere(void (*test)(struct rig *r))
+{
+    for (unsigned w = 0; w < rig_ways_here(); w++) {
+        struct rig r;
+        rig_open(&r, rig_ways[w].engine, rig_ways[w].passes);
+        test(&r);
+        rig_close(&r);
+    }
+}
+
+#define IN_EVERY_ENGINE(test)                                                                      \
+    static void test##_here(void **state)                                                          \
+    {                                                                                              \
+        (void)state;                                                                               \
+        run_everywhere(test);                                                                      \
+    }
+IN_EVERY_ENGINE(test_on_one_page_a_miss_needs_no_other_block)
+IN_EVERY_ENGINE(test_across_two_pages_each_is_looked_up)
+IN_EVERY_ENGINE(test_on_a_device_each_access_comes_once)
+IN_EVERY_ENGINE(test_a_device_between_is_read_once)
+IN_EVERY_ENGINE(test_a_device_between_takes_memory_away)
+IN_EVERY_ENGINE(test_a_helper_between_takes_memory_away)
+IN_EVERY_ENGINE(test_an_instruction_that_read_a_device_is_not_done_again)
+IN_EVERY_ENGINE(test_memory_not_for_writing_faults_at_the_store)
+IN_EVERY_ENGINE(test_a_fault_between_leaves_what_came_before)
+IN_EVERY_ENGINE(test_an_operand_between_must_be_aligned)
+IN_EVERY_ENGINE(test_on_a_page_of_code_stores_are_seen)
+IN_EVERY_ENGINE(test_a_page_that_gets_code_is_no_group_s_any_more)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_on_one_page_a_miss_needs_no_other_block_here),
+        cmocka_unit_test(test_across_two_pages_each_is_looked_up_here),
+        cmocka_unit_test(test_on_a_device_each_access_comes_once_here),
+        cmocka_unit_test(test_a_device_between_is_read_once_here),
+        cmocka_unit_test(test_a_device_between_takes_memory_away_here),
+        cmocka_unit_test(test_a_helper_between_takes_memory_away_here),
+        cmocka_unit_test(test_an_instruction_that_read_a_device_is_not_done_again_here),
+        cmocka_unit_test(test_memory_not_for_writing_faults_at_the_store_here),
+        cmocka_unit_test(test_a_fault_between_leaves_what_came_before_here),
+        cmocka_unit_test(test_an_operand_between_must_be_aligned_here),
+        cmocka_unit_test(test_on_a_page_of_code_stores_are_seen_here),
+        cmocka_unit_test(test_a_page_that_gets_code_is_no_group_s_any_more_here),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
