@@ -56,6 +56,17 @@ static struct chr *keep_chr(struct backends *b, struct chr *c)
     return c;
 }
 
+void chr_remove(struct backends *b, struct chr *c)
+{
+    size_t i = 0;
+    while (b->chrs[i] != c) {
+        i++;
+    }
+    memmove(&b->chrs[i], &b->chrs[i + 1], (b->nchrs - i - 1) * sizeof(struct chr *));
+    b->nchrs--;
+    chr_free(c);
+}
+
 static struct chr *add_chr(struct backends *b, const char *id, const char *spec, struct err *e)
 {
     if (chr_find(b, id)) {
@@ -185,7 +196,7 @@ static int add_passed_file(struct backends *b, struct keyval *kv, int64_t set, s
     return c ? 0 : e->code;
 }
 
-static int add_chardev(struct backends *b, struct keyval *kv, struct err *e)
+int chardev_add(struct backends *b, struct keyval *kv, struct err *e)
 {
     const char *id = keyval_get(kv, "id");
     if (!id || !*id) {
@@ -221,7 +232,7 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
     b->jobs = jobs_new(b->graph);
     int ret = each(b, &o->add_fds, "add-fd", add_fd, e);
     if (ret == 0) {
-        ret = each(b, &o->chardevs, "chardev", add_chardev, e);
+        ret = each(b, &o->chardevs, "chardev", chardev_add, e);
     }
     b->snapshot = o->snapshot;
     b->incoming = o->incoming != NULL;

@@ -121,6 +121,10 @@ struct drive *drive_find(const struct backends *b, const char *id);
 /* By drive id, or by the id of the device it is plugged into. */
 struct drive *drive_find_any(const struct backends *b, const char *id, const char *dev_id);
 struct chr *chr_find(const struct backends *b, const char *id);
+/* What follows -chardev. 0, or -errno with e. */
+int chardev_add(struct backends *b, struct keyval *kv, struct err *e);
+/* Takes c out of the streams and frees it. Nobody may use it any more. */
+void chr_remove(struct backends *b, struct chr *c);
 /* Makes a stream from what follows -serial, -monitor or -qmp; "chardev:ID" finds one,
  * "mon:SPEC" shares it with a monitor,
  * "mon:SPEC" shares one with a monitor. NULL with e,

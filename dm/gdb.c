@@ -27,6 +27,7 @@
 
 #define MAX_PACKET 0x4000u /* as told to gdb in qSupported */
 #define PAGE 4096u
+#define GDB_STREAM "gdb" /* what a stream of the server's own is called */
 
 enum gdb_rx { RX_IDLE, RX_DATA, RX_SUM_HIGH, RX_SUM_LOW };
 
@@ -816,7 +817,7 @@ int gdb_open(struct keel *k, const char *spec, struct err *e)
     bool listens = begins(spec, "tcp:") || begins(spec, "unix:");
     snprintf(full, sizeof(full), "%s%s", spec,
              listens && !strstr(spec, ",server") ? ",server,nowait" : "");
-    struct chr *c = chr_from_spec(&k->be, "gdb", full, e);
+    struct chr *c = chr_from_spec(&k->be, GDB_STREAM, full, e);
     if (!c) {
         return e->code ? err_prefix(e, "-gdb %s", spec) : 0;
     }
@@ -827,6 +828,14 @@ int gdb_open(struct keel *k, const char *spec, struct err *e)
     x86_debug_listen(vcpus_debug(k->vcpus), vcpu_stopped, g);
     chr_attach(c, &handlers, g);
     return 0;
+}
+
+void gdb_detach(struct keel *k)
+{
+    struct gdb *g = k->gdb;
+    if (g && g->chr->handlers && g->chr->open) {
+        let_go(g);
+    }
 }
 
 void gdb_close(struct keel *k)
@@ -843,6 +852,9 @@ void gdb_close(struct keel *k)
     x86_debug_listen(vcpus_debug(k->vcpus), NULL, NULL);
     text_free(&g->out);
     text_free(&g->last);
+    if (strcmp(g->chr->id, GDB_STREAM) == 0) { /* made for this; one of -chardev's stays */
+        chr_remove(&k->be, g->chr);
+    }
     free(g);
     k->gdb = NULL;
 }

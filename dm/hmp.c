@@ -9,7 +9,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/hmp-block.h"
-#include "dm/gdb.h"
+#include "dm/hmp-chr.h"
 #include "dm/hmp-cpu.h"
 #include "dm/hmp-drive.h"
 #include "dm/hmp-expr.h"
@@ -314,6 +314,8 @@ WORDS_COMMAND(netdev_add)
 WORDS_COMMAND(netdev_del)
 WORDS_COMMAND(hostfwd_add)
 WORDS_COMMAND(hostfwd_remove)
+WORDS_COMMAND(chardev)
+WORDS_COMMAND(gdbserver)
 WORDS_COMMAND(drive_add)
 WORDS_COMMAND(drive_del)
 WORDS_COMMAND(gva2gpa)
@@ -343,6 +345,9 @@ static const struct hmp_command {
     { "block_resize", 2, "DRIVE SIZE, in MiB unless it says so", do_block },
     { "block_stream", 1, "DRIVE [SPEED [BASE]]", do_block },
     { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
+    { "chardev-add", 1, "KIND,id=ID[,...], as -chardev", do_chardev },
+    { "chardev-remove", 1, "ID", do_chardev },
+    { "chardev-send-break", 1, "ID", do_chardev },
     { "commit", 1, "DRIVE|all: what its image has of its own, into the backing file", do_commit },
     { "cont c", 0, "let the guest run", do_cont },
     { "cpu", 1, "N: whose memory and tables are looked at", do_cpu },
@@ -357,6 +362,8 @@ static const struct hmp_command {
     { "dump-guest-memory", 1, "[-p] [-d] FILE [BEGIN LENGTH]: an ELF core; -p by linear addresses",
       do_save_memory },
     { "eject", 1, "[-f] DRIVE", do_eject },
+    { "gdbserver", 0, "[DEV|none]: wait for gdb there, tcp::1234 if nothing is said",
+      do_gdbserver },
     { "gva2gpa", 1, "ADDRESS: where the chosen processor's tables lead", do_gva2gpa },
     { "help ?", 0, "this list", do_help },
     { "hostfwd_add", 1, "[NETDEV] [tcp|udp]:[HOSTADDR]:PORT-[GUESTADDR]:PORT", do_hostfwd_add },

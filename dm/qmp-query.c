@@ -2,7 +2,6 @@
 /* dm/qmp-query.c - QMP commands that only look. docs/qmp.md 4. */
 #include "dm/qmp.h"
 
-#include "dm/base/chr.h"
 #include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
@@ -94,18 +93,6 @@ static json_t *query_machines(struct qmp_call *c)
     (void)c;
     return json_pack("[o, o, o]", machine_info("none", 1), machine_info("pc", 512),
                      machine_info("xenfv", 512));
-}
-
-static json_t *query_chardev(struct qmp_call *c)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < c->k->be.nchrs; i++) {
-        const struct chr *chr = c->k->be.chrs[i];
-        json_array_append_new(list, json_pack("{s:b, s:o, s:o}", "frontend-open",
-                                              chr->handlers != NULL, "filename",
-                                              qmp_text(chr->filename), "label", qmp_text(chr->id)));
-    }
-    return list;
 }
 
 /* ---- options ---- */
@@ -321,7 +308,6 @@ static json_t *query_vnc(struct qmp_call *c)
 }
 
 const struct qmp_command qmp_commands_query[] = {
-    { "query-chardev", "", query_chardev },
     { "query-command-line-options", "option:s?", query_options },
     { "query-commands", "", query_commands },
     { "query-cpus", "", query_cpus },

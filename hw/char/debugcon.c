@@ -34,6 +34,20 @@ static void debugcon_write(struct device *d, uint64_t off, unsigned size, uint64
     chr_write(((struct debugcon *)d)->chardev, &byte, 1);
 }
 
+/* The port has no input: what a peer says is taken, so that its leaving is seen, and dropped. */
+static size_t can_swallow(void *opaque)
+{
+    (void)opaque;
+    return 4096;
+}
+
+static void swallow(void *opaque, const uint8_t *buf, size_t len)
+{
+    (void)opaque, (void)buf, (void)len;
+}
+
+static const struct chr_handlers out_only = { .can_read = can_swallow, .read = swallow };
+
 static const struct reg_name debugcon_names[] = { { 0, "DATA" }, { 0 } };
 static const struct region_ops debugcon_ops = {
     .read = debugcon_read, .write = debugcon_write, .max_size = 1, .names = debugcon_names
@@ -47,11 +61,13 @@ static int debugcon_init(struct device *d, struct err *e)
     }
     region_init(&s->io, d, &debugcon_ops, IO_PIO, 1, "debugcon");
     region_map(&s->io, s->iobase);
+    chr_attach(s->chardev, &out_only, s);
     return 0;
 }
 
 static void debugcon_fini(struct device *d)
 {
+    chr_attach(((struct debugcon *)d)->chardev, NULL, NULL);
     region_unmap(&((struct debugcon *)d)->io);
 }
 

@@ -6,6 +6,7 @@ The guest is longmode.S, which stands still with known memory, page tables and r
 """
 import os
 import re
+import socket
 import stat
 import subprocess
 import time
@@ -167,6 +168,87 @@ def test_monitor_when_a_dump_cannot_be_then_one_line_says_why(bed):
     expect_in("full", "No space left", q.error("dump-guest-memory", paging=False, protocol="file:/dev/full")[1])
     expect_in("hmp", "-z: not available", q.hmp("dump-guest-memory -z " + core))
     expect("lives", q.cmd("query-status")["status"], "running")
+
+
+
+def packet(sock, payload):
+    """What a gdb server answers."""
+    sock.sendall(b"$%s#%02x" % (payload, sum(payload) & 0xff))
+    data = b""
+    while not re.search(rb"\$[^#]*#..", data):
+        data += sock.recv(4096)
+    sock.sendall(b"+")
+    return re.search(rb"\$([^#]*)#", data)[1]
+
+
+def streams(q):
+    return [c["label"] for c in q.cmd("query-chardev")]
+
+
+def test_monitor_when_gdbserver_is_asked_for_then_a_debugger_can_come_and_go(bed):
+    p = guest(bed)
+    q, path = p.qmp(), bed.path("gdb")
+    before = streams(q)
+    for device in ("unix:" + path, "chardev:mine"):
+        if device == "chardev:mine":
+            q.cmd("chardev-add", id="mine", backend={"type": "socket", "data": {
+                "addr": {"type": "unix", "data": {"path": path}}, "server": True}})
+        expect("open", q.hmp("gdbserver " + device), "Waiting for gdb connection on device '%s'\r\n" % device)
+        sock = p.connect(path)
+        expect("stopped", packet(sock, b"?")[:3], b"T05")
+        expect("paused", q.cmd("query-status")["status"], "paused")
+        if device == "chardev:mine":
+            expect_in("busy", "'mine' is busy", q.error("chardev-remove", id="mine")[1])
+        expect("none", q.hmp("gdbserver none"), "Disabled gdbserver\r\n")
+        expect("runs on", q.cmd("query-status")["status"], "running")
+        sock.close()
+    q.cmd("chardev-remove", id="mine")
+    expect("nothing left", streams(q), before)
+    expect("none twice", q.hmp("gdbserver none"), "Disabled gdbserver\r\n")
+    expect_in("bad", "Could not open gdbserver on device 'unix:/no/such'", q.hmp("gdbserver unix:/no/such"))
+    expect("nothing left", streams(q), before)
+
+
+def test_monitor_when_streams_are_added_then_they_are_what_was_asked_for(bed):
+    q = guest(bed).qmp()
+    before = streams(q)
+    expect_in("kinds", {"name": "pty"}, q.cmd("query-chardev-backends"))
+    pty = q.cmd("chardev-add", id="p", backend={"type": "pty", "data": {}})["pty"]
+    expect("terminal", os.path.exists(pty), True)
+    q.cmd("chardev-add", id="n", backend={"type": "null", "data": {}})
+    odd = bed.path("a,b=c")
+    q.cmd("chardev-add", id="f", backend={"type": "file", "data": {"out": odd, "append": False}})
+    expect("file with a comma", os.path.exists(odd), True)
+    a, b = socket.socketpair()
+    q.cmd("getfd", fds=[b.fileno()], fdname="end")
+    b.close()
+    q.cmd("chardev-add", id="s", backend={"type": "socket", "data": {
+        "addr": {"type": "fd", "data": {"str": "end"}}, "server": False}})
+    expect("hmp", q.hmp("chardev-add null,id=h"), "")
+    expect("all", streams(q), before + ["p", "n", "f", "s", "h"])
+    expect("break", q.hmp("chardev-send-break h"), "")
+    expect("hmp", q.hmp("chardev-remove h"), "")
+    for name in "pnfs":
+        q.cmd("chardev-remove", id=name)
+    expect("the peer hears of it", a.recv(1), b"")
+    expect("none", streams(q), before)
+    for backend, why in (({"type": "frob", "data": {}}, "Invalid parameter 'frob'"),
+                         ({"type": "file", "data": {"out": "/no/such/file"}}, "/no/such/file"),
+                         ({"type": "file", "data": {"out": {}}}, "type for 'out'"),
+                         ({"type": "null", "data": {"out": "x"}}, "'out': not available for 'null'"),
+                         ({"type": "socket", "data": {}}, "'addr' is missing"),
+                         ({"type": "socket", "data": {"addr": {"type": "vsock", "data": {}}}}, "'vsock'"),
+                         ({"type": "socket", "data": {"addr": {"type": "fd", "data": {"str": "x"}}}}, "named 'x'"),
+                         ({"type": "socket", "data": {"telnet": True, "addr": {"type": "unix", "data": {
+                             "path": "x"}}}}, "'telnet': not available"),
+                         ({"type": "socket", "data": {"wait": True, "addr": {"type": "unix", "data": {
+                             "path": "x"}}}}, "stand still"), ({}, "'backend.type' is missing")):
+        expect_in(str(backend), why, q.error("chardev-add", id="x", backend=backend)[1])
+    expect_in("hmp wait", "wait=off is missing", q.hmp("chardev-add socket,id=x,server=on,path=" + bed.path("w")))
+    expect_in("twice", "used twice", q.error("chardev-add", id=before[0], backend={"type": "null", "data": {}})[1])
+    expect_in("unknown", "'zz' not found", q.error("chardev-remove", id="zz")[1])
+    expect_in("busy", "is busy", q.error("chardev-remove", id=before[0])[1])
+    expect("none", streams(q), before)
 
 
 main(globals())
