@@ -374,11 +374,12 @@ bool pv_copy(struct pv_backend *d, bool to_guest, struct pv_piece *p, unsigned n
 
 /* ---- life ---- */
 
-/* Front end and back end read each other's directory. */
-static void share(struct pv_bus *b, const char *dir, unsigned owner, unsigned reader)
+/* Makes a directory: what is written below has its owner and reader from the first. */
+static bool make_dir(struct pv_bus *b, const char *dir, unsigned owner, unsigned reader)
 {
     struct xs_permissions perm[2] = { { owner, XS_PERM_NONE }, { reader, XS_PERM_READ } };
-    b->lib->xs_set_permissions(b->xs, XBT_NULL, dir, perm, 2);
+    return b->lib->xs_write(b->xs, XBT_NULL, dir, "", 0) &&
+           b->lib->xs_set_permissions(b->xs, XBT_NULL, dir, perm, 2);
 }
 
 static bool write_all(struct pv_bus *b, const char *dir, const struct pv_node *nodes)
@@ -432,13 +433,12 @@ int pv_start(struct pv_bus *b, struct pv_backend *d, const struct pv_node *front
     const struct pv_node theirs[] = {
         { "backend", d->back }, { "backend-id", "0" }, { "state", "1" }, { NULL, NULL }
     };
-    if (!write_all(b, d->back, ours) || !write_all(b, d->back, back) ||
+    if (!make_dir(b, d->back, 0, b->domid) || !make_dir(b, d->front, b->domid, 0) ||
+        !write_all(b, d->back, ours) || !write_all(b, d->back, back) ||
         !write_all(b, d->front, front) || !write_all(b, d->front, theirs)) {
         return err_set(e, errno ? -errno : -EIO, "cannot write %s to xenstore: %s", d->back,
                        strerror(errno));
     }
-    share(b, d->back, 0, b->domid);
-    share(b, d->front, b->domid, 0);
     if (watch(b, d->front, d->back, e) < 0) {
         return e->code;
     }

@@ -29,6 +29,7 @@ struct pv_rig {
     struct pv_bus *bus;
     struct {
         char path[128], value[64];
+        unsigned owner, reader; /* a new node has its parent's */
     } store[RIG_NODES];
     void *grant[RIG_GRANTS]; /* pages; NULL: not granted */
     bool read_only[RIG_GRANTS];
@@ -51,6 +52,20 @@ static int node(const char *path, bool make)
         if (!rig.store[i].path[0]) {
             snprintf(rig.store[i].path, sizeof(rig.store[i].path), "%s", path);
             return i;
+        }
+    }
+    return -1;
+}
+
+/* The nearest node above path that there is. */
+static int node_above(const char *path)
+{
+    char above[128];
+    snprintf(above, sizeof(above), "%s", path);
+    for (char *slash; (slash = strrchr(above, '/')) && slash != above;) {
+        *slash = '\0';
+        if (node(above, false) >= 0) {
+            return node(above, false);
         }
     }
     return -1;
@@ -108,7 +123,12 @@ static bool rig_xs_write(struct xs_handle *h, xs_transaction_t t, const char *pa
                          const void *data, unsigned len)
 {
     (void)h, (void)t;
-    int i = node(path, true);
+    bool there = node(path, false) >= 0;
+    int i = node(path, true), above = node_above(path);
+    if (!there) {
+        rig.store[i].owner = above < 0 ? 0 : rig.store[above].owner;
+        rig.store[i].reader = above < 0 ? 0 : rig.store[above].reader;
+    }
     snprintf(rig.store[i].value, sizeof(rig.store[i].value), "%.*s", (int)len, (const char *)data);
     for (unsigned w = 0; w < ARRAY_SIZE(rig.watched); w++) {
         if (rig.watched[w][0] && strncmp(path, rig.watched[w], strlen(rig.watched[w])) == 0) {
@@ -132,7 +152,10 @@ static bool rig_xs_rm(struct xs_handle *h, xs_transaction_t t, const char *path)
 static bool rig_xs_set_permissions(struct xs_handle *h, xs_transaction_t t, const char *path,
                                    struct xs_permissions *p, unsigned n)
 {
-    (void)h, (void)t, (void)path, (void)p, (void)n;
+    (void)h, (void)t, (void)n;
+    int i = node(path, true);
+    rig.store[i].owner = p[0].id;
+    rig.store[i].reader = p[1].id;
     return true;
 }
 

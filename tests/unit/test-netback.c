@@ -507,6 +507,19 @@ static void test_netback_when_rings_hold_noise_then_nothing_bad_happens(void **s
     }
 }
 
+/* A guest cannot so much as look at what inherits dom0's permissions. */
+static void test_netback_nodes_are_the_guests_to_write_and_to_read(void **state)
+{
+    struct net *t = net_up();
+    (void)state;
+    int front = node(FRONT "state", false), back = node(BACK "state", false);
+    assert_int_equal(rig.store[front].owner, RIG_DOMID);
+    assert_int_equal(rig.store[front].reader, 0);
+    assert_int_equal(rig.store[back].owner, 0);
+    assert_int_equal(rig.store[back].reader, RIG_DOMID);
+    net_down(t);
+}
+
 /* libxl's own card of that number is not to be overwritten. */
 static void test_netback_when_the_domain_has_that_card_then_it_is_refused(void **state)
 {
@@ -526,6 +539,7 @@ static void test_netback_when_the_domain_has_that_card_then_it_is_refused(void *
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_netback_nodes_are_the_guests_to_write_and_to_read),
         cmocka_unit_test(test_netback_when_the_domain_has_that_card_then_it_is_refused),
         cmocka_unit_test(test_netback_handshake_goes_through_its_states),
         cmocka_unit_test(test_netback_when_a_node_is_missing_then_it_closes_and_waits_for_another),
