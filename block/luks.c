@@ -316,40 +316,70 @@ static int try_slot(const struct opening *o, struct node *file, uint64_t at, uns
     return memcmp(digest, o->header + 112, DIGEST) == 0;
 }
 
+/* The first slot from *n on that takes the passphrase: 1, and master is the key. 0: none does. */
+static int open_slot(const struct opening *o, struct node *file, uint64_t at, unsigned *n,
+                     uint8_t *master)
+{
+    for (; *n < LUKS_SLOTS; ++*n) {
+        int ret = o->info->slot[*n].active ? try_slot(o, file, at, *n, master) : 0;
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static int refuse_key(int ret, const struct luks_key *key, struct err *e)
+{
+    if (ret < 0) {
+        return err_set(e, ret, "%s", strerror(-ret));
+    }
+    err_set(e, -EACCES, "Invalid password, cannot unlock any keyslot");
+    if (key->name) {
+        err_prefix(e, "secret '%s'", key->name);
+    }
+    return -EACCES;
+}
+
+static struct opening opening_of(const struct luks_info *info, const uint8_t *header,
+                                 const struct luks_key *key)
+{
+    return (struct opening){ .info = info,
+                             .hash = find_hash(info->hash),
+                             .key = key,
+                             .header = header,
+                             .parts = xcalloc(1, slot_bytes(info->key_bits)),
+                             .len = info->key_bits / 4 };
+}
+
+static void opening_end(struct opening *o, uint8_t *master)
+{
+    explicit_bzero(master, MAX_KEY);
+    explicit_bzero(o->parts, slot_bytes(o->info->key_bits));
+    free(o->parts);
+}
+
 struct luks *luks_open(struct node *file, uint64_t at, uint64_t room, const struct luks_key *key,
                        struct err *e)
 {
     uint8_t b[HEADER_READ], master[MAX_KEY];
     struct luks_info info = { 0 };
     struct luks *l = NULL;
-    int ret = read_header(file, at, room, b, &info, e);
 
-    if (ret < 0) {
+    if (read_header(file, at, room, b, &info, e) < 0) {
         return NULL;
     }
-    struct opening o = { .info = &info,
-                         .hash = find_hash(info.hash),
-                         .key = key,
-                         .header = b,
-                         .parts = xcalloc(1, split_bytes(info.key_bits)),
-                         .len = info.key_bits / 4 };
-    for (unsigned n = 0; n < LUKS_SLOTS && ret == 0; n++) {
-        ret = info.slot[n].active ? try_slot(&o, file, at, n, master) : 0;
-    }
+    struct opening o = opening_of(&info, b, key);
+    unsigned slot = 0;
+    int ret = open_slot(&o, file, at, &slot, master);
     if (ret == 1) {
         l = xcalloc(1, sizeof(*l));
         l->payload = info.payload;
         set_key(l, info.key_bits, master);
     } else {
-        err_set(e, ret < 0 ? ret : -EACCES, "%s",
-                ret < 0 ? strerror(-ret) : "Invalid password, cannot unlock any keyslot");
-        if (ret == 0 && key->name) {
-            err_prefix(e, "secret '%s'", key->name);
-        }
+        refuse_key(ret, key, e);
     }
-    explicit_bzero(master, sizeof(master));
-    explicit_bzero(o.parts, split_bytes(info.key_bits));
-    free(o.parts);
+    opening_end(&o, master);
     return l;
 }
 
@@ -463,4 +493,199 @@ uint8_t *luks_create(const struct luks_create *c, const struct luks_key *key, ui
     crypt_parts(&o, true, i.slot[0].iterations, slot + 8);
     explicit_bzero(master, sizeof(master));
     return b;
+}
+
+/* ---- changing slots ---- */
+
+/* What a change works on. */
+struct change {
+    struct node *file;
+    uint64_t at; /* the header's first byte */
+    uint8_t b[HEADER_READ];
+    struct luks_info info;
+};
+
+static int write_header(struct change *c)
+{
+    int ret = node_write(c->file, c->at, c->b, sizeof(c->b));
+
+    return ret < 0 ? ret : node_flush(c->file);
+}
+
+/* One write of one sector says that a slot is in use, or not. */
+static int mark_slot(struct change *c, unsigned n, bool active)
+{
+    store_be32(c->b + SLOT_AT + n * SLOT_BYTES, active ? SLOT_ACTIVE : SLOT_FREE);
+    c->info.slot[n].active = active;
+    return write_header(c);
+}
+
+/* Nothing of what was there can be read any more. */
+static int wipe_slot(struct change *c, unsigned n, struct err *e)
+{
+    size_t len = slot_bytes(c->info.key_bits);
+    uint8_t *noise = xcalloc(1, len);
+    int ret = random_bytes(noise, len, e);
+
+    if (ret == 0) {
+        ret = node_write(c->file, c->at + c->info.slot[n].offset, noise, len);
+        ret = ret < 0 ? ret : node_flush(c->file);
+        ret = ret < 0 ? err_set(e, ret, "LUKS key slot %u: %s", n, strerror(-ret)) : 0;
+    }
+    free(noise);
+    return ret;
+}
+
+static int erase_slot(struct change *c, unsigned n, struct err *e)
+{
+    int ret = mark_slot(c, n, false);
+
+    return ret < 0 ? err_set(e, ret, "its LUKS header cannot be written: %s", strerror(-ret))
+                   : wipe_slot(c, n, e);
+}
+
+static unsigned slots_used(const struct luks_info *i)
+{
+    unsigned n = 0;
+
+    for (unsigned k = 0; k < LUKS_SLOTS; k++) {
+        n += i->slot[k].active;
+    }
+    return n;
+}
+
+/* Its place is the header's own word, also where a slot is free. */
+static int check_place(const struct luks_info *i, unsigned n, struct err *e)
+{
+    const struct luks_slot *s = &i->slot[n];
+
+    return s->offset % KEY_ALIGN || s->offset < KEY_ALIGN ||
+                   s->offset + slot_bytes(i->key_bits) > i->payload
+               ? err_set(e, -EINVAL, "LUKS key slot %u is not between the header and the data", n)
+               : 0;
+}
+
+static int choose_slot(const struct luks_info *i, const struct luks_amend *a, struct err *e)
+{
+    int n = a->slot;
+
+    for (unsigned k = 0; n < 0 && k < LUKS_SLOTS; k++) {
+        n = i->slot[k].active ? n : (int)k;
+    }
+    if (n < 0) {
+        return err_set(e, -ENOSPC, "Can't add a keyslot - all keyslots are in use");
+    }
+    if (i->slot[n].active && !a->force) {
+        return err_set(e, -EBUSY, "Refusing to overwrite active keyslot %d - please erase it first",
+                       n);
+    }
+    return check_place(i, (unsigned)n, e) < 0 ? e->code : n;
+}
+
+/* The slot n takes the new passphrase: first all of it, then the word that it does. */
+static int fill_slot(struct change *c, const struct luks_amend *a, unsigned n, uint8_t *master,
+                     struct err *e)
+{
+    uint8_t *slot = c->b + SLOT_AT + n * SLOT_BYTES;
+    struct opening o = opening_of(&c->info, c->b, a->other);
+    unsigned iterations = iterations_for(o.hash, a->iter_ms);
+    int ret = random_bytes(o.parts, (STRIPES - 1) * o.len, e);
+
+    ret = ret < 0 || !c->info.slot[n].active ? ret : mark_slot(c, n, false);
+    ret = ret < 0 ? ret : random_bytes(slot + 8, SALT, e);
+    if (ret == 0) {
+        store_be32(slot + 4, iterations);
+        store_be32(slot + 44, STRIPES);
+        split_key(o.hash->hash, master, o.len, o.parts);
+        crypt_parts(&o, true, iterations, slot + 8);
+        ret = node_write(c->file, c->at + c->info.slot[n].offset, o.parts,
+                         slot_bytes(c->info.key_bits));
+        ret = ret < 0 ? ret : write_header(c);
+        ret = ret < 0 ? ret : mark_slot(c, n, true);
+    }
+    opening_end(&o, master);
+    return ret < 0 && !e->code ? err_set(e, ret, "LUKS key slot %u: %s", n, strerror(-ret)) : ret;
+}
+
+static int activate(struct change *c, const struct luks_amend *a, struct err *e)
+{
+    uint8_t master[MAX_KEY];
+    struct opening o = opening_of(&c->info, c->b, a->key);
+    unsigned unlocked = 0;
+    int n = choose_slot(&c->info, a, e), ret = n;
+
+    if (n >= 0) {
+        ret = open_slot(&o, c->file, c->at, &unlocked, master);
+        ret = ret == 1 ? fill_slot(c, a, (unsigned)n, master, e) : refuse_key(ret, a->key, e);
+    }
+    opening_end(&o, master);
+    return ret;
+}
+
+/* Which slots old_key opens, as bits. */
+static int slots_of(struct change *c, const struct luks_amend *a, unsigned *bits, struct err *e)
+{
+    uint8_t master[MAX_KEY];
+    struct opening o = opening_of(&c->info, c->b, a->other);
+    int ret;
+
+    *bits = 0;
+    for (unsigned n = 0; (ret = open_slot(&o, c->file, c->at, &n, master)) == 1; n++) {
+        *bits |= 1u << n;
+    }
+    opening_end(&o, master);
+    if (ret < 0) {
+        return refuse_key(ret, a->other, e);
+    }
+    return *bits
+               ? 0
+               : err_set(e, -EACCES, "No keyslots match given (old) password for erase operation");
+}
+
+static int deactivate(struct change *c, const struct luks_amend *a, struct err *e)
+{
+    unsigned bits = a->slot >= 0 ? 1u << a->slot : 0, opened = 0, used = slots_used(&c->info);
+    int ret = a->other ? slots_of(c, a, &opened, e) : 0;
+
+    if (ret == 0 && bits && a->other && !(bits & opened)) {
+        return err_set(e, -EINVAL, "This keyslot %d doesn't contain given old password", a->slot);
+    }
+    bits = bits ? bits : opened;
+    if (ret == 0 && a->slot >= 0 && !c->info.slot[a->slot].active && !a->force) {
+        return err_set(e, -EINVAL, "Given keyslot %d is already erased (inactive)", a->slot);
+    }
+    if (ret == 0 && !a->force && (unsigned)__builtin_popcount(bits) >= used) {
+        return a->slot >= 0
+                   ? err_set(e, -EPERM,
+                             "Attempt to erase the only active keyslot %d which will erase all the "
+                             "data in the image irreversibly - refusing operation",
+                             a->slot)
+                   : err_set(e, -EPERM,
+                             "All the active keyslots match the (old) password that was given and "
+                             "erasing them will erase all the data in the image irreversibly - "
+                             "refusing operation");
+    }
+    for (unsigned n = 0; n < LUKS_SLOTS && ret == 0; n++) {
+        if (bits >> n & 1) {
+            ret = check_place(&c->info, n, e);
+            ret = ret < 0 ? ret : erase_slot(c, n, e);
+        }
+    }
+    return ret;
+}
+
+int luks_amend(struct node *file, uint64_t at, uint64_t room, const struct luks_amend *a,
+               struct err *e)
+{
+    struct change c = { .file = file, .at = at };
+    int ret = read_header(file, at, room, c.b, &c.info, e);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (a->slot >= LUKS_SLOTS) {
+        return err_set(e, -EINVAL, "Invalid keyslot %d specified, must be between 0 and %d",
+                       a->slot, LUKS_SLOTS - 1);
+    }
+    return a->activate ? activate(&c, a, e) : deactivate(&c, a, e);
 }

@@ -60,6 +60,20 @@ uint8_t *luks_create(const struct luks_create *c, const struct luks_key *key, ui
 uint64_t luks_header_bytes(unsigned key_bits);
 void luks_free(struct luks *l);
 
+/* A change of key slots. */
+struct luks_amend {
+    bool activate;                /* a slot takes new_key; else those named become free */
+    bool force;                   /* also over a slot in use, and the last one */
+    int slot;                     /* -1: a free one, or those that old_key opens */
+    const struct luks_key *key;   /* activate: opens a slot now */
+    const struct luks_key *other; /* activate: the new passphrase; else the old one, or NULL */
+    unsigned iter_ms;             /* as in luks_create */
+};
+/* Changes the header at byte `at` of file, which is open for writing. A loss of power leaves each slot
+ * as it was or as it was to be. 0, or -errno with e. */
+int luks_amend(struct node *file, uint64_t at, uint64_t room, const struct luks_amend *a,
+               struct err *e);
+
 uint64_t luks_payload(const struct luks *l);
 /* In place; len is whole sectors, the first of number `sector`. Any number of threads at once. */
 void luks_crypt(const struct luks *l, bool encrypt, uint64_t sector, uint8_t *bytes, size_t len);

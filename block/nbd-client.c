@@ -11,12 +11,18 @@
  * One lock guards the slots and the sender's queue. A step keeps its slot until it has ended, and
  * it ends only when the sender does not hold its buffers. When the connection is lost, or the server
  * breaks the protocol, all steps end with -EIO and later requests do so at once.
+ *
+ * With reconnect_s the receiver's thread connects again, every second: meanwhile (`lost`) steps queue
+ * up, and those in flight go out once more, from their beginning, when a connection is there. When it
+ * takes longer they end like that (`dead`), until it is there.
  */
 #include "block/nbd.h"
 
 #include "block/nbd-proto.h"
+#include "block/tls.h"
 #include "dm/base/bytes.h"
 #include "dm/base/err.h"
+#include "dm/base/ev.h"
 #include "dm/base/log.h"
 #include "dm/base/util.h"
 
@@ -26,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -55,6 +62,8 @@ struct op {
 struct nbd {
     struct node base; /* first */
     struct nbd_hello h;
+    struct nbd_how how;
+    char *tls_host;
     bool sync_writes, ignore_flush;
     struct op *waiting, **waiting_tail; /* for a slot; the context's thread only */
     uint8_t *zeros;
@@ -66,7 +75,10 @@ struct nbd {
     unsigned used;
     struct op *queue, **queue_tail; /* to be sent, in this order */
     struct op *sending;
-    bool dead, stop;
+    bool dead;
+    bool stop;             /* atomic */
+    bool lost;             /* no connection: nothing is sent */
+    struct nbd_hello next; /* lost: the one that is being made */
 };
 
 /* ---- sending ---- */
@@ -108,7 +120,7 @@ static void *sender(void *opaque)
 
     pthread_mutex_lock(&n->lock);
     while (!n->stop) {
-        struct op *op = n->queue;
+        struct op *op = n->lost ? NULL : n->queue;
         if (!op) {
             pthread_cond_wait(&n->changed, &n->lock);
             continue;
@@ -194,7 +206,7 @@ static void step_send(struct op *op)
     }
     n->slot[op->slot] = op;
     n->used++;
-    if (n->queue || n->sending || send_rest(n, op, MSG_DONTWAIT) < 0) {
+    if (n->lost || n->queue || n->sending || send_rest(n, op, MSG_DONTWAIT) < 0) {
         *n->queue_tail = op;
         n->queue_tail = &op->next;
         pthread_cond_broadcast(&n->changed);
@@ -424,18 +436,35 @@ static int receive(struct nbd *n)
     return ret;
 }
 
-static void *receiver(void *opaque)
-{
-    struct nbd *n = opaque;
-    struct op *lost[SLOTS];
-    int ret = 0;
+/* ---- losing a connection ---- */
 
-    while (ret == 0) {
-        ret = receive(n);
-    }
-    shutdown(n->h.fd, SHUT_RDWR);
+/* Everything that waits ends with an error. */
+static void fail_all(struct nbd *n)
+{
+    struct op *gone[SLOTS];
+
     pthread_mutex_lock(&n->lock);
     n->dead = true;
+    n->queue = NULL;
+    n->queue_tail = &n->queue;
+    memcpy(gone, n->slot, sizeof(gone));
+    memset(n->slot, 0, sizeof(n->slot));
+    n->used = 0;
+    pthread_mutex_unlock(&n->lock);
+    for (int i = 0; i < SLOTS; i++) {
+        if (gone[i]) {
+            gone[i]->ret = -EIO;
+            node_ctx_end(&gone[i]->work);
+        }
+    }
+}
+
+/* Nothing is sent any more when it returns. */
+static void lose(struct nbd *n, int ret)
+{
+    shutdown(n->h.fd, SHUT_RDWR);
+    pthread_mutex_lock(&n->lock);
+    n->lost = true;
     if (!n->stop) {
         log_msg(LOG_WARN, "nbd", "%s: the connection is lost: %s", n->base.filename,
                 strerror(-ret));
@@ -443,18 +472,95 @@ static void *receiver(void *opaque)
     while (n->sending) {
         pthread_cond_wait(&n->changed, &n->lock);
     }
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* A second later, or as soon as the node is closed. */
+static void wait_second(struct nbd *n)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_mutex_lock(&n->lock);
+    while (!n->stop && pthread_cond_timedwait(&n->changed, &n->lock, &until) == 0) {
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* The new connection takes the old one's place; steps in flight begin again. */
+static void found_again(struct nbd *n)
+{
+    pthread_mutex_lock(&n->lock);
+    close(n->h.fd);
+    n->h.fd = n->next.fd;
+    n->h.context = n->next.context; /* all else is the same */
     n->queue = NULL;
     n->queue_tail = &n->queue;
-    memcpy(lost, n->slot, sizeof(lost));
-    memset(n->slot, 0, sizeof(n->slot));
-    n->used = 0;
-    pthread_mutex_unlock(&n->lock);
     for (int i = 0; i < SLOTS; i++) {
-        if (lost[i]) {
-            lost[i]->ret = -EIO;
-            node_ctx_end(&lost[i]->work);
+        struct op *op = n->slot[i];
+        if (op) {
+            op->sent = op->have = 0;
+            op->ended = false;
+            op->ret = 0;
+            op->next = NULL;
+            *n->queue_tail = op;
+            n->queue_tail = &op->next;
         }
     }
+    n->lost = n->dead = false;
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    log_msg(LOG_INFO, "nbd", "%s: connected again", n->base.filename);
+}
+
+/* Steps that were laid out for the old connection have to fit the new one. */
+static bool same_export(const struct nbd *n)
+{
+    return n->next.size == n->h.size && n->next.flags == n->h.flags &&
+           n->next.status == n->h.status && n->next.structured == n->h.structured &&
+           n->next.max_data >= n->h.max_data;
+}
+
+/* Until there is a connection; false: the node is closed. */
+static bool reconnect(struct nbd *n)
+{
+    int64_t until = ev_now_ns() + n->how.reconnect_s * 1000000000ll;
+    struct err e = { 0 };
+
+    while (!__atomic_load_n(&n->stop, __ATOMIC_RELAXED)) {
+        struct nbd_hello h;
+        if (nbd_connect(n->base.filename, &n->how, &h, &e) == 0) {
+            n->next = h;
+            if (same_export(n)) {
+                found_again(n);
+                return true;
+            }
+            log_msg(LOG_WARN, "nbd", "%s: the export is another one now", n->base.filename);
+            close(h.fd);
+        }
+        if (!n->dead && ev_now_ns() >= until) {
+            fail_all(n);
+        }
+        wait_second(n);
+    }
+    return false;
+}
+
+static void *receiver(void *opaque)
+{
+    struct nbd *n = opaque;
+    bool again;
+
+    do {
+        int ret = 0;
+        while (ret == 0) {
+            ret = receive(n);
+        }
+        lose(n, ret);
+        again = n->how.reconnect_s && reconnect(n);
+    } while (again);
+    fail_all(n);
     return NULL;
 }
 
@@ -559,20 +665,22 @@ static int nbd_close(struct node *node)
     uint8_t bye[NBD_REQUEST_LEN] = { 0 };
 
     pthread_mutex_lock(&n->lock);
-    n->stop = true;
+    __atomic_store_n(&n->stop, true, __ATOMIC_RELAXED);
     store_be32(bye, NBD_REQUEST_MAGIC);
     store_be16(bye + 6, NBD_CMD_DISC);
-    if (!n->dead) {
+    if (!n->dead && !n->lost) {
         send(n->h.fd, bye, sizeof(bye), MSG_NOSIGNAL | MSG_DONTWAIT);
     }
+    shutdown(n->h.fd, SHUT_RDWR);
     pthread_cond_broadcast(&n->changed);
     pthread_mutex_unlock(&n->lock);
-    shutdown(n->h.fd, SHUT_RDWR);
     pthread_join(n->sender, NULL);
     pthread_join(n->receiver, NULL);
     pthread_mutex_destroy(&n->lock);
     pthread_cond_destroy(&n->changed);
     close(n->h.fd);
+    tls_creds_free(n->how.tls);
+    free(n->tls_host);
     free(n->zeros);
     free(n);
     return 0;
@@ -603,10 +711,23 @@ static int start_threads(struct nbd *n)
     return -ret;
 }
 
+/* A server that is not there yet is waited for, if it was asked for. */
+static int first_connection(const struct nbd_open *o, struct nbd_hello *h, struct err *e)
+{
+    int64_t until = ev_now_ns() + o->how.open_s * 1000000000ll;
+    int ret = nbd_connect(o->address, &o->how, h, e);
+
+    while (ret < 0 && ret != -EINVAL && ev_now_ns() < until) {
+        usleep(100000);
+        ret = nbd_connect(o->address, &o->how, h, e);
+    }
+    return ret;
+}
+
 struct node *nbd_open(struct node_ctx *c, const struct nbd_open *o, struct err *e)
 {
     struct nbd *n = xcalloc(1, sizeof(*n));
-    int ret = nbd_connect(o->address, &n->h, e);
+    int ret = first_connection(o, &n->h, e);
 
     if (ret == 0 && !o->read_only && (n->h.flags & NBD_READ_ONLY)) {
         ret = err_set(e, -EROFS, "'%s': the export is read-only", o->address);
@@ -618,6 +739,9 @@ struct node *nbd_open(struct node_ctx *c, const struct nbd_open *o, struct err *
     n->base.read_only = o->read_only;
     n->base.len = (n->h.size + NODE_ALIGN - 1) & ~(uint64_t)(NODE_ALIGN - 1);
     n->base.filename = xstrdup(o->address);
+    n->how = o->how;
+    n->how.tls = o->how.tls ? tls_creds_share(o->how.tls) : NULL;
+    n->how.tls_host = n->tls_host = o->how.tls_host ? xstrdup(o->how.tls_host) : NULL;
     n->sync_writes = o->sync_writes;
     n->ignore_flush = o->ignore_flush;
     n->waiting_tail = &n->waiting;
@@ -630,6 +754,8 @@ struct node *nbd_open(struct node_ctx *c, const struct nbd_open *o, struct err *
         if (n->h.fd >= 0) {
             close(n->h.fd);
         }
+        tls_creds_free(n->how.tls);
+        free(n->tls_host);
         free(n->zeros);
         free(n->base.filename);
         free(n);

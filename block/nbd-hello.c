@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* block/nbd-hello.c - an NBD client's first steps: the address, the connection, the negotiation.
  *
- * Leaves out: TLS, oldstyle servers. A server may send anything: every length is bounded, and a
+ * Leaves out: oldstyle servers. A server may send anything: every length is bounded, and a
  * time-out ends what takes too long.
  */
 #include "block/nbd.h"
 
 #include "block/nbd-proto.h"
+#include "block/tls.h"
 #include "dm/base/bytes.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
@@ -22,7 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HELLO_SECONDS = 30, MAX_REPLY = 65536, MAX_REPLIES = 1000 };
+enum { HELLO_SECONDS = 30, MAX_REPLY = 65536, MAX_REPLIES = 1000, CONNECT_SECONDS = 20 };
 
 struct address {
     char *host, *port, *socket, *export;
@@ -132,7 +133,8 @@ static int parse_address(struct address *a, const char *name, struct err *e)
     int ret;
 
     if (strncmp(name, "nbds", 4) == 0) {
-        return err_set(e, -ENOTSUP, "'%s': TLS: known, but Keel does not have it yet", name);
+        return err_set(e, -ENOTSUP, "'%s': TLS is asked for by tls-creds=ID, not by the address",
+                       name);
     }
     if (strncmp(name, "nbd://", 6) == 0 || strncmp(name, "nbd+unix://", 11) == 0) {
         ret = parse_uri(a, name, e);
@@ -149,6 +151,14 @@ static int parse_address(struct address *a, const char *name, struct err *e)
 
 /* ---- connecting ---- */
 
+static void set_timeout(int fd, int seconds)
+{
+    struct timeval tv = { .tv_sec = seconds };
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+}
+
 static int connect_local(const struct address *a, struct err *e)
 {
     struct sockaddr_un un = { .sun_family = AF_UNIX };
@@ -159,6 +169,7 @@ static int connect_local(const struct address *a, struct err *e)
     }
     strcpy(un.sun_path, a->socket);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    set_timeout(fd, CONNECT_SECONDS);
     if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
         int ret = err_set(e, -errno, "socket '%s': %s", a->socket, strerror(errno));
         if (fd >= 0) {
@@ -180,6 +191,7 @@ static int connect_tcp(const struct address *a, struct err *e)
     ret = -EHOSTUNREACH;
     for (struct addrinfo *i = list; i && fd < 0; i = i->ai_next) {
         fd = socket(i->ai_family, i->ai_socktype | SOCK_CLOEXEC, i->ai_protocol);
+        set_timeout(fd, CONNECT_SECONDS);
         if (fd >= 0 && connect(fd, i->ai_addr, i->ai_addrlen) < 0) {
             ret = -errno;
             close(fd);
@@ -193,14 +205,6 @@ static int connect_tcp(const struct address *a, struct err *e)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     return fd;
-}
-
-static void set_timeout(int fd, int seconds)
-{
-    struct timeval tv = { .tv_sec = seconds };
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
 
 /* ---- negotiating ---- */
@@ -367,7 +371,8 @@ static int ask_go(struct nbd_hello *h, const char *export, bool zeroes, struct r
     return ret < 0 ? ret : -EPROTO;
 }
 
-static int negotiate(struct nbd_hello *h, const char *export, struct reply *r, struct err *e)
+/* The greeting. Returns the server's flags, or -errno. */
+static int greet(struct nbd_hello *h, struct err *e)
 {
     uint8_t head[18], answer[4];
     int ret = get(h->fd, head, sizeof(head));
@@ -387,15 +392,51 @@ static int negotiate(struct nbd_hello *h, const char *export, struct reply *r, s
     }
     store_be32(answer, flags & (NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES));
     ret = put(h->fd, answer, sizeof(answer));
+    return ret < 0 ? ret : (int)flags;
+}
+
+/* From here on h->fd is the plain end of an encrypted connection. */
+static int start_tls(struct nbd_hello *h, const struct nbd_how *how, const char *host,
+                     struct reply *r, struct err *e)
+{
+    int ret = send_option(h->fd, NBD_OPT_STARTTLS, NULL, 0);
+
+    ret = ret < 0 ? ret : get_reply(h->fd, NBD_OPT_STARTTLS, r);
+    if (ret < 0) {
+        return ret;
+    }
+    if (r->type != NBD_REP_ACK || r->len) {
+        make_printable((char *)r->data);
+        return err_set(e, -EPROTO, "the server refuses TLS: %.200s",
+                       r->len ? (char *)r->data : "no reason given");
+    }
+    ret = tls_client(h->fd, how->tls, how->tls_host ? how->tls_host : host, e);
+    h->fd = ret < 0 ? -1 : ret; /* the old one went with it */
+    if (ret >= 0) {
+        set_timeout(h->fd, HELLO_SECONDS);
+    }
+    return ret < 0 ? ret : 0;
+}
+
+static int negotiate(struct nbd_hello *h, const struct nbd_how *how, const struct address *a,
+                     struct reply *r, struct err *e)
+{
+    int flags = greet(h, e), ret;
+
+    ret = flags < 0 || !how->tls ? flags : start_tls(h, how, a->host, r, e);
     ret = ret < 0 ? ret : ask_structured(h->fd, r);
     if (ret > 0) {
         h->structured = true;
-        ret = ask_status(h, export, r);
+        ret = ask_status(h, a->export, r);
     }
-    return ret < 0 ? ret : ask_go(h, export, !(flags & NBD_FLAG_NO_ZEROES), r, e);
+    return ret < 0 ? ret : ask_go(h, a->export, !(flags & NBD_FLAG_NO_ZEROES), r, e);
 }
 
-int nbd_connect(const char *address, struct nbd_hello *h, struct err *e)
+/* Connects; then `talk` says what there is to say. */
+static int connect_and(const char *address, const struct nbd_how *how, struct nbd_hello *h,
+                       int (*talk)(struct nbd_hello *h, const struct nbd_how *how,
+                                   const struct address *a, struct reply *r, struct err *e),
+                       struct err *e)
 {
     struct address a = { 0 };
     struct reply *r = xcalloc(1, sizeof(*r));
@@ -408,18 +449,198 @@ int nbd_connect(const char *address, struct nbd_hello *h, struct err *e)
     if (ret >= 0) {
         struct err why = { 0 };
         set_timeout(h->fd, HELLO_SECONDS);
-        ret = negotiate(h, a.export, r, &why);
-        set_timeout(h->fd, 0);
+        ret = talk(h, how, &a, r, &why);
         if (ret == 0 && h->size > INT64_MAX - NODE_ALIGN) {
             ret = -EFBIG;
         }
         if (ret < 0) {
             err_set(e, ret, "'%s': %s", address, why.code ? why.msg : strerror(-ret));
-            close(h->fd);
+            if (h->fd >= 0) {
+                close(h->fd);
+            }
             h->fd = -1;
+        } else {
+            set_timeout(h->fd, 0);
         }
     }
     address_free(&a);
     free(r);
     return ret < 0 ? ret : 0;
+}
+
+int nbd_connect(const char *address, const struct nbd_how *how, struct nbd_hello *h, struct err *e)
+{
+    return connect_and(address, how, h, negotiate, e);
+}
+
+/* ---- listing ---- */
+
+struct listing {
+    void (*count)(unsigned n);
+    void (*each)(const struct nbd_export_info *x);
+    struct listed {
+        char *name, *description;
+    } * x;
+    unsigned n;
+};
+
+static int take_export(struct listing *l, const struct reply *r)
+{
+    uint32_t n = r->len >= 4 ? load_be32(r->data) : 0;
+
+    if (r->len < 4 || n > r->len - 4 || n > NBD_MAX_NAME) {
+        return -EPROTO;
+    }
+    l->x = xrealloc(l->x, (l->n + 1) * sizeof(*l->x));
+    l->x[l->n] = (struct listed){ xasprintf("%.*s", (int)n, (const char *)r->data + 4), NULL };
+    if (r->len > 4 + n) {
+        l->x[l->n].description =
+            xasprintf("%.*s", (int)(r->len - 4 - n), (const char *)r->data + 4 + n);
+        make_printable(l->x[l->n].description);
+    }
+    l->n++;
+    return 0;
+}
+
+static int get_exports(struct nbd_hello *h, struct listing *l, struct reply *r, struct err *e)
+{
+    int ret = send_option(h->fd, NBD_OPT_LIST, NULL, 0);
+
+    for (unsigned i = 0; ret == 0 && i <= MAX_REPLIES; i++) {
+        ret = get_reply(h->fd, NBD_OPT_LIST, r);
+        if (ret == 0 && r->type == NBD_REP_ACK) {
+            return 0;
+        }
+        if (ret == 0 && (r->type & NBD_REP_ERR)) {
+            make_printable((char *)r->data);
+            return err_set(e, -EPERM, "the server does not list its exports: %.200s",
+                           r->len ? (char *)r->data : "no reason given");
+        }
+        ret = ret < 0 ? ret : r->type == NBD_REP_SERVER ? take_export(l, r) : -EPROTO;
+    }
+    return ret < 0 ? ret : -EPROTO;
+}
+
+/* INFO: size, flags, block sizes. */
+static int get_info(struct nbd_hello *h, struct nbd_export_info *x, struct reply *r)
+{
+    size_t n = strlen(x->name);
+    uint8_t *data = xcalloc(1, n + 8);
+    int ret;
+
+    store_be32(data, (uint32_t)n);
+    memcpy(data + 4, x->name, n);
+    store_be16(data + 4 + n, 1);
+    store_be16(data + 6 + n, NBD_INFO_BLOCK_SIZE);
+    ret = send_option(h->fd, NBD_OPT_INFO, data, n + 8);
+    free(data);
+    for (unsigned i = 0; ret == 0 && i < MAX_REPLIES; i++) {
+        ret = get_reply(h->fd, NBD_OPT_INFO, r);
+        unsigned what = ret == 0 && r->len >= 2 ? load_be16(r->data) : NBD_INFO_NAME;
+        if (ret < 0 || r->type != NBD_REP_INFO) {
+            break;
+        }
+        if (what == NBD_INFO_EXPORT && r->len == 12) {
+            x->size = load_be64(r->data + 2);
+            x->flags = load_be16(r->data + 10);
+        } else if (what == NBD_INFO_BLOCK_SIZE && r->len == 14) {
+            x->min_block = load_be32(r->data + 2);
+            x->opt_block = load_be32(r->data + 6);
+            x->max_block = load_be32(r->data + 10);
+        }
+    }
+    return ret;
+}
+
+static int get_contexts(struct nbd_hello *h, struct nbd_export_info *x, struct reply *r)
+{
+    size_t n = strlen(x->name);
+    uint8_t *data = xcalloc(1, n + 8);
+    int ret;
+
+    store_be32(data, (uint32_t)n);
+    memcpy(data + 4, x->name, n);
+    ret = send_option(h->fd, NBD_OPT_LIST_META_CONTEXT, data, n + 8);
+    free(data);
+    for (unsigned i = 0; ret == 0 && i < MAX_REPLIES; i++) {
+        ret = get_reply(h->fd, NBD_OPT_LIST_META_CONTEXT, r);
+        if (ret < 0 || r->type != NBD_REP_META_CONTEXT || r->len < 4) {
+            break;
+        }
+        make_printable((char *)r->data + 4);
+        x->contexts = xrealloc(x->contexts, (x->ncontexts + 1) * sizeof(*x->contexts));
+        x->contexts[x->ncontexts++] = xstrdup((char *)r->data + 4);
+    }
+    return ret;
+}
+
+static int tell_export(struct nbd_hello *h, const struct listing *l, const struct listed *d,
+                       bool contexts, struct reply *r)
+{
+    struct nbd_export_info x = { .name = d->name, .description = d->description };
+    int ret = get_info(h, &x, r);
+
+    ret = ret < 0 || !contexts ? ret : get_contexts(h, &x, r);
+    if (ret == 0) {
+        char *name = xstrdup(d->name);
+        make_printable(name);
+        x.name = name;
+        l->each(&x);
+        free(name);
+    }
+    for (unsigned i = 0; i < x.ncontexts; i++) {
+        free(x.contexts[i]);
+    }
+    free(x.contexts);
+    return ret;
+}
+
+/* nbd_list's callbacks, beside what nbd_connect is told. */
+struct list_how {
+    struct nbd_how how; /* first */
+    struct listing l;
+};
+
+static struct listing *the_listing(const struct nbd_how *how)
+{
+    return &((struct list_how *)how)->l;
+}
+
+static int talk_of_exports(struct nbd_hello *h, const struct nbd_how *how, const struct address *a,
+                           struct reply *r, struct err *e)
+{
+    struct listing *l = the_listing(how);
+    int flags = greet(h, e), structured, ret;
+
+    ret = flags < 0 || !how->tls ? flags : start_tls(h, how, a->host, r, e);
+    ret = structured = ret < 0 ? ret : ask_structured(h->fd, r);
+    ret = ret < 0 ? ret : get_exports(h, l, r, e);
+    if (ret == 0) {
+        l->count(l->n);
+    }
+    for (unsigned i = 0; ret == 0 && i < l->n; i++) {
+        ret = tell_export(h, l, &l->x[i], structured > 0, r);
+    }
+    if (ret == 0) {
+        send_option(h->fd, NBD_OPT_ABORT, NULL, 0); /* politeness: it may be gone already */
+    }
+    return ret;
+}
+
+int nbd_list(const char *address, const struct nbd_how *how, void (*count)(unsigned n),
+             void (*each)(const struct nbd_export_info *x), struct err *e)
+{
+    struct list_how lh = { .how = *how, .l = { .count = count, .each = each } };
+    struct nbd_hello h;
+    int ret = connect_and(address, &lh.how, &h, talk_of_exports, e);
+
+    if (ret == 0) {
+        close(h.fd);
+    }
+    for (unsigned i = 0; i < lh.l.n; i++) {
+        free(lh.l.x[i].name);
+        free(lh.l.x[i].description);
+    }
+    free(lh.l.x);
+    return ret;
 }

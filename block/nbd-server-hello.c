@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* block/nbd-server-hello.c - the NBD server's side of the negotiation: fixed newstyle, without TLS. */
+/* block/nbd-server-hello.c - the NBD server's side of the negotiation: fixed newstyle. */
 #include "block/nbd-server-int.h"
+
+#include "block/bitmap.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char allocation[] = "base:allocation";
-enum { ALLOCATION_ID = 1 };
 
 static void want_option(struct client *c);
 
@@ -122,6 +121,12 @@ static void send_infos(struct client *c, const struct export *x, uint32_t at, un
     reply(c, NBD_REP_ACK, NULL, 0);
 }
 
+static void choose(struct client *c, struct export *x)
+{
+    c->contexts = c->status_of == x ? c->contexts : 0;
+    c->export = x;
+}
+
 /* INFO and GO. */
 static void opt_go(struct client *c)
 {
@@ -137,8 +142,7 @@ static void opt_go(struct client *c)
     } else {
         send_infos(c, x, at + 2, n);
         if (c->opt == NBD_OPT_GO) {
-            c->status &= c->status_of == x;
-            c->export = x;
+            choose(c, x);
         }
     }
     free(name);
@@ -163,8 +167,7 @@ static void opt_export_name(struct client *c)
     store_be16(m->head + 8, (uint16_t)export_flags(x));
     m->head_len = 10;
     m->data_len = c->no_zeroes ? 0 : 124;
-    c->status &= c->status_of == x;
-    c->export = x;
+    choose(c, x);
     client_send(c, m);
 }
 
@@ -178,61 +181,124 @@ static void opt_structured(struct client *c)
     reply(c, NBD_REP_ACK, NULL, 0);
 }
 
-static void send_context(struct client *c, uint32_t id)
+char *export_context(const struct export *x, unsigned i)
 {
-    uint8_t data[4 + sizeof(allocation) - 1];
-
-    store_be32(data, id);
-    memcpy(data + 4, allocation, sizeof(allocation) - 1);
-    reply(c, NBD_REP_META_CONTEXT, data, sizeof(data));
+    if (i == CONTEXT_ALLOCATION) {
+        return xstrdup("base:allocation");
+    }
+    if (i == CONTEXT_DEPTH) {
+        return x->depth ? xstrdup("qemu:allocation-depth") : NULL;
+    }
+    return i - CONTEXT_BITMAPS < x->nbitmaps
+               ? xasprintf("qemu:dirty-bitmap:%s", x->bitmaps[i - CONTEXT_BITMAPS]->name)
+               : NULL;
 }
 
-/* Whether base:allocation is among the queries; -1: they are malformed. */
-static int wants_allocation(const struct client *c, uint32_t at, bool list)
+static void send_context(struct client *c, uint32_t id, const char *name)
+{
+    size_t n = strlen(name);
+    uint8_t *data = xcalloc(1, 4 + n);
+
+    store_be32(data, id);
+    memcpy(data + 4, name, n);
+    reply(c, NBD_REP_META_CONTEXT, data, 4 + n);
+    free(data);
+}
+
+/* Those of x that a query names. A list also takes a name space: what ends with a colon. */
+static uint32_t contexts_named(const struct export *x, const char *query, bool list)
+{
+    size_t len = strlen(query);
+    bool space = list && len && query[len - 1] == ':';
+    uint32_t found = 0;
+
+    for (unsigned i = 0; i < CONTEXTS; i++) {
+        char *name = export_context(x, i);
+        bool is = name && (space ? strncmp(name, query, len) == 0 : strcmp(name, query) == 0);
+        found |= is ? 1u << i : 0;
+        free(name);
+    }
+    return found;
+}
+
+/* The queries from `at` on. 0, or -EINVAL: they are malformed. x may be NULL. */
+static int take_queries(const struct client *c, uint32_t at, const struct export *x, bool list,
+                        uint32_t *found)
 {
     uint32_t n = c->opt_len - at >= 4 ? load_be32(c->option + at) : 0;
-    bool found = list && n == 0;
 
+    *found = list && n == 0 ? UINT32_MAX : 0;
     if (c->opt_len - at < 4) {
-        return -1;
+        return -EINVAL;
     }
     at += 4;
     for (uint32_t i = 0; i < n; i++) {
         char *query = take_string(c, &at);
         if (!query) {
-            return -1;
+            return -EINVAL;
         }
-        found |= strcmp(query, allocation) == 0 || (list && strcmp(query, "base:") == 0);
+        *found |= x ? contexts_named(x, query, list) : 0;
         free(query);
     }
-    return at == c->opt_len ? found : -1;
+    return at == c->opt_len ? 0 : -EINVAL;
 }
 
 static void opt_context(struct client *c)
 {
     bool list = c->opt == NBD_OPT_LIST_META_CONTEXT;
-    uint32_t at = 0;
+    uint32_t at = 0, found = 0;
     char *name = take_string(c, &at);
     struct export *x = name ? server_find(c->server, name) : NULL;
-    int found = name ? wants_allocation(c, at, list) : -1;
+    int ret = name ? take_queries(c, at, x, list, &found) : -EINVAL;
 
     if (!c->structured) {
         refuse(c, NBD_REP_ERR_INVALID, "structured replies come first");
-    } else if (found < 0) {
+    } else if (ret < 0) {
         refuse(c, NBD_REP_ERR_INVALID, "malformed");
     } else if (!x) {
         refuse_name(c, name);
     } else {
-        if (!list) {
-            c->status = found;
-            c->status_of = x;
-        }
-        if (found) {
-            send_context(c, list ? 0 : ALLOCATION_ID);
+        c->status_of = list ? c->status_of : x;
+        c->contexts = list ? c->contexts : 0;
+        for (unsigned i = 0; i < CONTEXTS && !c->closed; i++) {
+            char *context = found >> i & 1 ? export_context(x, i) : NULL;
+            if (context) {
+                send_context(c, list ? 0 : i + 1, context);
+                c->contexts |= list ? 0 : 1u << i;
+            }
+            free(context);
         }
         reply(c, NBD_REP_ACK, NULL, 0);
     }
     free(name);
+}
+
+static void opt_starttls(struct client *c)
+{
+    if (c->opt_len) {
+        refuse(c, NBD_REP_ERR_INVALID, "STARTTLS has no data");
+    } else if (!c->server->open.tls) {
+        refuse(c, NBD_REP_ERR_POLICY, "TLS not configured");
+    } else if (c->tls) {
+        refuse(c, NBD_REP_ERR_INVALID, "TLS already enabled");
+    } else {
+        c->starting_tls = true;
+        reply(c, NBD_REP_ACK, NULL, 0);
+    }
+}
+
+/* Who wants TLS says nothing about his exports without it. True: it was dealt with. */
+static bool needs_tls(struct client *c)
+{
+    if (!c->server->open.tls || c->tls || c->opt == NBD_OPT_STARTTLS || c->opt == NBD_OPT_ABORT) {
+        return false;
+    }
+    if (c->opt == NBD_OPT_EXPORT_NAME) {
+        client_drop(c);
+    } else {
+        refuse(c, NBD_REP_ERR_TLS_REQD, "Option needs TLS: use STARTTLS first");
+    }
+    return true;
 }
 
 static void opt_abort(struct client *c)
@@ -243,7 +309,7 @@ static void opt_abort(struct client *c)
 
 static void opt_unknown(struct client *c)
 {
-    refuse(c, NBD_REP_ERR_UNSUP, c->opt == NBD_OPT_STARTTLS ? "TLS is not had" : "unknown option");
+    refuse(c, NBD_REP_ERR_UNSUP, "unknown option");
 }
 
 static void run_option(struct client *c)
@@ -252,6 +318,7 @@ static void run_option(struct client *c)
         [NBD_OPT_EXPORT_NAME] = opt_export_name,
         [NBD_OPT_ABORT] = opt_abort,
         [NBD_OPT_LIST] = opt_list,
+        [NBD_OPT_STARTTLS] = opt_starttls,
         [NBD_OPT_INFO] = opt_go,
         [NBD_OPT_GO] = opt_go,
         [NBD_OPT_STRUCTURED_REPLY] = opt_structured,
@@ -263,7 +330,9 @@ static void run_option(struct client *c)
         client_drop(c);
         return;
     }
-    if (c->opt < ARRAY_SIZE(options) && options[c->opt]) {
+    if (needs_tls(c)) {
+        /* answered */
+    } else if (c->opt < ARRAY_SIZE(options) && options[c->opt]) {
         options[c->opt](c);
     } else {
         opt_unknown(c);

@@ -20,7 +20,9 @@ struct export
     struct nbd_server *server;
     struct node *node;
     char *name, *description;
-    bool read_only;
+    bool read_only, depth;
+    struct bitmap **bitmaps;
+    unsigned nbitmaps;
     unsigned in_flight;            /* requests at the node */
     struct msg *held, **held_tail; /* requests that wait for others to end */
 };
@@ -50,7 +52,9 @@ struct msg {
     uint8_t *data;            /* malloc'd */
     size_t data_at, data_len; /* the part of it that is sent */
     struct node *at;          /* block status: this deep in the chain */
+    unsigned depth;           /* block status: `at` is the chain's depth-th, from 1 on */
     uint64_t pos;             /* block status: this far */
+    unsigned context;         /* block status: the one that is being answered */
     uint8_t head[64];
     size_t head_len, sent;
     bool counted; /* in the client's in_flight and held_bytes */
@@ -63,10 +67,13 @@ struct client {
     struct nbd_server *server;
     struct client *next;
     struct export *export; /* NULL while negotiating */
-    bool no_zeroes, structured, status;
+    bool no_zeroes, structured;
+    bool tls;                 /* it is encrypted */
+    bool starting_tls;        /* once the output is gone */
+    uint32_t contexts;        /* bit i: the context of number i was agreed on */
     bool closed;              /* only waits for its requests to end */
     bool draining;            /* is dropped when all is sent */
-    struct export *status_of; /* the export that base:allocation was asked for */
+    struct export *status_of; /* the export that contexts were asked for */
     unsigned options;
     /* input: `want` bytes go to `to`, then `then` runs */
     uint8_t *to;
@@ -97,6 +104,11 @@ void client_count(struct client *c, struct msg *m);
 struct msg *msg_new(struct client *c);
 void msg_free(struct msg *m);
 struct export *server_find(const struct nbd_server *s, const char *name);
+
+/* The contexts of block status: */
+enum { CONTEXT_ALLOCATION, CONTEXT_DEPTH, CONTEXT_BITMAPS, CONTEXTS = 32 };
+/* What is context i of x called? malloc'd; NULL: it has none of that number. */
+char *export_context(const struct export *x, unsigned i);
 
 /* nbd-server-hello.c: greets; ends with client_serve. */
 void client_greet(struct client *c);

@@ -5,6 +5,7 @@
  * does not fall on sectors is rare; it waits until nothing else of its export is in flight and keeps
  * later requests waiting (`held`), because it has to read what it writes around.
  */
+#include "block/bitmap.h"
 #include "block/graph.h"
 #include "block/nbd-server-int.h"
 
@@ -48,10 +49,10 @@ static uint32_t wire_error(int ret)
     }
 }
 
-static void chunk_head(struct msg *m, unsigned type, size_t payload)
+static void chunk_head(struct msg *m, unsigned type, bool last, size_t payload)
 {
     store_be32(m->head, NBD_CHUNK_MAGIC);
-    store_be16(m->head + 4, NBD_CHUNK_DONE);
+    store_be16(m->head + 4, last ? NBD_CHUNK_DONE : 0);
     store_be16(m->head + 6, (uint16_t)type);
     store_be64(m->head + 8, m->handle);
     store_be32(m->head + 16, (uint32_t)payload);
@@ -72,16 +73,16 @@ static void finish(struct msg *m, int ret)
         store_be64(m->head + 8, m->handle);
         m->head_len = NBD_SIMPLE_LEN;
     } else if (ret < 0) {
-        chunk_head(m, NBD_CHUNK_ERROR, 6);
+        chunk_head(m, NBD_CHUNK_ERROR, true, 6);
         store_be32(m->head + m->head_len, wire_error(ret));
         store_be16(m->head + m->head_len + 4, 0);
         m->head_len += 6;
     } else if (read) {
-        chunk_head(m, NBD_CHUNK_DATA, 8 + m->data_len);
+        chunk_head(m, NBD_CHUNK_DATA, true, 8 + m->data_len);
         store_be64(m->head + m->head_len, m->offset);
         m->head_len += 8;
     } else {
-        chunk_head(m, NBD_CHUNK_STATUS, m->data_len);
+        chunk_head(m, NBD_CHUNK_STATUS, true, m->data_len);
     }
     client_send(m->c, m);
 }
@@ -128,31 +129,117 @@ static void start(struct msg *m)
 }
 
 static void to_node(struct msg *m, struct node *n, enum node_op op, uint64_t offset, uint64_t len);
+static void status_answered(struct msg *m);
 
 static bool changes(const struct msg *m)
 {
     return m->cmd == NBD_CMD_WRITE || m->cmd == NBD_CMD_WRITE_ZEROES || m->cmd == NBD_CMD_TRIM;
 }
 
-static void add_extent(struct msg *m, uint64_t len, unsigned status)
+/* ---- block status ---- */
+
+/* len bytes from m->pos on have these flags. False: no more extents, please. */
+static bool add_extent(struct msg *m, uint64_t len, uint32_t flags)
 {
-    uint32_t flags = (status & NODE_HAS_DATA ? 0u : NBD_STATE_HOLE) |
-                     (status & NODE_IS_ZERO ? NBD_STATE_ZERO : 0u);
     uint8_t *next = m->data + m->data_len;
     uint64_t end = m->offset + m->iov.iov_len;
 
-    if (!(status & (NODE_HAS_DATA | NODE_IS_ZERO))) {
-        flags = 0;
-    }
     len = min_u64(m->pos + len, end) - max_u64(m->pos, m->offset);
     if (m->data_len > 4 && load_be32(next - 4) == flags &&
         load_be32(next - 8) + len <= UINT32_MAX) {
         store_be32(next - 8, (uint32_t)(load_be32(next - 8) + len));
+    } else {
+        store_be32(next, (uint32_t)len);
+        store_be32(next + 4, flags);
+        m->data_len += 8;
+    }
+    return m->data_len < 4 + 8 * MAX_EXTENTS && !(m->flags & NBD_CMD_REQ_ONE);
+}
+
+/* As base:allocation has it. */
+static uint32_t allocation_flags(unsigned status)
+{
+    if (!(status & (NODE_HAS_DATA | NODE_IS_ZERO))) {
+        return 0;
+    }
+    return (status & NODE_HAS_DATA ? 0u : NBD_STATE_HOLE) |
+           (status & NODE_IS_ZERO ? NBD_STATE_ZERO : 0u);
+}
+
+static void status_look(struct msg *m, struct node *at, unsigned depth, uint64_t len)
+{
+    m->at = node_skip_filters(at);
+    m->depth = depth;
+    to_node(m, m->at, NODE_STATUS, m->pos, len);
+}
+
+static void bitmap_status(struct msg *m, const struct bitmap *b)
+{
+    uint64_t end = m->offset + m->iov.iov_len, at, len;
+    bool more = true;
+
+    for (m->pos = m->offset; m->pos < end && more; m->pos += len) {
+        at = m->pos;
+        bool any = bitmap_next(b, &at, &len, 0) && at < end;
+        if (!any || at > m->pos) { /* clean up to there */
+            len = (any ? at : end) - m->pos;
+            any = false;
+        }
+        more = add_extent(m, len, any);
+    }
+}
+
+/* The next context that the client wants, from m->context on; CONTEXTS: none. */
+static unsigned next_context(const struct msg *m)
+{
+    unsigned i = m->context;
+
+    while (i < CONTEXTS && !(m->c->contexts >> i & 1)) {
+        i++;
+    }
+    return i;
+}
+
+/* Begins the answer about m->context, or what is left of them. Each but the last leaves in a message
+ * of its own, and m goes on. */
+static void status_start(struct msg *m)
+{
+    const struct export *x = m->c->export;
+    uint64_t end = (m->offset + m->iov.iov_len + in_sector) & ~in_sector;
+
+    m->context = next_context(m);
+    store_be32(m->data, m->context + 1);
+    m->data_len = 4;
+    if (m->context < CONTEXT_BITMAPS) {
+        m->pos = m->offset & ~in_sector;
+        status_look(m, x->node, 1, end - m->pos);
         return;
     }
-    store_be32(next, (uint32_t)len);
-    store_be32(next + 4, flags);
-    m->data_len += 8;
+    bitmap_status(m, x->bitmaps[m->context - CONTEXT_BITMAPS]);
+    status_answered(m);
+}
+
+static void status_answered(struct msg *m)
+{
+    struct msg *part;
+
+    m->context++;
+    if (next_context(m) == CONTEXTS) {
+        finish(m, 0);
+        return;
+    }
+    part = msg_new(m->c);
+    if (!part || !(part->data = malloc(m->data_len))) {
+        free(part);
+        finish(m, -ENOMEM);
+        return;
+    }
+    part->handle = m->handle;
+    part->data_len = m->data_len;
+    memcpy(part->data, m->data, m->data_len);
+    chunk_head(part, NBD_CHUNK_STATUS, false, part->data_len);
+    client_send(m->c, part);
+    status_start(m);
 }
 
 /* What is known of the next stretch: deeper, further, or done. */
@@ -161,22 +248,22 @@ static void status_step(struct msg *m)
     const struct node_status *st = &m->r.status;
     uint64_t end = m->offset + m->iov.iov_len, len = st->len;
     struct node *below = m->at->backing;
+    bool own = st->flags & NODE_ALLOCATED;
 
-    if (!(st->flags & NODE_ALLOCATED) && below && m->pos < below->len) {
-        m->at = node_skip_filters(below);
-        to_node(m, m->at, NODE_STATUS, m->pos, min_u64(len, below->len - m->pos));
+    if (!own && below && m->pos < below->len) {
+        status_look(m, below, m->depth + 1, min_u64(len, below->len - m->pos));
         return;
     }
-    bool past = !(st->flags & NODE_ALLOCATED) && below;
-    add_extent(m, len, past ? NODE_IS_ZERO : st->flags);
+    uint32_t flags = m->context == CONTEXT_DEPTH
+                         ? (own ? m->depth : 0)
+                         : allocation_flags(!own && below ? NODE_IS_ZERO : st->flags);
+    bool more = add_extent(m, len, flags);
     m->pos += len;
-    bool full = m->data_len >= 4 + 8 * MAX_EXTENTS || (m->flags & NBD_CMD_REQ_ONE);
-    if (m->pos >= end || full) {
-        finish(m, 0);
+    if (m->pos >= end || !more) {
+        status_answered(m);
         return;
     }
-    m->at = node_skip_filters(m->c->export->node);
-    to_node(m, m->at, NODE_STATUS, m->pos, ((end + in_sector) & ~in_sector) - m->pos);
+    status_look(m, m->c->export->node, 1, ((end + in_sector) & ~in_sector) - m->pos);
 }
 
 static void node_done(struct node_req *r, int ret)
@@ -278,11 +365,8 @@ static void run(struct msg *m)
         to_node(m, n, NODE_DISCARD, from, to > from ? to - from : 0);
         break;
     case NBD_CMD_BLOCK_STATUS:
-        m->pos = from;
-        m->at = node_skip_filters(n);
-        store_be32(m->data, 1);
-        m->data_len = 4;
-        to_node(m, m->at, NODE_STATUS, from, to - from);
+        m->context = 0;
+        status_start(m);
         break;
     default:
         to_node(m, n, NODE_FLUSH, 0, 0);
@@ -298,7 +382,7 @@ static int check(const struct client *c, const struct msg *m, uint64_t len)
     const struct export *x = c->export;
 
     if (m->cmd > NBD_CMD_BLOCK_STATUS || m->cmd == NBD_CMD_CACHE ||
-        (m->cmd == NBD_CMD_BLOCK_STATUS && !c->status)) {
+        (m->cmd == NBD_CMD_BLOCK_STATUS && !c->contexts)) {
         return -EINVAL;
     }
     if (m->cmd == NBD_CMD_FLUSH) {

@@ -9,6 +9,8 @@
  */
 #include "block/nbd-server-int.h"
 
+#include "block/bitmap.h"
+#include "block/tls.h"
 #include "dm/base/log.h"
 
 #include <assert.h>
@@ -112,6 +114,27 @@ static void took(struct client *c, size_t n)
     }
 }
 
+/* The option is answered. What the client has sent already, in the clear, is no part of what follows:
+ * whoever put it there wants it to be taken for that. */
+static void client_start_tls(struct client *c)
+{
+    struct nbd_server *s = c->server;
+    int fd;
+
+    c->starting_tls = false;
+    c->tls = true;
+    ev_fd_del(&c->ev);
+    fd = c->in_at < c->in_len ? -EPROTO : dup(c->ev.fd);
+    if (fd >= 0) {
+        fd = tls_server(fd, s->open.tls);
+    }
+    close(c->ev.fd);
+    c->ev.fd = fd;
+    if (fd < 0 || ev_fd_add(s->loop, &c->ev) < 0) {
+        client_drop(c);
+    }
+}
+
 static void client_flush(struct client *c)
 {
     struct iovec iov[2 * SEND_MSGS + 2];
@@ -130,6 +153,9 @@ static void client_flush(struct client *c)
     }
     if (!c->out && c->draining) {
         client_drop(c);
+    }
+    if (!c->out && c->starting_tls) {
+        client_start_tls(c);
     }
     client_update(c);
 }
@@ -257,8 +283,12 @@ void client_drop(struct client *c)
     }
     c->closed = true;
     ev_timer_disarm(&c->hello);
-    ev_fd_del(&c->ev);
-    close(c->ev.fd);
+    if (c->ev.loop) {
+        ev_fd_del(&c->ev);
+    }
+    if (c->ev.fd >= 0) {
+        close(c->ev.fd);
+    }
     for (struct msg *m = c->out, *next; m; m = next) {
         next = m->next;
         msg_free(m);
@@ -353,6 +383,7 @@ struct nbd_server *nbd_server_new(struct ev_loop *loop, const struct nbd_server_
 
     s->loop = loop;
     s->open = *o;
+    s->open.tls = o->tls ? tls_creds_share(o->tls) : NULL;
     return s;
 }
 
@@ -366,20 +397,26 @@ struct export *server_find(const struct nbd_server *s, const char *name)
     return x;
 }
 
-int nbd_server_export(struct nbd_server *s, struct node *n, const char *name,
-                      const char *description, bool read_only)
+int nbd_server_export(struct nbd_server *s, const struct nbd_export *o)
 {
     struct export *x, **at = &s->exports;
 
-    if (server_find(s, name)) {
+    if (server_find(s, o->name)) {
         return -EEXIST;
     }
+    assert(o->nbitmaps <= NBD_MAX_BITMAPS);
     x = xcalloc(1, sizeof(*x));
     x->server = s;
-    x->node = n;
-    x->name = xstrdup(name);
-    x->description = description ? xstrdup(description) : NULL;
-    x->read_only = read_only || n->read_only;
+    x->node = o->node;
+    x->name = xstrdup(o->name);
+    x->description = o->description ? xstrdup(o->description) : NULL;
+    x->read_only = o->read_only || o->node->read_only;
+    x->depth = o->depth;
+    x->bitmaps = xcalloc(o->nbitmaps + 1, sizeof(*x->bitmaps));
+    for (x->nbitmaps = 0; x->nbitmaps < o->nbitmaps; x->nbitmaps++) {
+        x->bitmaps[x->nbitmaps] = o->bitmaps[x->nbitmaps];
+        o->bitmaps[x->nbitmaps]->busy = true;
+    }
     x->held_tail = &x->held;
     while (*at) {
         at = &(*at)->next;
@@ -407,9 +444,24 @@ static void drop_clients(struct nbd_server *s, const struct export *x)
 static void export_free(struct export *x)
 {
     assert(!x->in_flight && !x->held);
+    for (unsigned i = 0; i < x->nbitmaps; i++) {
+        x->bitmaps[i]->busy = false;
+    }
+    free(x->bitmaps);
     free(x->name);
     free(x->description);
     free(x);
+}
+
+unsigned nbd_server_clients(const struct nbd_server *s, const char *name)
+{
+    const struct export *x = server_find(s, name);
+    unsigned n = 0;
+
+    for (const struct client *c = s->clients; c; c = c->next) {
+        n += x && c->export == x && !c->closed;
+    }
+    return n;
 }
 
 int nbd_server_unexport(struct nbd_server *s, const char *name)
@@ -450,5 +502,6 @@ void nbd_server_free(struct nbd_server *s)
         s->exports = x->next;
         export_free(x);
     }
+    tls_creds_free(s->open.tls);
     free(s);
 }

@@ -280,6 +280,7 @@ static struct node *open_protocol(struct node_ctx *c, const struct image_open *p
 {
     if (p->fd < 0 && nbd_is_address(p->filename)) {
         struct nbd_open n = { .address = p->filename,
+                              .how = p->nbd,
                               .read_only = p->read_only,
                               .sync_writes =
                                   p->cache == BLK_WRITETHROUGH || p->cache == BLK_DIRECTSYNC,

@@ -5,6 +5,7 @@
 
 #include "block/file.h"
 #include "block/luks.h"
+#include "block/nbd.h"
 
 struct image_open {
     const char *filename; /* or an address of block/nbd.h */
@@ -28,7 +29,8 @@ struct image_open {
     bool temporary; /* writes go to a file that is gone at the end: snapshot=on */
     enum blk_aio aio;
     enum blk_cache cache;
-    uint64_t l2_cache; /* bytes; 0: automatic */
+    uint64_t l2_cache;  /* bytes; 0: automatic */
+    struct nbd_how nbd; /* of an address */
 };
 
 /* NULL with e naming image and cause. Takes o->fd also when it fails. */

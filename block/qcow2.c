@@ -285,6 +285,13 @@ int qcow2_luks_info(struct node *n, struct luks_info *out, struct err *e)
     return luks_info(n->file, s->h.crypt_offset, s->h.crypt_len, out, e);
 }
 
+int qcow2_luks_amend(struct node *n, const struct luks_amend *a, struct err *e)
+{
+    const struct qcow2 *s = (const struct qcow2 *)n;
+
+    return luks_amend(n->file, s->h.crypt_offset, s->h.crypt_len, a, e);
+}
+
 static int unlock(struct qcow2 *s, const struct qcow2_open *o, struct err *e)
 {
     if (!s->h.crypt_offset || o->no_io) {

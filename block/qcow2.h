@@ -48,6 +48,8 @@ struct qcow2_create {
 };
 /* What is in the LUKS header of an encrypted image. */
 int qcow2_luks_info(struct node *n, struct luks_info *out, struct err *e);
+/* luks_amend for the header inside. */
+int qcow2_luks_amend(struct node *n, const struct luks_amend *a, struct err *e);
 /* Writes an empty image onto file, which stays the caller's. */
 int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e);
 

@@ -13,6 +13,7 @@
 #include "dm/keyval.h"
 #include "dm/options.h"
 #include "dm/secret.h"
+#include "dm/tls-object.h"
 #include "hw/net/net-dev.h"
 #include "ui/con.h"
 
@@ -166,6 +167,16 @@ int secret_object_add(struct backends *b, struct keyval *kv, struct err *e)
     return b->pretend ? 0 : secret_add(&b->secrets, kv, e);
 }
 
+int tls_creds_object_add(struct backends *b, struct keyval *kv, struct err *e)
+{
+    const char *id = keyval_get(kv, "id");
+
+    if (id && throttle_group_find(b->throttles, id)) {
+        return err_set(e, -EEXIST, "object '%s' is there already", id);
+    }
+    return b->pretend ? 0 : tls_object_add(&b->tls, kv, b->secrets, e);
+}
+
 int secret_option(struct backends *b, struct keyval *kv, const char *key,
                   const struct luks_key **out, struct err *e)
 {
@@ -240,6 +251,9 @@ int backends_open(struct backends *b, struct ev_loop *loop, const struct options
         ret = each(b, &o->secrets, "object", secret_object_add, e);
     }
     if (ret == 0) {
+        ret = each(b, &o->tls, "object", tls_creds_object_add, e);
+    }
+    if (ret == 0) {
         ret = each(b, &o->throttles, "object", throttle_object_add, e);
     }
     if (ret == 0) {
@@ -285,6 +299,7 @@ void backends_close(struct backends *b)
     while (b->throttles) {
         throttle_group_drop(&b->throttles, b->throttles);
     }
+    tls_object_free_all(&b->tls);
     secret_free_all(&b->secrets);
     node_ctx_free(b->graph);
     networks_close(b); /* filters hold streams */

@@ -33,6 +33,9 @@ struct luks_key;
 struct opt_list;
 struct options;
 struct secret;
+struct tls_object;
+struct tls_creds;
+struct nbd_how;
 struct jobs;
 struct named_node;
 struct node_ctx;
@@ -69,6 +72,7 @@ struct backends {
     struct named_node *nodes;         /* dm/blockdev.h */
     struct throttle_group *throttles; /* those with a name */
     struct secret *secrets;           /* dm/secret.h */
+    struct tls_object *tls;           /* dm/tls-object.h */
     struct jobs *jobs;
     bool snapshot;     /* -snapshot: all disks are temporary */
     bool incoming;     /* the machine's state is still to arrive */
@@ -105,6 +109,8 @@ int drive_add(struct backends *b, struct keyval *kv, struct err *e);
 int throttle_object_add(struct backends *b, struct keyval *kv, struct err *e);
 /* What follows -object secret. A replay, which opens no image, has none. 0, or -errno with e. */
 int secret_object_add(struct backends *b, struct keyval *kv, struct err *e);
+/* The same for -object tls-creds-x509 and tls-creds-psk. */
+int tls_creds_object_add(struct backends *b, struct keyval *kv, struct err *e);
 /* The passphrase that the key names; *out stays NULL when it is not given. 0, or -errno with e. */
 int secret_option(struct backends *b, struct keyval *kv, const char *key,
                   const struct luks_key **out, struct err *e);
@@ -112,6 +118,11 @@ int secret_option(struct backends *b, struct keyval *kv, const char *key,
 struct drive *drive_new(struct backends *b, const char *id);
 /* The address (block/nbd.h) that server.type and so on, each with this prefix, name; malloc'd. */
 char *drive_nbd_address(struct keyval *kv, const char *prefix, struct err *e);
+/* What tls-creds, tls-hostname, reconnect-delay and open-timeout, each with this prefix, say. find:
+ * the client's credentials of that id; NULL with e. 0, or -errno with e. */
+int drive_nbd_how(struct keyval *kv, const char *prefix,
+                  struct tls_creds *(*find)(void *opaque, const char *id, struct err *e),
+                  void *opaque, struct nbd_how *out, struct err *e);
 void drive_free(struct drive *d);
 /* Takes d out of the drives and frees it. No device may use it any more. */
 void drive_remove(struct backends *b, struct drive *d);

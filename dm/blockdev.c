@@ -18,6 +18,7 @@
 #include "dm/base/util.h"
 #include "dm/fdset.h"
 #include "dm/keyval-json.h"
+#include "dm/tls-object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -183,13 +184,19 @@ static struct node *make_file(const struct maker *m)
     return n;
 }
 
+static struct tls_creds *find_tls(void *opaque, const char *id, struct err *e)
+{
+    return tls_object_find(((struct backends *)opaque)->tls, id, false, e);
+}
+
 static struct node *make_nbd(const struct maker *m)
 {
     char *address = drive_nbd_address(m->kv, m->prefix, m->e);
     struct nbd_open o = { .address = address,
                           .read_only = m->in.read_only,
                           .ignore_flush = m->in.no_flush };
-    struct node *n = address ? nbd_open(m->b->graph, &o, m->e) : NULL;
+    bool good = address && drive_nbd_how(m->kv, m->prefix, find_tls, m->b, &o.how, m->e) == 0;
+    struct node *n = good ? nbd_open(m->b->graph, &o, m->e) : NULL;
 
     free(address);
     return n;

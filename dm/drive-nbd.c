@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/drive-nbd.c - "driver=nbd,server.type=..." of -blockdev and -drive, as an address. */
+#include "block/nbd.h"
 #include "dm/backends.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
@@ -15,6 +16,40 @@ static const char *get(struct keyval *kv, const char *prefix, const char *name)
 
     snprintf(key, sizeof(key), "%s%s", prefix, name);
     return keyval_get(kv, key);
+}
+
+static int get_seconds(struct keyval *kv, const char *prefix, const char *name, unsigned *out,
+                       struct err *e)
+{
+    char key[64];
+    uint64_t v = 0;
+
+    snprintf(key, sizeof(key), "%s%s", prefix, name);
+    if (keyval_size(kv, key, 1, &v, e) < 0) {
+        return e->code;
+    }
+    *out = (unsigned)min_u64(v, 1 << 20);
+    return 0;
+}
+
+int drive_nbd_how(struct keyval *kv, const char *prefix,
+                  struct tls_creds *(*find)(void *opaque, const char *id, struct err *e),
+                  void *opaque, struct nbd_how *out, struct err *e)
+{
+    const char *id = get(kv, prefix, "tls-creds");
+
+    *out = (struct nbd_how){ .tls_host = get(kv, prefix, "tls-hostname") };
+    if (out->tls_host && !id) {
+        return err_set(e, -EINVAL, "%stls-hostname goes with tls-creds", prefix);
+    }
+    if (id && !(out->tls = find(opaque, id, e))) {
+        return e->code;
+    }
+    if (get_seconds(kv, prefix, "reconnect-delay", &out->reconnect_s, e) < 0 ||
+        get_seconds(kv, prefix, "open-timeout", &out->open_s, e) < 0) {
+        return e->code;
+    }
+    return 0;
 }
 
 char *drive_nbd_address(struct keyval *kv, const char *prefix, struct err *e)

@@ -328,6 +328,10 @@ TAKER(take_object)
         opt_list_add(&o->secrets, kv);
         return 0;
     }
+    if (type && (strcmp(type, "tls-creds-x509") == 0 || strcmp(type, "tls-creds-psk") == 0)) {
+        opt_list_add(&o->tls, kv);
+        return 0;
+    }
     if (type && strcmp(type, "throttle-group") == 0) {
         opt_list_add(&o->throttles, kv);
         return 0;

@@ -252,7 +252,7 @@ void options_free(struct options *o)
                                  &o->drives,    &o->devices,   &o->globals,  &o->add_fds,
                                  &o->data_dirs, &o->fw_cfgs,   &o->smbioses, &o->option_roms,
                                  &o->netdevs,   &o->nics,      &o->nets,     &o->filters,
-                                 &o->throttles, &o->secrets,   &o->gdbs };
+                                 &o->throttles, &o->secrets,   &o->tls,      &o->gdbs };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         free(lists[i]->kv);
     }

@@ -99,7 +99,7 @@ struct options {
     /* In the order typed. */
     struct opt_list chardevs, gdbs, mons, monitors, qmps, serials, debugcons, vncs, blockdevs,
         drives, devices, globals, add_fds, data_dirs, fw_cfgs, smbioses, option_roms, netdevs, nics,
-        nets, filters, secrets, throttles;
+        nets, filters, secrets, tls, throttles;
     struct opt_list all; /* owns every keyval */
 };
 

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/qmp-object.c - object-add, object-del: throttle groups and secrets. */
+/* dm/qmp-object.c - object-add, object-del: throttle groups, secrets, TLS credentials. */
 #include "dm/backends.h"
 #include "dm/base/err.h"
 #include "dm/keel.h"
 #include "dm/keyval-json.h"
 #include "dm/qmp.h"
 #include "dm/secret.h"
+#include "dm/tls-object.h"
 
 #include <string.h>
 
 static const struct {
     const char *type;
     int (*add)(struct backends *b, struct keyval *kv, struct err *e);
-} types[] = { { "secret", secret_object_add }, { "throttle-group", throttle_object_add } };
+} types[] = { { "secret", secret_object_add },
+              { "throttle-group", throttle_object_add },
+              { "tls-creds-psk", tls_creds_object_add },
+              { "tls-creds-x509", tls_creds_object_add } };
 
 static json_t *do_object_add(struct qmp_call *c)
 {
@@ -33,7 +37,7 @@ static json_t *do_object_del(struct qmp_call *c)
     const char *id = qmp_str(c, "id");
     struct throttle_group *g = throttle_group_find(c->k->be.throttles, id);
 
-    if (secret_del(&c->k->be.secrets, id)) {
+    if (secret_del(&c->k->be.secrets, id) || tls_object_del(&c->k->be.tls, id)) {
         return qmp_ok();
     }
     if (!g) {

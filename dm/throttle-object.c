@@ -4,6 +4,7 @@
 #include "dm/base/err.h"
 #include "dm/keyval.h"
 #include "dm/secret.h"
+#include "dm/tls-object.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -45,7 +46,8 @@ int throttle_object_add(struct backends *b, struct keyval *kv, struct err *e)
     if (!id || !*id) {
         return err_set(e, -EINVAL, "Parameter 'id' is missing");
     }
-    if (throttle_group_find(b->throttles, id) || secret_find(b->secrets, id, NULL)) {
+    if (throttle_group_find(b->throttles, id) || secret_find(b->secrets, id, NULL) ||
+        tls_object_has(b->tls, id)) {
         return err_set(e, -EEXIST, "A group with this name already exists");
     }
     if (parse(kv, &l, e) < 0 || keyval_done(kv, e) < 0) {

@@ -11,6 +11,7 @@
 
 struct bench {
     struct img *im;
+    struct img img; /* what the options say; copied to *im */
     struct node *n;
     uint64_t count, depth, size, step, offset, flush_every, pattern;
     bool write, no_drain;
@@ -131,91 +132,111 @@ static bool number(const char *s, uint64_t least, uint64_t most, uint64_t *out)
     return tool_bytes(s, out) && *out >= least && *out <= most;
 }
 
-enum { OPT_FLUSH = 256, OPT_NO_DRAIN, OPT_PATTERN, OPT_IMAGE_OPTS };
-
-static const struct option long_options[] = {
-    { "flush-interval", required_argument, NULL, OPT_FLUSH },
-    { "no-drain", no_argument, NULL, OPT_NO_DRAIN },
-    { "pattern", required_argument, NULL, OPT_PATTERN },
-    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { "force-share", no_argument, NULL, 'U' },
-    { "help", no_argument, NULL, 'h' },
-    { 0 },
-};
-
-/* 0, or the exit status after telling why. */
-static int take(struct bench *b, int c)
+static int take_count(void *to, const char *arg)
 {
-    struct img *im = b->im;
-
-    switch (c) {
-    case 'c':
-        return number(optarg, 0, INT32_MAX, &b->count) ? 0
-                                                       : fail("Invalid request count specified");
-    case 'd':
-        return number(optarg, 1, 65536, &b->depth) ? 0 : fail("Invalid queue depth specified");
-    case 's':
-        return number(optarg, 512, 1 << 30, &b->size) && b->size % 512 == 0
-                   ? 0
-                   : fail("Invalid buffer size specified");
-    case 'S':
-        return number(optarg, 0, INT32_MAX, &b->step) && b->step % 512 == 0
-                   ? 0
-                   : fail("Invalid step size specified");
-    case 'o':
-        return tool_bytes(optarg, &b->offset) && b->offset % 512 == 0
-                   ? 0
-                   : fail("Invalid offset specified");
-    case OPT_FLUSH:
-        return number(optarg, 0, INT32_MAX, &b->flush_every)
-                   ? 0
-                   : fail("Invalid flush interval specified");
-    case OPT_PATTERN:
-        return number(optarg, 0, 255, &b->pattern) ? 0 : fail("Invalid pattern byte specified");
-    case 'f':
-        im->format = optarg;
-        return 0;
-    case 't':
-        im->cache = optarg;
-        return 0;
-    case 'n':
-        im->cache = "none";
-        return 0;
-    case 'i':
-        return blk_aio_named(optarg, &im->aio) ? 0 : fail("Invalid aio option: %s", optarg);
-    case 'q':
-        im->quiet = true;
-        return 0;
-    case 'w':
-        b->write = true;
-        return 0;
-    case 'U':
-        im->share = true;
-        return 0;
-    case OPT_NO_DRAIN:
-        b->no_drain = true;
-        return 0;
-    case OPT_IMAGE_OPTS:
-        im->image_opts = true;
-        return 0;
-    default:
-        return 1;
-    }
+    return number(arg, 0, INT32_MAX, &((struct bench *)to)->count)
+               ? 0
+               : fail("Invalid request count specified");
 }
+
+static int take_depth(void *to, const char *arg)
+{
+    return number(arg, 1, 65536, &((struct bench *)to)->depth)
+               ? 0
+               : fail("Invalid queue depth specified");
+}
+
+static int take_size(void *to, const char *arg)
+{
+    return number(arg, 512, 1 << 30, &((struct bench *)to)->size) &&
+                   ((struct bench *)to)->size % 512 == 0
+               ? 0
+               : fail("Invalid buffer size specified");
+}
+
+static int take_step(void *to, const char *arg)
+{
+    return number(arg, 0, INT32_MAX, &((struct bench *)to)->step) &&
+                   ((struct bench *)to)->step % 512 == 0
+               ? 0
+               : fail("Invalid step size specified");
+}
+
+static int take_offset(void *to, const char *arg)
+{
+    return number(arg, 0, INT64_MAX, &((struct bench *)to)->offset) &&
+                   ((struct bench *)to)->offset % 512 == 0
+               ? 0
+               : fail("Invalid offset specified");
+}
+
+static int take_flush(void *to, const char *arg)
+{
+    return number(arg, 0, INT32_MAX, &((struct bench *)to)->flush_every)
+               ? 0
+               : fail("Invalid flush interval specified");
+}
+
+static int take_pattern(void *to, const char *arg)
+{
+    return number(arg, 0, 255, &((struct bench *)to)->pattern)
+               ? 0
+               : fail("Invalid pattern byte specified");
+}
+
+static int take_aio(void *to, const char *arg)
+{
+    return blk_aio_named(arg, &((struct bench *)to)->img.aio) ? 0
+                                                              : fail("Invalid aio option: %s", arg);
+}
+
+static int do_nocache(void *to, const char *arg)
+{
+    (void)arg;
+    ((struct bench *)to)->img.cache = "none";
+    return 0;
+}
+
+static int do_help(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    img_usage(stdout);
+    return TOOL_END;
+}
+
+#define AT(member) .at = offsetof(struct bench, member)
+static const struct tool_opt options[] = {
+    { "aio", 'i', TOOL_TAKE, .take = take_aio },
+    { NULL, 'c', TOOL_TAKE, .take = take_count },
+    { NULL, 'd', TOOL_TAKE, .take = take_depth },
+    { NULL, 'f', TOOL_TEXT, AT(img.format) },
+    { "flush-interval", 0, TOOL_TAKE, .take = take_flush },
+    { "force-share", 'U', TOOL_FLAG, AT(img.share) },
+    { "help", 'h', TOOL_DO, .take = do_help },
+    { "image-opts", 0, TOOL_FLAG, AT(img.image_opts) },
+    { NULL, 'n', TOOL_DO, .take = do_nocache },
+    { "no-drain", 0, TOOL_FLAG, AT(no_drain) },
+    { NULL, 'o', TOOL_TAKE, .take = take_offset },
+    { "object", 0, TOOL_TAKE, .take = tool_take_object },
+    { "pattern", 0, TOOL_TAKE, .take = take_pattern },
+    { NULL, 'q', TOOL_FLAG, AT(img.quiet) },
+    { NULL, 'S', TOOL_TAKE, .take = take_step },
+    { NULL, 's', TOOL_TAKE, .take = take_size },
+    { NULL, 't', TOOL_TEXT, AT(img.cache) },
+    { NULL, 'w', TOOL_FLAG, AT(write) },
+};
+#undef AT
 
 int img_bench(struct img *im, int argc, char **argv)
 {
-    struct bench b = { .im = im, .count = 75000, .depth = 64, .size = 4096 };
-    int c, rc = 0;
+    struct bench b = { .im = im, .img = *im, .count = 75000, .depth = 64, .size = 4096 };
+    int rc = tool_options(options, ARRAY_SIZE(options), "", false, &b, argc, argv);
 
-    while (rc == 0 &&
-           (c = getopt_long(argc, argv, "c:d:f:hi:no:qs:S:t:wU", long_options, NULL)) != -1) {
-        if (c == 'h') {
-            return img_usage(stdout);
-        }
-        rc = take(&b, c);
+    if (rc) {
+        return rc == TOOL_END ? 0 : 1;
     }
-    if (rc == 0 && argc - optind != 1) {
+    *im = b.img;
+    if (argc - optind != 1) {
         rc = fail("Expecting one image file name");
     }
     if (rc == 0 && b.flush_every && !b.write) {

@@ -12,11 +12,12 @@
 #include <string.h>
 
 enum { MAX_ACTIONS = 64 };
-enum { ACT_ADD = 256, ACT_REMOVE, ACT_CLEAR, ACT_ENABLE, ACT_DISABLE, ACT_MERGE };
-enum { OPT_OBJECT = 512, OPT_IMAGE_OPTS };
+enum act { ACT_ADD, ACT_REMOVE, ACT_CLEAR, ACT_ENABLE, ACT_DISABLE, ACT_MERGE };
+
+static const char *const names[] = { "add", "remove", "clear", "enable", "disable", "merge" };
 
 struct action {
-    int what;
+    enum act what;
     const char *source; /* of a merge */
 };
 
@@ -25,27 +26,6 @@ struct target {
     const char *name;
     uint32_t granularity;
 };
-
-static const struct option options[] = {
-    { "add", no_argument, NULL, ACT_ADD },
-    { "remove", no_argument, NULL, ACT_REMOVE },
-    { "clear", no_argument, NULL, ACT_CLEAR },
-    { "enable", no_argument, NULL, ACT_ENABLE },
-    { "disable", no_argument, NULL, ACT_DISABLE },
-    { "merge", required_argument, NULL, ACT_MERGE },
-    { "source-file", required_argument, NULL, 'b' },
-    { "source-format", required_argument, NULL, 'F' },
-    { "granularity", required_argument, NULL, 'g' },
-    { "help", no_argument, NULL, 'h' },
-    { "object", required_argument, NULL, OPT_OBJECT },
-    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { 0 },
-};
-
-static const char *name_of(int what)
-{
-    return options[what - ACT_ADD].name;
-}
 
 static struct bitmap *find(const struct node *n, const char *name, struct err *e)
 {
@@ -126,7 +106,7 @@ static int act_all(struct img *im, struct target *t, const struct action *a, uns
     }
     for (unsigned i = 0; i < n && rc == 0; i++) {
         if (act(t, &a[i], &e) < 0) {
-            rc = fail("Operation %s on bitmap %s failed: %s", name_of(a[i].what), t->name, e.msg);
+            rc = fail("Operation %s on bitmap %s failed: %s", names[a[i].what], t->name, e.msg);
         }
     }
     if (t->from && t->from != t->n) {
@@ -136,41 +116,71 @@ static int act_all(struct img *im, struct target *t, const struct action *a, uns
 }
 
 struct request {
+    struct img img; /* what the rows of the table fill in */
     struct action actions[MAX_ACTIONS];
     unsigned n, merges, adds;
     uint32_t granularity;
 };
 
-static int take(struct img *im, struct request *r, int c)
+static int add_action(struct request *r, enum act what, const char *source)
 {
-    const struct tool_plain plain[] = {
-        { 'b', &im->backing, NULL },
-        { 'f', &im->format, NULL },
-        { 'F', &im->backing_format, NULL },
-        { OPT_IMAGE_OPTS, NULL, &im->image_opts },
-    };
-    struct err e = { 0 };
-    uint64_t v;
-
-    if (tool_take_plain(plain, ARRAY_SIZE(plain), c)) {
-        return 0;
+    if (r->n == MAX_ACTIONS) {
+        return fail("more than %d actions", MAX_ACTIONS);
     }
-    if (c == 'g') {
-        if (!tool_bytes(optarg, &v) || v < 1 || v > UINT32_MAX) {
-            return fail("Invalid granularity specified");
-        }
-        r->granularity = (uint32_t)v;
-    } else if (c == OPT_OBJECT) {
-        return tool_object(optarg, &e) < 0 ? fail("--object: %s", e.msg) : 0;
-    } else if (c >= ACT_ADD && c <= ACT_MERGE && r->n < MAX_ACTIONS) {
-        r->merges += c == ACT_MERGE;
-        r->adds += c == ACT_ADD;
-        r->actions[r->n++] = (struct action){ c, c == ACT_MERGE ? optarg : NULL };
-    } else {
-        return 1;
-    }
+    r->merges += what == ACT_MERGE;
+    r->adds += what == ACT_ADD;
+    r->actions[r->n++] = (struct action){ what, source };
     return 0;
 }
+
+#define ACTION(name, what)                                                                         \
+    static int name(void *to, const char *arg)                                                     \
+    {                                                                                              \
+        return add_action(to, what, arg);                                                          \
+    }
+ACTION(do_add, ACT_ADD)
+ACTION(do_remove, ACT_REMOVE)
+ACTION(do_clear, ACT_CLEAR)
+ACTION(do_enable, ACT_ENABLE)
+ACTION(do_disable, ACT_DISABLE)
+ACTION(take_merge, ACT_MERGE)
+#undef ACTION
+
+static int take_granularity(void *to, const char *arg)
+{
+    uint64_t v;
+
+    if (!tool_bytes(arg, &v) || v < 1 || v > UINT32_MAX) {
+        return fail("Invalid granularity specified");
+    }
+    ((struct request *)to)->granularity = (uint32_t)v;
+    return 0;
+}
+
+static int do_help(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    img_usage(stdout);
+    return TOOL_END;
+}
+
+#define AT(member) .at = offsetof(struct request, member)
+static const struct tool_opt options[] = {
+    { "add", 0, TOOL_DO, .take = do_add },
+    { "clear", 0, TOOL_DO, .take = do_clear },
+    { "disable", 0, TOOL_DO, .take = do_disable },
+    { "enable", 0, TOOL_DO, .take = do_enable },
+    { NULL, 'f', TOOL_TEXT, AT(img.format) },
+    { "granularity", 'g', TOOL_TAKE, .take = take_granularity },
+    { "help", 'h', TOOL_DO, .take = do_help },
+    { "image-opts", 0, TOOL_FLAG, AT(img.image_opts) },
+    { "merge", 0, TOOL_TAKE, .take = take_merge },
+    { "object", 0, TOOL_TAKE, .take = tool_take_object },
+    { "remove", 0, TOOL_DO, .take = do_remove },
+    { "source-file", 'b', TOOL_TEXT, AT(img.backing) },
+    { "source-format", 'F', TOOL_TEXT, AT(img.backing_format) },
+};
+#undef AT
 
 static int check_request(const struct img *im, const struct request *r)
 {
@@ -195,19 +205,17 @@ static int check_request(const struct img *im, const struct request *r)
 
 int img_bitmap(struct img *im, int argc, char **argv)
 {
-    struct request r = { 0 };
+    struct request r = { .img = *im };
     struct target t = { 0 };
-    int c, rc = 0;
+    int rc = tool_options(options, ARRAY_SIZE(options), "", false, &r, argc, argv);
 
-    while (rc == 0 && (c = getopt_long(argc, argv, "b:f:F:g:h", options, NULL)) != -1) {
-        if (c == 'h') {
-            return img_usage(stdout);
-        }
-        rc = take(im, &r, c);
+    if (rc) {
+        return rc == TOOL_END ? 0 : 1;
     }
+    *im = r.img;
     im->arg = argv + optind;
     im->args = argc - optind;
-    rc = rc ? rc : check_request(im, &r);
+    rc = check_request(im, &r);
     if (rc) {
         return rc;
     }

@@ -126,6 +126,86 @@ int make_luks(struct img *im, const char *filename, uint64_t size, const char *o
     return img_close(n) || ret < 0;
 }
 
+/* ---- amend ---- */
+
+/* A secret that -o names, or not. 0, or 1 after telling why. */
+static int take_secret(const char *options, const char *prefix, const char *key,
+                       const struct luks_key **out)
+{
+    char *id = option(options, prefix, key);
+    struct err e = { 0 };
+
+    *out = id ? tool_secret(id, &e) : NULL;
+    bool bad = id && !*out;
+    free(id);
+    return bad ? fail("%s", e.msg) : 0;
+}
+
+/* What goes with state=active, or with inactive. */
+static int check_amend_luks(const struct luks_amend *a, const char *prefix,
+                            const struct luks_key *new_key, const struct luks_key *old_key,
+                            bool iter)
+{
+    if (a->activate && !new_key) {
+        return fail("'%snew-secret' is required to activate a keyslot", prefix);
+    }
+    if (a->activate && old_key) {
+        return fail("'%sold-secret' must not be given when activating keyslots", prefix);
+    }
+    if (!a->activate && (new_key || iter)) {
+        return fail("'%s%s' must not be given when erasing keyslots", prefix,
+                    new_key ? "new-secret" : "iter-time");
+    }
+    if (!a->activate && a->slot < 0 && !old_key) {
+        return fail("To erase keyslot(s), either explicit keyslot index or the password currently "
+                    "contained in them must be given");
+    }
+    return a->activate && !a->key ? fail("Parameter 'key-secret' is required for cipher") : 0;
+}
+
+static int parse_amend_luks(struct luks_amend *a, const char *options, const char *prefix)
+{
+    const struct luks_key *new_key = NULL, *old_key = NULL;
+    char *state = option(options, prefix, "state"), *slot = option(options, prefix, "keyslot"),
+         *iter = option(options, prefix, "iter-time");
+    uint64_t ms = 2000, n = 0;
+    int rc = take_secret(options, prefix, "new-secret", &new_key) ||
+             take_secret(options, prefix, "old-secret", &old_key);
+
+    a->activate = state && strcmp(state, "active") == 0;
+    if (rc == 0 && !a->activate && (!state || strcmp(state, "inactive") != 0)) {
+        rc = state ? fail("Invalid parameter '%s': %sstate is active or inactive", state, prefix)
+                   : fail("Parameter '%sstate' is missing", prefix);
+    }
+    if (rc == 0 && slot && (!tool_bytes(slot, &n) || n >= LUKS_SLOTS)) {
+        rc = fail("Invalid keyslot %s specified, must be between 0 and %d", slot, LUKS_SLOTS - 1);
+    }
+    if (rc == 0 && iter && (!tool_bytes(iter, &ms) || ms < 1 || ms > 60000)) {
+        rc = fail("%siter-time=%s: 1 to 60000 ms", prefix, iter);
+    }
+    a->slot = slot ? (int)n : -1;
+    a->iter_ms = (unsigned)ms;
+    a->other = a->activate ? new_key : old_key;
+    rc = rc ? rc : check_amend_luks(a, prefix, new_key, old_key, iter);
+    free(state);
+    free(slot);
+    free(iter);
+    return rc;
+}
+
+int amend_luks(struct img *im, struct node *n, const char *prefix, bool force)
+{
+    struct luks_amend a = { .force = force, .key = im->source_key };
+    struct err e = { 0 };
+    int ret;
+
+    if (parse_amend_luks(&a, im->options, prefix)) {
+        return 1;
+    }
+    ret = qcow2_is(n) ? qcow2_luks_amend(n, &a, &e) : luks_amend(n->file, 0, n->file->len, &a, &e);
+    return ret < 0 ? fail("%s", e.msg) : 0;
+}
+
 /* ---- info ---- */
 
 void print_luks(const struct luks_info *i, const char *indent, bool format)

@@ -196,19 +196,25 @@ int make_qcow2(struct img *im, const char *filename, const struct qcow2_create *
 /* ---- amend ---- */
 
 /* Only what can still be changed. */
-static int check_amend(const char *filename, const char *options)
+/* What can be changed later: of an encrypted image, with prefix, its key slots too. */
+static int check_amend(const char *filename, const char *options, bool qcow2, const char *prefix)
 {
     static const char *const later[] = { "compat", "lazy_refcounts", "refcount_bits", "size" };
+    static const char *const slots[] = { "state", "new-secret", "old-secret", "keyslot",
+                                         "iter-time" };
     static const char *const first[] = { "cluster_size",  "compression_type", "data_file",
                                          "data_file_raw", "encryption",       "extended_l2",
                                          "preallocation", "backing_file",     "backing_fmt" };
-    const char *at = options;
+    size_t skip = prefix ? strlen(prefix) : 0;
 
-    while (at && *at) {
+    for (const char *at = options; at && *at; at += strcspn(at, ","), at += *at == ',') {
         size_t n = strcspn(at, "=,");
-        bool found = false;
-        for (size_t i = 0; i < ARRAY_SIZE(later); i++) {
+        bool slot = prefix && n > skip && strncmp(at, prefix, skip) == 0, found = false;
+        for (size_t i = 0; qcow2 && i < ARRAY_SIZE(later); i++) {
             found |= strlen(later[i]) == n && strncmp(at, later[i], n) == 0;
+        }
+        for (size_t i = 0; slot && i < ARRAY_SIZE(slots); i++) {
+            found |= strlen(slots[i]) == n - skip && strncmp(at + skip, slots[i], n - skip) == 0;
         }
         for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
             if (strlen(first[i]) == n && strncmp(at, first[i], n) == 0) {
@@ -220,8 +226,6 @@ static int check_amend(const char *filename, const char *options)
         if (!found) {
             return fail("%s: Invalid parameter '%.*s'", filename, (int)n, at);
         }
-        at += strcspn(at, ",");
-        at += *at == ',';
     }
     return 0;
 }
@@ -254,7 +258,20 @@ static int amend(struct node *n, const char *options)
     return rc;
 }
 
-int img_amend(struct img *im)
+/* Key slots are told apart from the rest by encrypt. */
+static int amend_any(struct img *im, struct node *n, bool force)
+{
+    const char *prefix = !image_encrypted(n) ? NULL : qcow2_is(n) ? "encrypt." : "";
+    int rc = check_amend(im->arg[0], im->options, qcow2_is(n), prefix);
+
+    if (rc) {
+        return rc;
+    }
+    rc = prefix && (!*prefix || strstr(im->options, prefix)) ? amend_luks(im, n, prefix, force) : 0;
+    return rc || !qcow2_is(n) ? rc : amend(n, im->options);
+}
+
+int img_amend(struct img *im, bool force)
 {
     struct node *n;
     int rc;
@@ -266,10 +283,8 @@ int img_amend(struct img *im)
     if (!n) {
         return 1;
     }
-    if (qcow2_is(n)) {
-        rc = check_amend(im->arg[0], im->options) || amend(n, im->options);
-    } else {
-        rc = fail("Format driver '%s' does not support option amendment", image_format(n));
-    }
+    rc = qcow2_is(n) || image_encrypted(n)
+             ? amend_any(im, n, force)
+             : fail("Format driver '%s' does not support option amendment", image_format(n));
     return img_close(n) || rc;
 }

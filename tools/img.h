@@ -21,6 +21,7 @@ struct img {
     const char *cache, *src_cache, *prealloc;
     enum blk_aio aio;                  /* of the image that is measured */
     const struct luks_key *target_key; /* of the image that was made */
+    const struct luks_key *source_key; /* of the image that was opened last by its options */
     bool quiet, progress, json, share; /* share: -U */
     bool image_opts, target_opts;      /* sources, or the target, are lists of options */
     uint64_t rate;                     /* bytes a second that may be copied; 0: any number */
@@ -28,8 +29,6 @@ struct img {
     int args;
 };
 
-/* "keel-img: ..." to standard error. Returns 1. */
-int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Prints the commands' synopses; the exit status. */
 int img_usage(FILE *f);
 /* Opens for a command; NULL after telling why. */
@@ -83,6 +82,9 @@ struct luks_options {
 int parse_encrypt(const char *filename, const char *options, struct luks_options *l);
 /* The options of the format luks, or with "encrypt." before each. */
 int take_luks(struct luks_options *l, const char *options, const char *prefix);
+/* Changes the key slots of n, which is encrypted: state=, new-secret= and so on, with prefix before
+ * each. */
+int amend_luks(struct img *im, struct node *n, const char *prefix, bool force);
 int make_luks(struct img *im, const char *filename, uint64_t size, const char *options);
 /* format: the line that says so too, as in qcow2. */
 void print_luks(const struct luks_info *i, const char *indent, bool format);
@@ -96,7 +98,7 @@ int img_bench(struct img *im, int argc, char **argv);
 int img_create(struct img *im);
 int img_measure(struct img *im, uint64_t size, const char *snapshot);
 int img_resize(struct img *im, bool shrink);
-int img_amend(struct img *im);
+int img_amend(struct img *im, bool force);
 int img_info(struct img *im, bool chain);
 int img_check(struct img *im, const char *repair);
 int img_map(struct img *im, uint64_t from, uint64_t len);

@@ -4,24 +4,11 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-int fail(const char *fmt, ...)
-{
-    va_list ap;
-
-    fflush(stdout);
-    fputs("keel-img: ", stderr);
-    va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
-    va_end(ap);
-    fputc('\n', stderr);
-    return 1;
-}
 
 /* With --image-opts the command's sources are written that way, not what they name in turn. */
 static bool names_options(const struct img *im, const char *filename, unsigned how)
@@ -69,11 +56,10 @@ struct node *img_open(struct img *im, const char *filename, const char *format, 
     bool opts = names_options(im, filename, how);
     int ret = opts ? tool_image_opts(filename, &o, &e) : 0;
     o.follow_data |= opts && o.format;
+    im->source_key = opts ? o.key : im->source_key;
     n = ret < 0 ? NULL : image_open(im->ctx, &o, &e);
     if (opts) {
-        free((char *)o.filename);
-        free((char *)o.format);
-        free((char *)o.data_file);
+        tool_image_opts_free(&o);
     }
     if (!n) {
         fail("Could not open '%s': %s", filename, e.msg);
@@ -127,7 +113,7 @@ int img_usage(FILE *f)
 {
     fprintf(
         f, "keel-img " KEEL_VERSION "\n"
-           "  amend [-q] [-f FMT] -o OPTIONS FILE\n"
+           "  amend [-q] [-f FMT] [--force] -o OPTIONS FILE\n"
            "  bitmap (--add [-g SIZE] | --remove | --clear | --enable | --disable |\n"
            "          --merge BITMAP [-b FILE [-F FMT]])... [-f FMT] FILE BITMAP\n"
            "  bench [-c COUNT] [-d DEPTH] [-f FMT] [--flush-interval=N [--no-drain]] [-n] [-o "
@@ -157,283 +143,281 @@ int img_usage(FILE *f)
 
 /* What the options said that not every command has. */
 struct extra {
-    bool u, s, d, shrink, chain, list_given;
-    const char *repair, *snapshot_name, *l_arg;
+    bool u, s, d, shrink, chain, force;
+    const char *repair, *snapshot_name;
     char snapshot_what;
     uint64_t from, len, size;
     struct convert convert;
 };
 
-/* Options without a letter. */
-enum {
-    OPT_OUTPUT = 256,
-    OPT_BACKING_CHAIN,
-    OPT_SHRINK,
-    OPT_SIZE,
-    OPT_TARGET_IS_ZERO,
-    OPT_OBJECT,
-    OPT_IMAGE_OPTS,
-    OPT_TARGET_IMAGE_OPTS,
-    OPT_BITMAPS,
-    OPT_SKIP_BROKEN,
-    OPT_SALVAGE,
-    OPT_PREALLOCATION,
-    OPT_MISSING,
+#define AT(member) .at = offsetof(struct line, member)
+
+/* What a command line says: all of it is filled in by the table below. */
+struct line {
+    struct img img;
+    struct extra x;
 };
 
-static const struct option long_options[] = {
-    { "backing-chain", no_argument, NULL, OPT_BACKING_CHAIN },
-    { "bitmaps", no_argument, NULL, OPT_BITMAPS },
-    { "force", no_argument, NULL, OPT_MISSING },
-    { "force-share", no_argument, NULL, 'U' },
-    { "help", no_argument, NULL, 'h' },
-    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { "max-length", required_argument, NULL, 'l' },
-    { "object", required_argument, NULL, OPT_OBJECT },
-    { "output", required_argument, NULL, OPT_OUTPUT },
-    { "preallocation", required_argument, NULL, OPT_PREALLOCATION },
-    { "repair", required_argument, NULL, 'r' },
-    { "salvage", no_argument, NULL, OPT_SALVAGE },
-    { "shrink", no_argument, NULL, OPT_SHRINK },
-    { "size", required_argument, NULL, OPT_SIZE },
-    { "skip-broken-bitmaps", no_argument, NULL, OPT_SKIP_BROKEN },
-    { "start-offset", required_argument, NULL, 's' },
-    { "target-image-opts", no_argument, NULL, OPT_TARGET_IMAGE_OPTS },
-    { "target-is-zero", no_argument, NULL, OPT_TARGET_IS_ZERO },
-};
-
-/* Which letters and which of the long options a command has; all have "help". */
-static const struct command {
-    const char *name, *letters, *longs;
-} commands[] = {
-    { "amend", "f:o:qpt:h", "object image-opts force" },
-    { "check", "f:r:qUT:h", "object image-opts output repair force-share" },
-    { "commit", "f:t:b:r:qdph", "object image-opts" },
-    { "compare", "f:F:T:pqsUh", "object image-opts force-share" },
-    { "convert", "cpqnUWCf:O:B:F:o:l:S:m:r:t:T:h",
-      "object image-opts target-image-opts force-share target-is-zero salvage bitmaps "
-      "skip-broken-bitmaps" },
-    { "create", "qf:b:F:uo:h", "object" },
-    { "dd", "f:O:Uh", "object image-opts force-share" },
-    { "info", "f:Uh", "object image-opts output backing-chain force-share" },
-    { "map", "f:s:l:Uh", "object image-opts output start-offset max-length force-share" },
-    { "measure", "f:O:o:l:Uh", "object image-opts output size force-share" },
-    { "rebase", "f:b:F:pqut:T:Uh", "object image-opts force-share" },
-    { "resize", "f:qh", "object image-opts preallocation shrink" },
-    { "snapshot", "la:c:d:qUf:h", "object image-opts force-share" },
-};
-
-static bool names_word(const char *words, const char *word)
+static int take_start(void *to, const char *arg)
 {
-    size_t len = strlen(word);
-
-    for (const char *p = words; *p; p += strcspn(p, " "), p += strspn(p, " ")) {
-        if (strcspn(p, " ") == len && memcmp(p, word, len) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return tool_bytes(arg, &((struct line *)to)->x.from) ? 0
+                                                         : fail("Invalid start offset specified");
 }
 
-/* The long options of one command. */
-static void choose_longs(const struct command *cmd, struct option *out)
+static int take_length(void *to, const char *arg)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(long_options); i++) {
-        const char *name = long_options[i].name;
-        if (names_word(cmd->longs, name) || strcmp(name, "help") == 0) {
-            *out++ = long_options[i];
-        }
-    }
-    *out = (struct option){ 0 };
+    return tool_bytes(arg, &((struct line *)to)->x.len) ? 0 : fail("Invalid max length specified");
 }
 
-static bool take_plain(struct img *im, struct extra *x, int c)
+static int take_snapshot(struct line *l, char what, const char *name)
 {
-    const struct tool_plain plain[] = {
-        { 'f', &im->format, NULL },
-        { 'F', &im->backing_format, NULL },
-        { 'O', &im->out_format, NULL },
-        { 'o', &im->options, NULL },
-        { 'b', &im->backing, NULL },
-        { 'B', &im->backing, NULL },
-        { 't', &im->cache, NULL },
-        { 'T', &im->src_cache, NULL },
-        { 'q', NULL, &im->quiet },
-        { 'p', NULL, &im->progress },
-        { 'U', NULL, &im->share },
-        { 'u', NULL, &x->u },
-        { 'n', NULL, &x->convert.no_create },
-        { OPT_BACKING_CHAIN, NULL, &x->chain },
-        { OPT_SHRINK, NULL, &x->shrink },
-        { OPT_TARGET_IS_ZERO, NULL, &x->convert.target_is_zero },
-        { OPT_IMAGE_OPTS, NULL, &im->image_opts },
-        { OPT_PREALLOCATION, &im->prealloc, NULL },
-        { OPT_BITMAPS, NULL, &x->convert.bitmaps },
-        { OPT_SKIP_BROKEN, NULL, &x->convert.skip_broken_bitmaps },
-        { OPT_SALVAGE, NULL, &x->convert.salvage },
-        { OPT_TARGET_IMAGE_OPTS, NULL, &im->target_opts },
-    };
-    return tool_take_plain(plain, ARRAY_SIZE(plain), c);
-}
-
-static int take(struct img *im, struct extra *x, int c)
-{
-    bool convert = strcmp(im->command, "convert") == 0;
-    bool snapshot = strcmp(im->command, "snapshot") == 0;
-    uint64_t v;
-
-    if (take_plain(im, x, c)) {
-        return 0;
+    if (l->x.snapshot_what) {
+        return fail("Cannot mix '-l', '-a', '-c', '-d'");
     }
-    switch (c) {
-    case 'W':
-    case 'C':
-        break; /* the order of writes is free anyway; so is how a copy is made */
-    case 's':
-        if (strcmp(im->command, "map") != 0) {
-            x->s = true;
-        } else if (!tool_bytes(optarg, &x->from)) {
-            return fail("Invalid start offset specified");
-        }
-        break;
-    case 'l':
-        if (convert || strcmp(im->command, "measure") == 0) {
-            x->convert.snapshot = optarg;
-        } else if (snapshot) {
-            x->snapshot_what = 'l';
-        } else if (!tool_bytes(optarg, &x->len)) {
-            return fail("Invalid max length specified");
-        }
-        break;
-    case 'a':
-    case 'c':
-    case 'd':
-        if (convert) {
-            x->convert.compress = true;
-        } else if (!snapshot) {
-            x->d = true;
-        } else if (x->snapshot_what) {
-            return fail("Cannot mix '-l', '-a', '-c', '-d'");
-        } else {
-            x->snapshot_what = (char)c;
-            x->snapshot_name = optarg;
-        }
-        break;
-    case 'S':
-        if (!tool_bytes(optarg, &x->convert.sparse) || x->convert.sparse % 512) {
-            return fail("Invalid buffer size for sparse output specified.");
-        }
-        break;
-    case 'm':
-        if (!tool_bytes(optarg, &v) || v < 1 || v > 16) {
-            return fail("Invalid number of coroutines. Allowed number of coroutines is between "
-                        "1 and 16");
-        }
-        x->convert.jobs = (unsigned)v;
-        break;
-    case 'r':
-        if (strcmp(im->command, "check") == 0) {
-            x->repair = optarg;
-        } else if (!tool_bytes(optarg, &im->rate) || im->rate == 0) {
-            return fail("Invalid rate limit specified");
-        }
-        break;
-    case OPT_OUTPUT:
-        if (strcmp(optarg, "json") != 0 && strcmp(optarg, "human") != 0) {
-            return fail("--output must be used with human or json as argument.");
-        }
-        im->json = strcmp(optarg, "json") == 0;
-        break;
-    case OPT_SIZE:
-        if (!tool_bytes(optarg, &x->size)) {
-            return fail("Invalid image size specified.");
-        }
-        break;
-    case OPT_OBJECT: {
-        struct err e = { 0 };
-        return tool_object(optarg, &e) < 0 ? fail("--object: %s", e.msg) : 0;
-    }
-    case OPT_MISSING:
-        return fail("%s: known, but Keel does not have it yet", tool_option(im->arg));
-    default:
-        return 1;
-    }
+    l->x.snapshot_what = what;
+    l->x.snapshot_name = name;
     return 0;
 }
 
-static int run(struct img *im, const struct extra *x)
+static int do_list(void *to, const char *arg)
 {
-    const char *c = im->command;
+    (void)arg;
+    return take_snapshot(to, 'l', NULL);
+}
 
-    if (strcmp(c, "create") == 0) {
-        return img_create(im);
+static int take_apply(void *to, const char *arg)
+{
+    return take_snapshot(to, 'a', arg);
+}
+
+static int take_create(void *to, const char *arg)
+{
+    return take_snapshot(to, 'c', arg);
+}
+
+static int take_delete(void *to, const char *arg)
+{
+    return take_snapshot(to, 'd', arg);
+}
+
+static int take_sparse(void *to, const char *arg)
+{
+    uint64_t *sparse = &((struct line *)to)->x.convert.sparse;
+
+    return tool_bytes(arg, sparse) && *sparse % 512 == 0
+               ? 0
+               : fail("Invalid buffer size for sparse output specified.");
+}
+
+static int take_jobs(void *to, const char *arg)
+{
+    uint64_t v;
+
+    if (!tool_bytes(arg, &v) || v < 1 || v > 16) {
+        return fail("Invalid number of coroutines. Allowed number of coroutines is between 1 and "
+                    "16");
     }
-    if (strcmp(c, "info") == 0) {
-        return img_info(im, x->chain);
-    }
-    if (strcmp(c, "check") == 0) {
-        return img_check(im, x->repair);
-    }
-    if (strcmp(c, "convert") == 0) {
-        return img_convert(im, &x->convert);
-    }
-    if (strcmp(c, "resize") == 0) {
-        return img_resize(im, x->shrink);
-    }
-    if (strcmp(c, "snapshot") == 0) {
-        return img_snapshot(im, x->snapshot_what, x->snapshot_name);
-    }
-    if (strcmp(c, "map") == 0) {
-        return img_map(im, x->from, x->len);
-    }
-    if (strcmp(c, "compare") == 0) {
-        return img_compare(im, x->s);
-    }
-    if (strcmp(c, "commit") == 0) {
-        return img_commit(im, x->d);
-    }
-    if (strcmp(c, "rebase") == 0) {
-        return img_rebase(im, x->u);
-    }
-    if (strcmp(c, "measure") == 0) {
-        return img_measure(im, x->size, x->convert.snapshot);
-    }
-    if (strcmp(c, "amend") == 0) {
-        return img_amend(im);
-    }
+    ((struct line *)to)->x.convert.jobs = (unsigned)v;
+    return 0;
+}
+
+static int take_rate(void *to, const char *arg)
+{
+    struct line *l = to;
+
+    return tool_bytes(arg, &l->img.rate) && l->img.rate ? 0 : fail("Invalid rate limit specified");
+}
+
+static int take_output(void *to, const char *arg)
+{
+    bool json = strcmp(arg, "json") == 0;
+
+    ((struct line *)to)->img.json = json;
+    return json || strcmp(arg, "human") == 0
+               ? 0
+               : fail("--output must be used with human or json as argument.");
+}
+
+static int take_size(void *to, const char *arg)
+{
+    return tool_bytes(arg, &((struct line *)to)->x.size) ? 0
+                                                         : fail("Invalid image size specified.");
+}
+
+/* The order of writes is free anyway; so is how a copy is made. */
+static int do_nothing(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    return 0;
+}
+
+static int do_help(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    img_usage(stdout);
+    return TOOL_END;
+}
+
+/* Those of create, dd and so on; bench and bitmap have tables of their own. */
+static const struct tool_opt options[] = {
+    /* name, letter, kind, where or what, commands */
+    { NULL, 'a', TOOL_TAKE, .take = take_apply, .of = "snapshot" },
+    { NULL, 'B', TOOL_TEXT, AT(img.backing), .of = "convert" },
+    { NULL, 'b', TOOL_TEXT, AT(img.backing), .of = "commit create rebase" },
+    { "backing-chain", 0, TOOL_FLAG, AT(x.chain), .of = "info" },
+    { "bitmaps", 0, TOOL_FLAG, AT(x.convert.bitmaps), .of = "convert" },
+    { NULL, 'C', TOOL_DO, .take = do_nothing, .of = "convert" },
+    { NULL, 'c', TOOL_FLAG, AT(x.convert.compress), .of = "convert" },
+    { NULL, 'c', TOOL_TAKE, .take = take_create, .of = "snapshot" },
+    { NULL, 'd', TOOL_FLAG, AT(x.d), .of = "commit" },
+    { NULL, 'd', TOOL_TAKE, .take = take_delete, .of = "snapshot" },
+    { NULL, 'F', TOOL_TEXT, AT(img.backing_format), .of = "compare convert create rebase" },
+    { NULL, 'f', TOOL_TEXT, AT(img.format) },
+    { "force", 0, TOOL_FLAG, AT(x.force), .of = "amend" },
+    { "force-share", 'U', TOOL_FLAG, AT(img.share),
+      .of = "check compare convert dd info map measure rebase snapshot" },
+    { "help", 'h', TOOL_DO, .take = do_help },
+    { "image-opts", 0, TOOL_FLAG, AT(img.image_opts),
+      .of = "amend check commit compare convert dd info map measure rebase resize snapshot" },
+    { NULL, 'l', TOOL_DO, .take = do_list, .of = "snapshot" },
+    { NULL, 'l', TOOL_TEXT, AT(x.convert.snapshot), .of = "convert measure" },
+    { NULL, 'm', TOOL_TAKE, .take = take_jobs, .of = "convert" },
+    { "max-length", 'l', TOOL_TAKE, .take = take_length, .of = "map" },
+    { NULL, 'n', TOOL_FLAG, AT(x.convert.no_create), .of = "convert" },
+    { NULL, 'O', TOOL_TEXT, AT(img.out_format), .of = "convert dd measure" },
+    { NULL, 'o', TOOL_TEXT, AT(img.options), .of = "amend convert create measure" },
+    { "object", 0, TOOL_TAKE, .take = tool_take_object },
+    { "output", 0, TOOL_TAKE, .take = take_output, .of = "check info map measure" },
+    { NULL, 'p', TOOL_FLAG, AT(img.progress), .of = "amend commit compare convert rebase" },
+    { "preallocation", 0, TOOL_TEXT, AT(img.prealloc), .of = "resize" },
+    { NULL, 'q', TOOL_FLAG, AT(img.quiet),
+      .of = "amend check commit compare convert create rebase resize snapshot" },
+    { NULL, 'r', TOOL_TAKE, .take = take_rate, .of = "commit convert" },
+    { "repair", 'r', TOOL_TEXT, AT(x.repair), .of = "check" },
+    { NULL, 'S', TOOL_TAKE, .take = take_sparse, .of = "convert" },
+    { NULL, 's', TOOL_FLAG, AT(x.s), .of = "compare" },
+    { "salvage", 0, TOOL_FLAG, AT(x.convert.salvage), .of = "convert" },
+    { "shrink", 0, TOOL_FLAG, AT(x.shrink), .of = "resize" },
+    { "size", 0, TOOL_TAKE, .take = take_size, .of = "measure" },
+    { "skip-broken-bitmaps", 0, TOOL_FLAG, AT(x.convert.skip_broken_bitmaps), .of = "convert" },
+    { "start-offset", 's', TOOL_TAKE, .take = take_start, .of = "map" },
+    { NULL, 'T', TOOL_TEXT, AT(img.src_cache), .of = "check compare convert rebase" },
+    { NULL, 't', TOOL_TEXT, AT(img.cache), .of = "amend commit convert rebase" },
+    { "target-image-opts", 0, TOOL_FLAG, AT(img.target_opts), .of = "convert" },
+    { "target-is-zero", 0, TOOL_FLAG, AT(x.convert.target_is_zero), .of = "convert" },
+    { NULL, 'u', TOOL_FLAG, AT(x.u), .of = "create rebase" },
+    { NULL, 'W', TOOL_DO, .take = do_nothing, .of = "convert" },
+};
+#undef AT
+
+static int do_create(struct img *im, const struct extra *x)
+{
+    im->share = x->u; /* the backing file need not be there */
+    return img_create(im);
+}
+
+static int do_info(struct img *im, const struct extra *x)
+{
+    return img_info(im, x->chain);
+}
+
+static int do_check(struct img *im, const struct extra *x)
+{
+    return img_check(im, x->repair);
+}
+
+static int do_convert(struct img *im, const struct extra *x)
+{
+    return img_convert(im, &x->convert);
+}
+
+static int do_resize(struct img *im, const struct extra *x)
+{
+    return img_resize(im, x->shrink);
+}
+
+static int do_snapshot(struct img *im, const struct extra *x)
+{
+    return img_snapshot(im, x->snapshot_what, x->snapshot_name);
+}
+
+static int do_map(struct img *im, const struct extra *x)
+{
+    return img_map(im, x->from, x->len);
+}
+
+static int do_compare(struct img *im, const struct extra *x)
+{
+    return img_compare(im, x->s);
+}
+
+static int do_commit(struct img *im, const struct extra *x)
+{
+    return img_commit(im, x->d);
+}
+
+static int do_rebase(struct img *im, const struct extra *x)
+{
+    return img_rebase(im, x->u);
+}
+
+static int do_measure(struct img *im, const struct extra *x)
+{
+    return img_measure(im, x->size, x->convert.snapshot);
+}
+
+static int do_amend(struct img *im, const struct extra *x)
+{
+    return img_amend(im, x->force);
+}
+
+static int do_dd(struct img *im, const struct extra *x)
+{
+    (void)x;
     return img_dd(im);
 }
 
+static const struct command {
+    const char *name;
+    int (*run)(struct img *im, const struct extra *x);
+    int (*all)(struct img *im, int argc, char **argv); /* it reads its options itself */
+} commands[] = {
+    { "amend", do_amend, NULL },
+    { "bench", NULL, img_bench },
+    { "bitmap", NULL, img_bitmap },
+    { "check", do_check, NULL },
+    { "commit", do_commit, NULL },
+    { "compare", do_compare, NULL },
+    { "convert", do_convert, NULL },
+    { "create", do_create, NULL },
+    { "dd", do_dd, NULL },
+    { "info", do_info, NULL },
+    { "map", do_map, NULL },
+    { "measure", do_measure, NULL },
+    { "rebase", do_rebase, NULL },
+    { "resize", do_resize, NULL },
+    { "snapshot", do_snapshot, NULL },
+};
+
 static int with_options(struct img *im, const struct command *cmd, int argc, char **argv)
 {
-    struct extra x = { .size = UINT64_MAX,
-                       .len = UINT64_MAX,
-                       .convert = { .jobs = 8, .sparse = 4096 } };
-    struct option longs[ARRAY_SIZE(long_options) + 1];
-    int c, rc = 0;
+    struct line l = {
+        .img = *im,
+        .x = { .size = UINT64_MAX, .len = UINT64_MAX, .convert = { .jobs = 8, .sparse = 4096 } }
+    };
+    int rc = tool_options(options, ARRAY_SIZE(options), cmd->name, false, &l, argc, argv);
 
-    choose_longs(cmd, longs);
-    im->arg = argv;
-    while (rc == 0 && (c = getopt_long(argc, argv, cmd->letters, longs, NULL)) != -1) {
-        if (c == 'h') {
-            return img_usage(stdout);
-        }
-        rc = take(im, &x, c);
-    }
     if (rc) {
-        return rc;
+        return rc == TOOL_END ? 0 : 1;
     }
-    /* -u: the backing file need not be there */
-    if (x.u && strcmp(cmd->name, "create") == 0) {
-        im->share = true;
-    }
+    *im = l.img;
     if (im->image_opts && im->format) {
         return fail("--image-opts and --format are mutually exclusive");
     }
     im->arg = argv + optind;
     im->args = argc - optind;
     im->ctx = node_ctx_new(NULL);
-    rc = run(im, &x);
+    rc = cmd->run(im, &l.x);
     node_ctx_free(im->ctx);
     return rc;
 }
@@ -442,6 +426,7 @@ int main(int argc, char **argv)
 {
     struct img im = { .command = argc > 1 ? argv[1] : "" };
 
+    tool_name = "keel-img";
     if (strcmp(im.command, "--version") == 0 || strcmp(im.command, "-V") == 0) {
         printf("keel-img version " KEEL_VERSION "\n");
         return 0;
@@ -450,15 +435,11 @@ int main(int argc, char **argv)
         return img_usage(stdout);
     }
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        if (strcmp(commands[i].name, im.command) == 0) {
-            return with_options(&im, &commands[i], argc - 1, argv + 1);
+        const struct command *c = &commands[i];
+        if (strcmp(c->name, im.command) == 0) {
+            return c->run ? with_options(&im, c, argc - 1, argv + 1)
+                          : c->all(&im, argc - 1, argv + 1);
         }
-    }
-    if (strcmp(im.command, "bitmap") == 0) {
-        return img_bitmap(&im, argc - 1, argv + 1);
-    }
-    if (strcmp(im.command, "bench") == 0) {
-        return img_bench(&im, argc - 1, argv + 1);
     }
     if (im.command[0]) {
         fail("Command not found: %s", im.command);

@@ -10,7 +10,8 @@
 #include "dm/base/util.h"
 #include "tools/tool.h"
 
-#include <getopt.h>
+#include <getopt.h> /* optind */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,120 +24,115 @@ static int usage(FILE *f)
     return f == stderr ? 2 : 0;
 }
 
-enum { OPT_IMAGE_OPTS = 256, OPT_OBJECT, OPT_NOT_HAD };
-
-static const struct option long_options[] = {
-    { "cmd", required_argument, NULL, 'c' },
-    { "format", required_argument, NULL, 'f' },
-    { "read-only", no_argument, NULL, 'r' },
-    { "snapshot", no_argument, NULL, 's' },
-    { "nocache", no_argument, NULL, 'n' },
-    { "native-aio", no_argument, NULL, 'k' },
-    { "aio", required_argument, NULL, 'i' },
-    { "discard", required_argument, NULL, 'd' },
-    { "cache", required_argument, NULL, 't' },
-    { "force-share", no_argument, NULL, 'U' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'V' },
-    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { "object", required_argument, NULL, OPT_OBJECT },
-    { "trace", required_argument, NULL, OPT_NOT_HAD },
-    { "misalign", no_argument, NULL, OPT_NOT_HAD },
-    { "copy-on-read", no_argument, NULL, 'C' },
-    { 0 },
+/* What a command line says. */
+struct line {
+    struct image_open o;
+    const char *opts; /* of the command `open` */
+    bool image_opts, copy_on_read, share;
+    char **commands; /* -c */
+    size_t n;
 };
 
-/* What is not the image's own matter. */
-struct how {
-    bool image_opts, copy_on_read;
-};
-
-/* One option about the image. 0, 1 after telling why, 2: not one of them. */
-static int take(struct image_open *o, struct how *how, int c, char **argv)
+static int take_discard(void *to, const char *arg)
 {
-    struct err e = { 0 };
-
-    switch (c) {
-    case OPT_OBJECT:
-        if (tool_object(optarg, &e) < 0) {
-            fprintf(stderr, "keel-io: --object: %s\n", e.msg);
-            return 1;
-        }
-        return 0;
-    case 'r':
-        o->read_only = true;
-        return 0;
-    case 's':
-        o->temporary = true;
-        return 0;
-    case 'U':
-        o->lock = false;
-        return 0;
-    case 'n':
-        o->cache = BLK_NONE;
-        return 0;
-    case 'k':
-        o->aio = BLK_AIO_NATIVE;
-        return 0;
-    case 'f':
-        o->format = optarg;
-        return 0;
-    case OPT_IMAGE_OPTS:
-        how->image_opts = true;
-        return 0;
-    case 'd':
-        o->discard = strcmp(optarg, "unmap") == 0 || strcmp(optarg, "on") == 0;
-        if (!o->discard && strcmp(optarg, "ignore") != 0 && strcmp(optarg, "off") != 0) {
-            fprintf(stderr, "keel-io: Invalid discard option: %s\n", optarg);
-            return 1;
-        }
-        return 0;
-    case 't':
-        if (!tool_cache(optarg, &o->cache)) {
-            fprintf(stderr, "keel-io: Invalid cache option: %s\n", optarg);
-            return 1;
-        }
-        return 0;
-    case 'i':
-        if (!blk_aio_named(optarg, &o->aio)) {
-            fprintf(stderr, "keel-io: Invalid aio option: %s\n", optarg);
-            return 1;
-        }
-        return 0;
-    case 'C':
-        how->copy_on_read = true;
-        return 0;
-    case 'm':
-    case 'T':
-    case OPT_NOT_HAD:
-        fprintf(stderr, "keel-io: %s: known, but Keel does not have it yet\n", tool_option(argv));
-        return 1;
-    default:
-        return 2;
-    }
+    return tool_discard(arg, &((struct line *)to)->o.discard)
+               ? 0
+               : fail("Invalid discard option: %s", arg);
 }
 
-static int open_image(struct io *io, struct image_open *o, const char *file, struct how how)
+static int take_cache(void *to, const char *arg)
 {
+    return tool_cache(arg, &((struct line *)to)->o.cache) ? 0
+                                                          : fail("Invalid cache option: %s", arg);
+}
+
+static int take_aio(void *to, const char *arg)
+{
+    return blk_aio_named(arg, &((struct line *)to)->o.aio) ? 0
+                                                           : fail("Invalid aio option: %s", arg);
+}
+
+static int take_command(void *to, const char *arg)
+{
+    struct line *l = to;
+
+    l->commands[l->n++] = (char *)arg;
+    return 0;
+}
+
+static int do_nocache(void *to, const char *arg)
+{
+    (void)arg;
+    ((struct line *)to)->o.cache = BLK_NONE;
+    return 0;
+}
+
+static int do_native(void *to, const char *arg)
+{
+    (void)arg;
+    ((struct line *)to)->o.aio = BLK_AIO_NATIVE;
+    return 0;
+}
+
+static int do_help(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    usage(stdout);
+    return TOOL_END;
+}
+
+static int do_version(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    printf("keel-io version " KEEL_VERSION "\n");
+    return TOOL_END;
+}
+
+/* The program's, and its command `open`'s, which has letters alone. */
+#define AT(member) .at = offsetof(struct line, member)
+static const struct tool_opt options[] = {
+    { "aio", 'i', TOOL_TAKE, .take = take_aio },
+    { "cache", 't', TOOL_TAKE, .take = take_cache },
+    { "cmd", 'c', TOOL_TAKE, .take = take_command, .of = "keel-io" },
+    { "copy-on-read", 'C', TOOL_FLAG, AT(copy_on_read) },
+    { "discard", 'd', TOOL_TAKE, .take = take_discard },
+    { "force-share", 'U', TOOL_FLAG, AT(share) },
+    { "format", 'f', TOOL_TEXT, AT(o.format), .of = "keel-io" },
+    { "help", 'h', TOOL_DO, .take = do_help, .of = "keel-io" },
+    { "image-opts", 0, TOOL_FLAG, AT(image_opts), .of = "keel-io" },
+    { "misalign", 'm', TOOL_MISSING },
+    { "native-aio", 'k', TOOL_DO, .take = do_native },
+    { "nocache", 'n', TOOL_DO, .take = do_nocache },
+    { NULL, 'o', TOOL_TEXT, AT(opts), .of = "open" },
+    { "object", 0, TOOL_TAKE, .take = tool_take_object, .of = "keel-io" },
+    { "read-only", 'r', TOOL_FLAG, AT(o.read_only) },
+    { "snapshot", 's', TOOL_FLAG, AT(o.temporary) },
+    { "trace", 'T', TOOL_MISSING_ARG, .of = "keel-io" },
+    { "version", 'V', TOOL_DO, .take = do_version, .of = "keel-io" },
+};
+#undef AT
+
+static int open_image(struct io *io, struct line *l, const char *file)
+{
+    struct image_open *o = &l->o;
     struct err e = { 0 };
     int ret = 0;
 
     o->filename = file;
-    if (how.image_opts) {
+    o->lock = !l->share;
+    if (l->image_opts) {
         ret = tool_image_opts(file, o, &e);
     }
     o->follow_data = o->format;
     io->n = ret < 0 ? NULL : image_open(io->ctx, o, &e);
-    if (how.image_opts) {
-        free((char *)o->filename);
-        free((char *)o->format);
-        free((char *)o->data_file);
+    if (l->image_opts) {
+        tool_image_opts_free(o);
     }
     if (!io->n) {
-        fprintf(stderr, "keel-io: can't open%s%s: %s\n", how.image_opts ? "" : " device ",
-                how.image_opts ? "" : file, e.msg);
+        fprintf(stderr, "keel-io: can't open%s%s: %s\n", l->image_opts ? "" : " device ",
+                l->image_opts ? "" : file, e.msg);
     }
-    if (io->n && how.copy_on_read) {
+    if (io->n && l->copy_on_read) {
         io->n = copy_on_read_new(io->n);
     }
     return !io->n;
@@ -144,27 +140,17 @@ static int open_image(struct io *io, struct image_open *o, const char *file, str
 
 int io_open(struct io *io, int argc, char **argv)
 {
-    struct image_open o = { .fd = -1, .lock = true, .discard = true };
-    const char *opts = NULL;
-    struct how how = { 0 };
-    int c, rc = 0;
+    struct line l = { .o = { .fd = -1, .discard = true } };
+    int rc = tool_options(options, ARRAY_SIZE(options), "open", false, &l, argc, argv);
 
-    optind = 0;
-    while (rc == 0 && (c = getopt(argc, argv, "rsnCmkUo:t:d:i:")) != -1) {
-        if (c == 'o') {
-            opts = optarg;
-        } else {
-            rc = take(&o, &how, c, argv);
-        }
+    l.image_opts = l.opts;
+    if (rc == 0 && ((l.opts != NULL) + (argc - optind) != 1)) {
+        rc = TOOL_USAGE;
     }
-    how.image_opts = opts;
-    if (rc == 0 && ((opts != NULL) + (argc - optind) != 1)) {
-        rc = 2;
-    }
-    if (rc == 2) {
+    if (rc == TOOL_USAGE) {
         io_usage(io, "open");
     }
-    return rc ? rc : open_image(io, &o, opts ? opts : argv[optind], how);
+    return rc ? rc : open_image(io, &l, l.opts ? l.opts : argv[optind]);
 }
 
 int io_close(struct io *io)
@@ -197,41 +183,32 @@ static void run_all(struct io *io, char **commands, size_t n)
 
 int main(int argc, char **argv)
 {
-    struct image_open o = { .fd = -1, .lock = true, .discard = true };
-    char **commands = xcalloc((size_t)argc, sizeof(*commands));
+    struct line l = { .o = { .fd = -1, .discard = true },
+                      .commands = xcalloc((size_t)argc, sizeof(*l.commands)) };
     struct io io = { 0 };
-    struct how how = { 0 };
-    size_t n = 0;
-    int c, rc = 0;
+    int rc;
 
-    while (rc == 0 &&
-           (c = getopt_long(argc, argv, "+c:f:rsnkmCi:d:t:T:UhV", long_options, NULL)) != -1) {
-        if (c == 'c') {
-            commands[n++] = optarg;
-        } else if (c == 'h' || c == 'V') {
-            rc = c == 'h' ? usage(stdout) : printf("keel-io version " KEEL_VERSION "\n") < 0;
-            free(commands);
-            return rc;
-        } else {
-            rc = take(&o, &how, c, argv);
-        }
+    tool_name = "keel-io";
+    rc = tool_options(options, ARRAY_SIZE(options), "keel-io", true, &l, argc, argv);
+    if (rc == TOOL_END) {
+        free(l.commands);
+        return 0;
     }
-    if (rc == 0 && how.image_opts && o.format) {
-        fprintf(stderr, "keel-io: --image-opts and -f are mutually exclusive\n");
-        rc = 1;
+    if (rc == 0 && l.image_opts && l.o.format) {
+        rc = fail("--image-opts and -f are mutually exclusive");
     }
-    if (rc == 2 || argc - optind > 1) {
+    if (rc == TOOL_USAGE || (rc == 0 && argc - optind > 1)) {
         rc = usage(stderr);
     }
     if (rc == 0) {
         io.ctx = node_ctx_new(NULL);
-        rc = argc > optind ? open_image(&io, &o, argv[optind], how) : 0;
+        rc = argc > optind ? open_image(&io, &l, argv[optind]) : 0;
         if (rc == 0) {
-            run_all(&io, commands, n);
+            run_all(&io, l.commands, l.n);
             rc = io_close(&io) || io.failed;
         }
         node_ctx_free(io.ctx);
     }
-    free(commands);
+    free(l.commands);
     return rc;
 }

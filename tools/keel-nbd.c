@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* tools/keel-nbd.c - serves a disk image over NBD: options are qemu-nbd's. man/keel-nbd.1. */
+#include "block/bitmap.h"
 #include "block/nbd-proto.h"
 #include "block/nbd-server.h"
 #include "block/qcow2.h"
 #include "block/raw.h"
 #include "dm/base/err.h"
 #include "dm/base/ev.h"
+#include "dm/base/log.h"
 #include "dm/base/util.h"
+#include "tools/nbd-list.h"
 #include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
+#include <getopt.h> /* optind */
 #include <netdb.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,11 @@
 struct serve {
     struct image_open image;
     const char *socket, *bind, *port, *name, *description, *pid_file, *snapshot;
-    bool image_opts, persistent, fork;
+    const char *tls_id, *tls_host;
+    bool image_opts, persistent, fork, list, depth, verbose;
+    const char *bitmap_names[NBD_MAX_BITMAPS];
+    struct bitmap *bitmaps[NBD_MAX_BITMAPS];
+    unsigned nbitmaps;
     unsigned shared; /* clients at once; 0: no limit */
     uint64_t offset; /* bytes of the image that are left out */
     enum node_zeroes zeroes;
@@ -34,22 +40,12 @@ struct serve {
     struct ev_loop *loop;
 };
 
-static int fail(const char *fmt, ...)
-{
-    va_list ap;
-
-    fputs("keel-nbd: ", stderr);
-    va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
-    va_end(ap);
-    fputc('\n', stderr);
-    return 1;
-}
-
 static int usage(FILE *f)
 {
     fprintf(f,
             "usage: keel-nbd [OPTION]... FILE\n"
+            "       keel-nbd -L [OPTION]...\n"
+            "  -L, --list               tell what another server exports\n"
             "  -k, --socket=PATH        serve on a unix socket\n"
             "  -b, --bind=ADDRESS       serve on this address alone\n"
             "  -p, --port=PORT          serve on this TCP port (%d)\n"
@@ -66,10 +62,15 @@ static int usage(FILE *f)
             "      --aio=MODE           threads, native or io_uring\n"
             "      --discard=MODE       ignore or unmap\n"
             "      --detect-zeroes=MODE off, on or unmap\n"
+            "  -A, --allocation-depth   tell how deep in the chain data are\n"
+            "  -B, --bitmap=NAME        tell what a dirty bitmap has; may be repeated\n"
             "  -o, --offset=N           leave out the image's first N bytes\n"
-            "      --object=secret,...  what an encrypted image's key-secret names\n"
+            "      --object=TYPE,...    secret, tls-creds-x509, tls-creds-psk\n"
+            "      --tls-creds=ID       encrypted connections alone, with these credentials\n"
+            "      --tls-hostname=NAME  with -L: whom the server's certificate is for\n"
             "      --fork               go to the background once it serves\n"
             "      --pid-file=PATH      write the process id there\n"
+            "  -v, --verbose            tell of clients that fail\n"
             "  -h, --help; -V, --version\n",
             NBD_PORT);
     return f == stderr;
@@ -77,150 +78,129 @@ static int usage(FILE *f)
 
 /* ---- options ---- */
 
-enum {
-    OPT_CACHE = 256,
-    OPT_AIO,
-    OPT_DISCARD,
-    OPT_IMAGE_OPTS,
-    OPT_FORK,
-    OPT_PID_FILE,
-    OPT_OBJECT,
-    OPT_DETECT_ZEROES,
-    OPT_NOT_HAD,
-};
-
-static const struct option long_options[] = {
-    { "socket", required_argument, NULL, 'k' },
-    { "bind", required_argument, NULL, 'b' },
-    { "port", required_argument, NULL, 'p' },
-    { "shared", required_argument, NULL, 'e' },
-    { "persistent", no_argument, NULL, 't' },
-    { "export-name", required_argument, NULL, 'x' },
-    { "description", required_argument, NULL, 'D' },
-    { "format", required_argument, NULL, 'f' },
-    { "read-only", no_argument, NULL, 'r' },
-    { "snapshot", no_argument, NULL, 's' },
-    { "load-snapshot", required_argument, NULL, 'l' },
-    { "nocache", no_argument, NULL, 'n' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'V' },
-    { "cache", required_argument, NULL, OPT_CACHE },
-    { "aio", required_argument, NULL, OPT_AIO },
-    { "discard", required_argument, NULL, OPT_DISCARD },
-    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { "fork", no_argument, NULL, OPT_FORK },
-    { "pid-file", required_argument, NULL, OPT_PID_FILE },
-    { "offset", required_argument, NULL, 'o' },
-    { "bitmap", required_argument, NULL, OPT_NOT_HAD },
-    { "allocation-depth", no_argument, NULL, OPT_NOT_HAD },
-    { "connect", required_argument, NULL, OPT_NOT_HAD },
-    { "disconnect", no_argument, NULL, OPT_NOT_HAD },
-    { "list", no_argument, NULL, OPT_NOT_HAD },
-    { "detect-zeroes", required_argument, NULL, OPT_DETECT_ZEROES },
-    { "object", required_argument, NULL, OPT_OBJECT },
-    { "tls-creds", required_argument, NULL, OPT_NOT_HAD },
-    { "tls-hostname", required_argument, NULL, OPT_NOT_HAD },
-    { "tls-authz", required_argument, NULL, OPT_NOT_HAD },
-    { "trace", required_argument, NULL, OPT_NOT_HAD },
-    { "verbose", no_argument, NULL, OPT_NOT_HAD },
-    { 0 },
-};
-
-static bool take_plain(struct serve *s, int c)
+static int take_shared(void *to, const char *arg)
 {
-    const struct tool_plain plain[] = {
-        { 'k', &s->socket, NULL },
-        { 'b', &s->bind, NULL },
-        { 'p', &s->port, NULL },
-        { 'x', &s->name, NULL },
-        { 'D', &s->description, NULL },
-        { 'f', &s->image.format, NULL },
-        { 'l', &s->snapshot, NULL },
-        { OPT_PID_FILE, &s->pid_file, NULL },
-        { 't', NULL, &s->persistent },
-        { 'r', NULL, &s->image.read_only },
-        { 's', NULL, &s->image.temporary },
-        { OPT_IMAGE_OPTS, NULL, &s->image_opts },
-        { OPT_FORK, NULL, &s->fork },
-    };
-    return tool_take_plain(plain, ARRAY_SIZE(plain), c);
+    struct serve *s = to;
+    char *end;
+    unsigned long v = strtoul(arg, &end, 10);
+
+    s->shared = (unsigned)v;
+    return *end || end == arg || v > 100000 ? fail("Invalid shared device number '%s'", arg) : 0;
 }
 
-static int take_detect_zeroes(struct serve *s, const char *how)
+static int take_nocache(void *to, const char *arg)
+{
+    (void)arg;
+    ((struct serve *)to)->image.cache = BLK_NONE;
+    return 0;
+}
+
+static int take_cache(void *to, const char *arg)
+{
+    return tool_cache(arg, &((struct serve *)to)->image.cache)
+               ? 0
+               : fail("Invalid cache mode `%s'", arg);
+}
+
+static int take_aio(void *to, const char *arg)
+{
+    return blk_aio_named(arg, &((struct serve *)to)->image.aio)
+               ? 0
+               : fail("invalid aio mode `%s'", arg);
+}
+
+static int take_discard(void *to, const char *arg)
+{
+    return tool_discard(arg, &((struct serve *)to)->image.discard)
+               ? 0
+               : fail("Invalid discard mode `%s'", arg);
+}
+
+static int take_detect_zeroes(void *to, const char *how)
 {
     static const char *const names[] = { "off", "on", "unmap" };
 
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
         if (strcmp(names[i], how) == 0) {
-            s->zeroes = (enum node_zeroes)i;
+            ((struct serve *)to)->zeroes = (enum node_zeroes)i;
             return 0;
         }
     }
     return fail("Failed to parse detect_zeroes mode: invalid parameter value: %s", how);
 }
 
-static int take(struct serve *s, int c, char **argv)
+static int take_offset(void *to, const char *arg)
 {
-    char *end;
-    unsigned long v;
+    struct serve *s = to;
 
-    if (take_plain(s, c)) {
-        return 0;
+    return tool_bytes(arg, &s->offset) && s->offset % NODE_ALIGN == 0
+               ? 0
+               : fail("Invalid offset '%s': whole sectors", arg);
+}
+
+static int take_bitmap(void *to, const char *arg)
+{
+    struct serve *s = to;
+
+    if (s->nbitmaps == NBD_MAX_BITMAPS) {
+        return fail("-B: at most %d", NBD_MAX_BITMAPS);
     }
-    switch (c) {
-    case 'e':
-        v = strtoul(optarg, &end, 10);
-        if (*end || end == optarg || v > 100000) {
-            return fail("Invalid shared device number '%s'", optarg);
-        }
-        s->shared = (unsigned)v;
-        break;
-    case 'n':
-        s->image.cache = BLK_NONE;
-        break;
-    case OPT_CACHE:
-        if (!tool_cache(optarg, &s->image.cache)) {
-            return fail("Invalid cache mode `%s'", optarg);
-        }
-        break;
-    case OPT_AIO:
-        if (!blk_aio_named(optarg, &s->image.aio)) {
-            return fail("invalid aio mode `%s'", optarg);
-        }
-        break;
-    case OPT_DISCARD:
-        s->image.discard = strcmp(optarg, "unmap") == 0 || strcmp(optarg, "on") == 0;
-        if (!s->image.discard && strcmp(optarg, "ignore") != 0 && strcmp(optarg, "off") != 0) {
-            return fail("Invalid discard mode `%s'", optarg);
-        }
-        break;
-    case OPT_OBJECT: {
-        struct err e = { 0 };
-        return tool_object(optarg, &e) < 0 ? fail("--object: %s", e.msg) : 0;
-    }
-    case OPT_NOT_HAD:
-        return fail("%s: known, but Keel does not have it yet", tool_option(argv));
-    case 'o':
-        if (!tool_bytes(optarg, &s->offset) || s->offset % NODE_ALIGN) {
-            return fail("Invalid offset '%s': whole sectors", optarg);
-        }
-        break;
-    case OPT_DETECT_ZEROES:
-        return take_detect_zeroes(s, optarg);
-    case 'B':
-    case 'A':
-    case 'c':
-    case 'd':
-    case 'L':
-    case 'P':
-    case 'T':
-    case 'v':
-        return fail("-%c: known, but Keel does not have it yet", c);
-    default:
-        return usage(stderr);
-    }
+    s->bitmap_names[s->nbitmaps++] = arg;
     return 0;
 }
+
+static int do_help(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    usage(stdout);
+    return TOOL_END;
+}
+
+static int do_version(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    printf("keel-nbd " KEEL_VERSION "\n");
+    return TOOL_END;
+}
+
+#define AT(member) .at = offsetof(struct serve, member)
+static const struct tool_opt options[] = {
+    { "aio", 0, TOOL_TAKE, .take = take_aio },
+    { "allocation-depth", 'A', TOOL_FLAG, AT(depth) },
+    { "bind", 'b', TOOL_TEXT, AT(bind) },
+    { "bitmap", 'B', TOOL_TAKE, .take = take_bitmap },
+    { "cache", 0, TOOL_TAKE, .take = take_cache },
+    { "connect", 'c', TOOL_MISSING_ARG },
+    { "description", 'D', TOOL_TEXT, AT(description) },
+    { "detect-zeroes", 0, TOOL_TAKE, .take = take_detect_zeroes },
+    { "discard", 0, TOOL_TAKE, .take = take_discard },
+    { "disconnect", 'd', TOOL_MISSING },
+    { "export-name", 'x', TOOL_TEXT, AT(name) },
+    { "fork", 0, TOOL_FLAG, AT(fork) },
+    { "format", 'f', TOOL_TEXT, AT(image.format) },
+    { "help", 'h', TOOL_DO, .take = do_help },
+    { "image-opts", 0, TOOL_FLAG, AT(image_opts) },
+    { "list", 'L', TOOL_FLAG, AT(list) },
+    { "load-snapshot", 'l', TOOL_TEXT, AT(snapshot) },
+    { "nocache", 'n', TOOL_DO, .take = take_nocache },
+    { "object", 0, TOOL_TAKE, .take = tool_take_object },
+    { "offset", 'o', TOOL_TAKE, .take = take_offset },
+    { "persistent", 't', TOOL_FLAG, AT(persistent) },
+    { "pid-file", 0, TOOL_TEXT, AT(pid_file) },
+    { "port", 'p', TOOL_TEXT, AT(port) },
+    { "read-only", 'r', TOOL_FLAG, AT(image.read_only) },
+    { "selinux-label", 0, TOOL_MISSING_ARG },
+    { "shared", 'e', TOOL_TAKE, .take = take_shared },
+    { "snapshot", 's', TOOL_FLAG, AT(image.temporary) },
+    { "socket", 'k', TOOL_TEXT, AT(socket) },
+    { "tls-authz", 0, TOOL_MISSING_ARG },
+    { "tls-creds", 0, TOOL_TEXT, AT(tls_id) },
+    { "tls-hostname", 0, TOOL_TEXT, AT(tls_host) },
+    { "trace", 'T', TOOL_MISSING_ARG },
+    { "verbose", 'v', TOOL_FLAG, AT(verbose) },
+    { "version", 'V', TOOL_DO, .take = do_version },
+};
+#undef AT
 
 static int check_options(const struct serve *s)
 {
@@ -238,7 +218,29 @@ static int check_options(const struct serve *s)
     if (s->image_opts && s->image.format) {
         return fail("--image-opts and -f are mutually exclusive");
     }
+    if (s->tls_host && !s->list) {
+        return fail("TLS hostname is only supported with export list");
+    }
     return 0;
+}
+
+/* -L: what there is at the other end. */
+static int list(const struct serve *s)
+{
+    struct nbd_how how = { .tls_host = s->tls_host };
+    struct err e = { 0 };
+    char *address;
+    int rc;
+
+    if (s->tls_id && !(how.tls = tool_tls(s->tls_id, false, &e))) {
+        return fail("%s", e.msg);
+    }
+    address = s->socket ? xasprintf("nbd:unix:%s", s->socket)
+                        : xasprintf("nbd:[%s]:%s", s->bind ? s->bind : "localhost",
+                                    s->port ? s->port : "10809");
+    rc = nbd_print_list(address, &how);
+    free(address);
+    return rc;
 }
 
 /* ---- sockets ---- */
@@ -352,14 +354,14 @@ static int go_background(const struct serve *s)
     return fd[1];
 }
 
-static void tell_parent(int fd)
+static void tell_parent(int fd, bool verbose)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     if (fd < 0) {
         return;
     }
-    for (int i = 0; null >= 0 && i < 3; i++) {
+    for (int i = 0; null >= 0 && i < 3 - verbose; i++) {
         dup2(null, i);
     }
     if (write(fd, "", 1) != 1) {
@@ -416,10 +418,51 @@ static struct node *open_image(struct serve *s, struct node_ctx *ctx, const char
     return s->offset ? open_part(s, n) : n;
 }
 
+/* -B: the image's own bitmaps, or those of the images below it. */
+static int find_bitmaps(struct serve *s, struct node *n)
+{
+    struct err e = { 0 };
+
+    for (unsigned i = 0; i < s->nbitmaps; i++) {
+        struct bitmap *b = NULL;
+        for (const struct node *at = n; at && !b; at = at->backing) {
+            b = bitmap_find(at, s->bitmap_names[i]);
+        }
+        if (!b) {
+            return fail("Bitmap '%s' is not found", s->bitmap_names[i]);
+        }
+        if (bitmap_usable(b, &e) < 0) {
+            return fail("%s", e.msg);
+        }
+        if (n->read_only && b->recording && b->node == n) {
+            return fail("Enabled bitmap '%s' incompatible with readonly export", b->name);
+        }
+        if (b->len != n->len) {
+            return fail("Bitmap '%s' covers another length than the image", b->name);
+        }
+        s->bitmaps[i] = b;
+    }
+    return 0;
+}
+
 /* The image is open and fd listens. */
 static int serve(struct serve *s, struct node *n, int fd, int parent)
 {
     struct nbd_server_open open = { .max_clients = s->shared, .gone = client_gone, .opaque = s };
+    struct nbd_export export = { .node = n,
+                                 .name = s->name ? s->name : "",
+                                 .description = s->description,
+                                 .depth = s->depth,
+                                 .bitmaps = s->bitmaps,
+                                 .nbitmaps = s->nbitmaps };
+    struct err e = { 0 };
+
+    if (find_bitmaps(s, n)) {
+        return 1;
+    }
+    if (s->tls_id && !(open.tls = tool_tls(s->tls_id, true, &e))) {
+        return fail("%s", e.msg);
+    }
     struct nbd_server *server = nbd_server_new(s->loop, &open);
     struct ev_fd sig = { .events = EV_READ, .cb = signalled, .opaque = s->loop };
     sigset_t set;
@@ -432,15 +475,14 @@ static int serve(struct serve *s, struct node *n, int fd, int parent)
     sigprocmask(SIG_BLOCK, &set, NULL);
     sig.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     ret = sig.fd < 0 ? -errno : ev_fd_add(s->loop, &sig);
-    ret =
-        ret < 0 ? ret : nbd_server_export(server, n, s->name ? s->name : "", s->description, false);
+    ret = ret < 0 ? ret : nbd_server_export(server, &export);
     ret = ret < 0 ? ret : nbd_server_listen(server, fd);
     if (ret < 0) {
         rc = fail("%s", strerror(-ret));
     }
     rc = rc || !s->pid_file ? rc : write_pid(s->pid_file);
     if (rc == 0) {
-        tell_parent(parent);
+        tell_parent(parent, s->verbose);
         ev_loop_run(s->loop);
     }
     nbd_server_free(server);
@@ -454,24 +496,23 @@ static int serve(struct serve *s, struct node *n, int fd, int parent)
 int main(int argc, char **argv)
 {
     struct serve s = { .shared = 1, .image = { .fd = -1, .lock = true, .cache = BLK_WRITEBACK } };
-    int c, rc = 0, fd, parent, ret;
+    int rc, fd, parent, ret;
 
-    while (rc == 0 && (c = getopt_long(argc, argv, "hVk:b:p:e:tx:D:f:rsl:no:B:Ac:dLP:T:v",
-                                       long_options, NULL)) != -1) {
-        if (c == 'h') {
-            return usage(stdout);
-        }
-        if (c == 'V') {
-            printf("keel-nbd " KEEL_VERSION "\n");
-            return 0;
-        }
-        rc = take(&s, c, argv);
+    tool_name = "keel-nbd";
+    rc = tool_options(options, ARRAY_SIZE(options), "", false, &s, argc, argv);
+    if (rc) {
+        return rc == TOOL_END ? 0 : rc == TOOL_USAGE ? usage(stderr) : rc;
     }
-    if (rc || (rc = check_options(&s))) {
-        return rc;
+    rc = check_options(&s);
+    if (rc || s.list) {
+        return rc || argc != optind ? rc || fail("List mode is incompatible with a file name")
+                                    : list(&s);
     }
     if (argc - optind != 1) {
         return fail("expecting one image file name");
+    }
+    if (s.verbose) {
+        log_set_level(LOG_DEBUG);
     }
     fd = socket_handed_over(); /* before the process has another id */
     parent = go_background(&s);
@@ -492,8 +533,7 @@ int main(int argc, char **argv)
         unlink(s.socket);
     }
     if (s.image_opts) {
-        free((char *)s.image.filename);
-        free((char *)s.image.format);
+        tool_image_opts_free(&s.image);
     }
     node_ctx_free(ctx);
     ev_loop_free(s.loop);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tools/tool.c - plain options, cache modes, sizes and --image-opts on the command lines of the image tools. */
+/* tools/tool.c - cache modes, sizes and --image-opts on the command lines of the image tools. */
 #include "tools/tool.h"
 
 #include "dm/backends.h"
@@ -8,31 +8,9 @@
 #include "dm/keyval.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-bool tool_take_plain(const struct tool_plain *plain, size_t n, int c)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (plain[i].c != c) {
-            continue;
-        }
-        if (plain[i].text) {
-            *plain[i].text = optarg;
-        } else {
-            *plain[i].flag = true;
-        }
-        return true;
-    }
-    return false;
-}
-
-const char *tool_option(char *const *argv)
-{
-    return argv[optind - (optarg && optarg == argv[optind - 1] ? 2 : 1)];
-}
 
 bool tool_cache(const char *s, enum blk_cache *out)
 {
@@ -83,6 +61,12 @@ static bool is_protocol(const char *driver)
            strcmp(driver, "nbd") == 0;
 }
 
+static struct tls_creds *find_tls(void *opaque, const char *id, struct err *e)
+{
+    (void)opaque;
+    return tool_tls(id, false, e);
+}
+
 /* The protocol's keys, which begin with prefix. */
 static int take_protocol(struct keyval *kv, const char *driver, const char *prefix,
                          struct image_open *o, struct err *e)
@@ -93,7 +77,12 @@ static int take_protocol(struct keyval *kv, const char *driver, const char *pref
 
     if (strcmp(driver, "nbd") == 0) {
         o->filename = drive_nbd_address(kv, prefix, e);
-        return o->filename ? 0 : -EINVAL;
+        if (!o->filename || drive_nbd_how(kv, prefix, find_tls, NULL, &o->nbd, e) < 0) {
+            o->nbd.tls_host = NULL;
+            return -EINVAL;
+        }
+        o->nbd.tls_host = o->nbd.tls_host ? xstrdup(o->nbd.tls_host) : NULL;
+        return 0;
     }
     if (!is_protocol(driver)) {
         return err_set(e, -EINVAL, "%sdriver=%s: Keel has file, host_device and nbd", prefix,
@@ -187,6 +176,15 @@ static int take_opts(struct keyval *kv, struct image_open *o, struct err *e)
     return ret < 0 ? ret : keyval_done(kv, e);
 }
 
+void tool_image_opts_free(struct image_open *o)
+{
+    free((char *)o->filename);
+    free((char *)o->format);
+    free((char *)o->data_file);
+    free((char *)o->nbd.tls_host);
+    o->filename = o->format = o->data_file = o->nbd.tls_host = NULL;
+}
+
 int tool_image_opts(const char *text, struct image_open *o, struct err *e)
 {
     struct keyval *kv = keyval_parse(text, NULL);
@@ -195,9 +193,7 @@ int tool_image_opts(const char *text, struct image_open *o, struct err *e)
     o->filename = o->format = NULL;
     ret = take_opts(kv, o, e);
     if (ret < 0) {
-        free((char *)o->filename);
-        free((char *)o->format);
-        o->filename = o->format = NULL;
+        tool_image_opts_free(o);
     }
     keyval_free(kv);
     return ret;

@@ -50,7 +50,7 @@ def test_cmd_what_a_command_does_not_have_is_refused_by_name(bed):
                              ("resize", ("--output=json", "--backing-chain", "-U")),
                              ("map", ("--bitmaps", "--repair=all", "-p")),
                              ("create", ("--image-opts", "--salvage", "-U")),
-                             ("amend", ("--shrink", "--force")), ("dd", ("-q", "--size=1"))):
+                             ("amend", ("--shrink", "--bitmaps")), ("dd", ("-q", "--size=1"))):
         for o in options:
             expect_in("%s %s" % (command, o), o.lstrip("-").split("=")[0],
                       run(IMG, command, o, f, rc=1))

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from disk import Disk, TOOLS, img
-from keel import Failure, expect, expect_in, main
+from keel import Failure, expect, expect_in, main, run_tool as run
 
 QTEST = ("-accel", "qtest", "-machine", "pc", "-nodefaults", "-display", "none")
 SECRET = ("--object", "secret,id=s,data=open sesame")
@@ -192,6 +192,63 @@ def test_data_file_of_a_machine_is_opened_only_when_asked_for(bed):
                     ("-blockdev", "driver=qcow2,node-name=d,file.driver=file,file.filename=%s,"
                      "data-file.driver=file,data-file.filename=%s" % (plain, data))):
         expect_in("has none", "data", bed.refused(*QTEST, *refused))
+
+IMG, IO = (os.path.join(TOOLS, "keel-" + n) for n in ("img", "io"))
+
+
+def test_luks_amend_changes_key_slots_as_qemu_img_does(bed):
+    one, two, three = (("--object", "secret,id=%s,data=%s" % (x, x)) for x in ("one", "two", "three"))
+    keys = (*one, *two, *three)
+    for fmt, p in (("luks", ""), ("qcow2", "encrypt.")):
+        f = bed.path(fmt)
+        made = p + "format=luks," if p else ""
+        run(IMG, "create", "-q", *one, "-f", fmt, "-o", "%s%skey-secret=one,%siter-time=10" % (made, p, p), f, "1M")
+
+        def opts(key):
+            return "driver=%s,%skey-secret=%s,file.filename=%s" % (fmt, p, key, f)
+
+        def amend(key, *options, force=(), rc=0, tool=IMG):
+            o = ",".join(p + x for x in options)
+            return run(tool, "amend", *keys, *force, "-o", o, "--image-opts", opts(key), rc=rc)
+
+        def opens(key, rc=0, tool=IO):
+            run(tool, *keys, "--image-opts", "-c", "read -P 7 0 64k", opts(key), rc=rc)
+
+        run(IO, *keys, "--image-opts", "-c", "write -q -P 7 0 64k", opts("one"))
+        amend("one", "state=active", "new-secret=two", "iter-time=10")
+        opens("one")
+        opens("two")
+        if shutil.which("qemu-io"):
+            opens("two", tool="qemu-io")
+            amend("two", "state=active", "new-secret=three", "iter-time=10", tool="qemu-img")
+            opens("three")
+        else:
+            amend("two", "state=active", "new-secret=three", "iter-time=10")
+        amend("one", "state=inactive", "old-secret=two")
+        opens("two", rc=1)
+        opens("three")
+        for options, why in ((("state=active", "new-secret=two", "keyslot=0"), "Refusing to overwrite active keyslot 0"),
+                             (("state=active", "new-secret=two", "keyslot=8"), "Invalid keyslot 8"),
+                             (("state=active",), "new-secret' is required"),
+                             (("state=active", "new-secret=two", "old-secret=one"), "must not be given"),
+                             (("state=inactive",), "must be given"), (("state=x",), "active or inactive"),
+                             (("state=inactive", "new-secret=two"), "must not be given"),
+                             (("state=inactive", "old-secret=two"), "No keyslots match"),
+                             (("state=inactive", "keyslot=5"), "already erased"),
+                             (("state=active", "new-secret=nobody"), "nobody"), (("bogus=1",), "bogus")):
+            expect_in(why, why, amend("one", *options, rc=1))
+        amend("one", "state=inactive", "keyslot=0")
+        expect_in("a key that is none", "cannot unlock", amend("one", "state=active", "new-secret=two", rc=1))
+        expect_in("the last slot", "the only active keyslot", amend("three", "state=inactive", "keyslot=2", rc=1))
+        expect_in("the last key", "All the active keyslots", amend("three", "state=inactive", "old-secret=three", rc=1))
+        opens("three")
+        amend("three", "state=active", "new-secret=two", "keyslot=2", "iter-time=10", force=("--force",))
+        opens("three", rc=1)
+        opens("two")
+        if p:
+            run(IMG, "check", *keys, "--image-opts", opts("two"))
+        amend("two", "state=inactive", "keyslot=2", force=("--force",))
+        opens("two", rc=1)
 
 
 if __name__ == "__main__":

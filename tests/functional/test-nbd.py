@@ -243,10 +243,10 @@ def test_nbd_server_options(bed):
         expect("status", s.proc.wait(timeout=60), 0)
     expect("no socket left", os.path.exists(sock), False)
     run(NBD, "--fork", "-t", "-b", "127.0.0.1", "-p", "0", "-f", "raw", "/none", rc=1)
-    for args, why in ((("-o", "5"), "whole sectors"), (("-o", "512G"), "has to be smaller"), (("--tls-creds", "x"), "--tls-creds: known"),
+    for args, why in ((("-o", "5"), "whole sectors"), (("-o", "512G"), "has to be smaller"), (("--tls-creds", "x"), "No TLS credentials"), (("--tls-hostname", "x"), "only supported with export list"), (("--tls-authz", "x"), "--tls-authz: known"),
                       (("--detect-zeroes=x",), "invalid parameter value: x"),
                       (("--detect-zeroes=unmap",), "without setting discard"),
-                      (("--object", "secret,id=s"), "--object: "), (("-B", "x"), "-B: known"), (("--cache", "x"), "Invalid cache mode"),
+                      (("--object", "secret,id=s"), "--object: "), (("-B", "x"), "Bitmap 'x' is not found"), (("-c", "x"), "-c: known"), (("-L",), "incompatible with a file name"), (("--cache", "x"), "Invalid cache mode"),
                       (("-k", "a", "-p", "1"), "can't both"), (("-e", "x"), "Invalid shared")):
         expect_in(why, why, run(NBD, *args, f, rc=1))
 
@@ -293,7 +293,7 @@ def test_nbd_server_and_clients_that_lie(bed):
             expect("hung up on %r" % bad[:20], send_and_see(sock, bad)[:8], b"NBDMAGIC")
         expect_in("GO with a bad length", struct.pack(">I", 0x80000003),
                   send_and_see(sock, flags + opt + struct.pack(">II", 7, 6) + b"\xff" * 6))
-        expect_in("TLS", struct.pack(">I", 0x80000001),
+        expect_in("TLS", struct.pack(">I", 0x80000002) + struct.pack(">I", 18) + b"TLS not configured",
                   send_and_see(sock, flags + opt + struct.pack(">II", 5, 0)))
         expect("errors", errors(request(0, 1 << 20, 512), request(0, 0, 33 << 20), request(0, 0, 0),
                                 request(6, 1 << 63, 1), request(9, 0, 0), request(7, 0, 512),
@@ -307,6 +307,173 @@ def test_nbd_server_and_clients_that_lie(bed):
             c.connect(sock)
             c.sendall(flags + go + request(0, 0, 1 << 20) * 100)
             io(s.uri(), "read -P 0 0 1M")
+
+
+
+def test_nbd_list_and_contexts_of_status(bed):
+    f, base = bed.path("q"), bed.path("b")
+    run(IMG, "create", "-q", "-f", "qcow2", base, "4M")
+    io(base, "write -q -P 1 0 1M", args=("-f", "qcow2"))
+    run(IMG, "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", f)
+    run(IMG, "bitmap", "--add", f, "dirt")
+    io(f, "write -q -P 2 1M 64k", "write -q -P 3 3M 128k", args=("-f", "qcow2"))
+    run(IMG, "bitmap", "--add", f, "clean")
+    args = ("-t", "-k", "SOCK", "-f", "qcow2", "-x", "disk", "-D", "my disk", "-A", "-B", "dirt", "-B", "clean", f)
+    with Server(bed, NBD, *args) as s:
+        said = run(NBD, "-L", "-k", s.path)
+        for part in ("exports available: 1\n", " export: 'disk'\n", "  description: my disk\n", "  size:  4194304\n",
+                     "   base:allocation\n", "   qemu:allocation-depth\n", "   qemu:dirty-bitmap:dirt\n"):
+            expect_in("list", part, said)
+        if shutil.which("qemu-nbd"):
+            expect("qemu-nbd says the same", run("qemu-nbd", "-L", "-k", s.path), said)
+        if shutil.which("nbdinfo"):
+            for context, want in (
+                    ("qemu:dirty-bitmap:dirt", [(0, 1 << 20, 0), (1 << 20, 65536, 1), (1114112, 2031616, 0),
+                                                (3 << 20, 131072, 1), (3276800, 917504, 0)]),
+                    ("qemu:dirty-bitmap:clean", [(0, 4 << 20, 0)]),
+                    ("qemu:allocation-depth", [(0, 1 << 20, 2), (1 << 20, 65536, 1), (1114112, 2031616, 0),
+                                               (3 << 20, 131072, 1), (3276800, 917504, 0)])):
+                got = json.loads(run("nbdinfo", "--map=" + context, "--json", s.uri("disk")))
+                expect(context, [(x["offset"], x["length"], x["type"]) for x in got], want)
+            info = json.loads(run("nbdinfo", "--json", s.uri("disk")))["exports"][0]
+            expect("contexts", info["contexts"], ["base:allocation", "qemu:allocation-depth",
+                                                  "qemu:dirty-bitmap:dirt", "qemu:dirty-bitmap:clean"])
+    expect_in("no server", "sock", run(NBD, "-L", "-k", bed.path("sock"), rc=1))
+    if shutil.which("qemu-nbd"):
+        with Server(bed, "qemu-nbd", *args[:3], "-f", "qcow2", "-x", "disk", "-A", "-B", "dirt", f) as s:
+            expect("of qemu's server", run(NBD, "-L", "-k", s.path), run("qemu-nbd", "-L", "-k", s.path))
+
+
+def make_certificates(d):
+    """A certificate authority, and certificates for a server "box" and a client."""
+    os.mkdir(d)
+
+    def openssl(*args):
+        run("openssl", *args)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", d + "/ca-key.pem", "-out", d + "/ca-cert.pem",
+            "-subj", "/CN=authority", "-days", "30")
+    for side in ("server", "client"):
+        with open(d + "/ext", "w") as f:
+            f.write("subjectAltName=DNS:box\n")
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "%s/%s-key.pem" % (d, side), "-out", d + "/req",
+                "-subj", "/CN=" + side)
+        openssl("x509", "-req", "-in", d + "/req", "-CA", d + "/ca-cert.pem", "-CAkey", d + "/ca-key.pem",
+                "-CAcreateserial", "-out", "%s/%s-cert.pem" % (d, side), "-days", "30", "-extfile", d + "/ext")
+
+
+def tls_clients(bed, kind, extra=""):
+    d = bed.path("tls")
+    return (("--object", "tls-creds-%s,id=s,dir=%s,endpoint=server%s" % (kind, d, extra), "--tls-creds", "s"),
+            lambda host="": ("--object", "tls-creds-%s,id=c,dir=%s,endpoint=client" % (kind, d)))
+
+
+def test_nbd_tls_with_certificates_and_with_keys(bed):
+    f, d = bed.path("raw"), bed.path("tls")
+    run(IMG, "create", "-q", f, "16M")
+    kinds = ["psk"] + (["x509"] if shutil.which("openssl") else [])
+    if "x509" in kinds:
+        make_certificates(d)
+        make_certificates(bed.path("other"))
+    else:
+        os.mkdir(d)
+    with open(d + "/keys.psk", "w") as k:
+        k.write("someone:%s\nqemu:%s\n" % (os.urandom(32).hex(), os.urandom(32).hex()))
+    for kind in kinds:
+        server, client = tls_clients(bed, kind)
+        opts = "driver=nbd,server.type=unix,server.path=%s,tls-creds=c" % bed.path("sock")
+        opts += ",tls-hostname=box" if kind == "x509" else ""
+        keel = [NBD, "-t", "-e", "0", "-f", "raw", "-k", "SOCK", *server, f]
+        servers = [keel] + ([["qemu-nbd", *keel[1:]]] if shutil.which("qemu-nbd") else [])
+        tools = [IO] + (["qemu-io"] if shutil.which("qemu-io") else [])
+        for start in servers:
+            with Server(bed, *start):
+                for tool in tools:
+                    run(tool, *client(), "-c", "write -q -P 5 0 8M", "-c", "aio_read -P 5 0 4M",
+                        "-c", "aio_read -P 5 4M 4M", "-c", "aio_flush", "-c", "write -q -z 1M 1M",
+                        "-c", "read -P 0 1M 1M", "--image-opts", opts)
+                expect_in("without TLS", "TLS", io("nbd:unix:" + bed.path("sock"), "l", rc=1))
+                more = ("--tls-hostname", "box") if kind == "x509" else ()
+                expect_in("list", "exports available: 1",
+                          run(NBD, "-L", "-k", bed.path("sock"), *client(), "--tls-creds", "c", *more))
+        with Server(bed, *keel) as s:
+            if kind == "x509":
+                bad = opts.replace("tls-hostname=box", "tls-hostname=fox")
+                expect_in("another host", "TLS:", run(IO, *client(), "-c", "l", "--image-opts", bad, rc=1))
+                other = ("--object", "tls-creds-x509,id=c,dir=%s,endpoint=client" % bed.path("other"))
+                expect_in("another authority", "TLS:", run(IO, *other, "-c", "l", "--image-opts", opts, rc=1))
+                expect_in("no host", "No hostname", run(IO, *client(), "-c", "l", "--image-opts",
+                                                        opts.replace(",tls-hostname=box", ""), rc=1))
+            else:
+                os.mkdir(bed.path("mine"))
+                with open(bed.path("mine/keys.psk"), "w") as k:
+                    k.write("qemu:%s\n" % os.urandom(32).hex())
+                other = ("--object", "tls-creds-psk,id=c,dir=" + bed.path("mine"))
+                expect_in("another key", "TLS", run(IO, *other, "-c", "l", "--image-opts", opts, rc=1))
+            plain = b"IHAVEOPT" + struct.pack(">II", 3, 0)
+            flags = struct.pack(">I", 3)
+            expect_in("nothing is told without TLS", struct.pack(">I", 0x80000005), send_and_see(s.path, flags + plain))
+            # what is said in the clear behind STARTTLS is not taken for what is said inside
+            expect("nothing is put in before", len(send_and_see(
+                s.path, flags + b"IHAVEOPT" + struct.pack(">II", 5, 0) + plain)), 18 + 20)
+            send_and_see(s.path, flags + b"IHAVEOPT" + struct.pack(">II", 5, 0), lambda got: len(got) >= 38)
+            run(IO, *client(), "-c", "l", "--image-opts", opts)
+    with Server(bed, NBD, "-t", "-f", "raw", "-k", "SOCK", f):
+        expect_in("a server without", "TLS not configured", run(IO, *client(), "-c", "l", "--image-opts", opts, rc=1))
+    for o, why in (("tls-creds-psk,id=x", "dir= is missing"), ("tls-creds-psk,id=x,dir=/none", "/none/keys.psk"),
+                   ("tls-creds-psk,id=x,dir=%s,username=me" % d, "no key of username=me"),
+                   ("tls-creds-x509,id=x,dir=/none", "/none/ca-cert.pem"), ("tls-creds-x509,id=x,dir=/,endpoint=both", "endpoint=both"),
+                   ("tls-creds-psk,id=x,dir=%s,priority=BOGUS" % d, "priority=BOGUS"), ("tls-creds-anon,id=x", "Keel has")):
+        expect_in(o, why, run(IO, "--object", o, "-c", "l", f, rc=1))
+    expect_in("side", "Expecting TLS credentials with a client endpoint",
+              run(IO, *server[:2], "-c", "l", "--image-opts", opts.replace("creds=c", "creds=s"), rc=1))
+
+
+def test_nbd_client_waits_for_a_server_that_comes_back(bed):
+    f = bed.path("raw")
+    run(IMG, "create", "-q", f, "16M")
+    serve = (NBD, "-t", "-f", "raw", "-k", "SOCK", f)
+    opts = "driver=nbd,server.type=unix,server.path=%s," % bed.path("sock")
+
+    def start(more, *commands):
+        p = subprocess.Popen([IO, "--image-opts", opts + more], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)
+        say(p, *commands)
+        return p
+
+    def say(p, *commands):
+        p.stdin.write("".join(c + "\n" for c in commands))
+        p.stdin.flush()
+
+    p = start("open-timeout=60", "write -P 1 0 4M", "read -P 1 0 4M")
+    time.sleep(.3)
+    with Server(bed, *serve):
+        out = p.communicate(timeout=100)[0]
+    expect("open-timeout: %s" % out, p.returncode, 0)
+    expect_in("no server", "sock", run(IO, "--image-opts", "-c", "l", opts + "open-timeout=1", rc=1))
+    with Server(bed, *serve):
+        p = start("reconnect-delay=60", "write -P 2 0 4M")
+        expect_in("first", "wrote", p.stdout.readline())
+        p.stdout.readline()
+    say(p, "aio_write -P 3 0 1M", "aio_write -P 4 1M 1M", "aio_flush", "read -P 2 2M 2M")
+    time.sleep(.3)
+    with Server(bed, *serve):
+        out = p.communicate("read -P 3 0 1M\nread -P 4 1M 1M\n", timeout=100)[0]
+        expect("reconnect-delay: %s" % out, p.returncode, 0)
+        expect_in("told", "connected again" if "connected again" in out else "lost", out)
+    with Server(bed, *serve):
+        p = start("reconnect-delay=1", "write -P 5 0 4M")
+        p.stdout.readline()
+        p.stdout.readline()
+    say(p, "read 0 4k")  # waits a second, then fails
+    while "read failed: Input/output error" not in p.stdout.readline():
+        expect("it goes on", p.poll(), None)
+    with Server(bed, *serve):
+        time.sleep(2.5)
+        say(p, "read -P 5 0 4M")
+        while "read 4194304/4194304" not in p.stdout.readline():
+            expect("it goes on", p.poll(), None)
+        p.communicate()
 
 
 if __name__ == "__main__":

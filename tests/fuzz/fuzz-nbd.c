@@ -5,6 +5,7 @@
  */
 #include "block/nbd-proto.h"
 #include "block/nbd-server.h"
+#include "block/tls.h"
 #include "block/nbd.h"
 #include "dm/base/bytes.h"
 #include "dm/base/err.h"
@@ -79,6 +80,26 @@ static void client_gone(void *opaque, unsigned left)
     ev_quit(opaque);
 }
 
+/* Keys of a server that wants TLS. */
+static struct tls_creds *some_keys(void)
+{
+    static struct tls_creds *creds;
+    char dir[] = "/tmp/keel-fuzz-XXXXXX", file[64];
+    struct err e = { 0 };
+
+    if (!creds && mkdtemp(dir)) {
+        snprintf(file, sizeof(file), "%s/keys.psk", dir);
+        FILE *f = fopen(file, "w");
+        fputs("qemu:00112233445566778899aabbccddeeff\n", f);
+        fclose(f);
+        creds = tls_creds_new(
+            &(struct tls_open){ .id = "keys", .dir = dir, .server = true, .psk = true }, &e);
+        unlink(file);
+        rmdir(dir);
+    }
+    return creds;
+}
+
 /* Its client says: flags, GO for the export without a name, then the input. */
 static void at_the_server(unsigned how, const uint8_t *data, size_t size)
 {
@@ -86,7 +107,9 @@ static void at_the_server(unsigned how, const uint8_t *data, size_t size)
     struct peer p = { .head = head, .data = data, .len = size, .listener = -1 };
     struct ev_loop *loop = ev_loop_new(NULL, NULL, NULL);
     struct node_ctx *ctx = node_ctx_new(loop);
-    struct nbd_server_open o = { .gone = client_gone, .opaque = loop };
+    struct nbd_server_open o = { .gone = client_gone,
+                                 .opaque = loop,
+                                 .tls = how & 8 ? some_keys() : NULL };
     struct nbd_server *s = nbd_server_new(loop, &o);
     struct node *n = ram_node_new(ctx, NULL, 65536);
     pthread_t t;
@@ -100,7 +123,10 @@ static void at_the_server(unsigned how, const uint8_t *data, size_t size)
     store_be32(head + 28, NBD_OPT_GO);
     store_be32(head + 32, 6);
     p.head_len = (size_t[]){ 0, 4, 20, sizeof(head) }[how & 3];
-    nbd_server_export(s, n, "", NULL, false);
+    if (o.tls && (how & 3) == 2) {
+        store_be32(head + 12, NBD_OPT_STARTTLS); /* the input is a handshake */
+    }
+    nbd_server_export(s, &(struct nbd_export){ .node = n, .name = "", .depth = true });
     nbd_server_listen(s, listen_here());
     pthread_create(&t, NULL, play, &p);
     ev_loop_run(loop);
