@@ -63,6 +63,7 @@ struct keel {
     struct ev_fd signals;
     int exit_code;
 
+    struct incoming *incoming;    /* incoming.c: waits for a state from a socket */
     bool migrate_events;          /* capability "events" */
     int64_t migrate_parameter[2]; /* qmp-migrate.c */
     int migrated;                 /* the last one: 1 done, -1 failed, 0 never tried */
@@ -96,17 +97,22 @@ void keel_watch_power(struct keel *k);
 
 /* save.c: 0, or -errno with e. */
 int keel_save(struct keel *k, const char *filename, struct err *e);
-/* Stops the machine and leaves it stopped when its state has gone. uri: "fd:N", "file:PATH" or
- * "exec:COMMAND", which reads it. */
+/* Stops the machine and leaves it stopped when its state has gone, or (-EINPROGRESS) may have. uri: as
+ * dm/channel.h has them. */
 int keel_migrate(struct keel *k, const char *uri, struct err *e);
 /* The same to fd, which is closed whatever happens: the other end waits for that. name is for messages. */
 int keel_migrate_fd(struct keel *k, int fd, const char *name, struct err *e);
-/* uri: "fd:N", "file:PATH" or "exec:COMMAND", which writes it. The machine is paused then and the disks
- * are its own. */
+/* uri: the same. The machine is paused then and the disks are its own; from a socket that is later, and
+ * incoming.c then lets it run as -S says, or ends the process. */
 int keel_load_incoming(struct keel *k, const char *uri, struct err *e);
 /* The same from fd, which is closed whatever happens. */
 int keel_load_incoming_fd(struct keel *k, int fd, const char *name, struct err *e);
 int keel_load(struct keel *k, const char *filename, struct err *e);
+/* incoming.c: listens for one sender whose state is loaded. -ENOTSUP without e when uri is no socket's. */
+int incoming_open(struct keel *k, const char *uri, struct err *e);
+void incoming_close(struct keel *k);
+/* save.c: the state in b becomes the machine's, which is paused then. 0, or -errno with e. */
+int keel_state_arrived(struct keel *k, const struct state_buf *b, struct err *e);
 /* Bytes: what no state of this machine exceeds. */
 uint64_t keel_state_max(const struct keel *k);
 

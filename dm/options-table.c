@@ -8,6 +8,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 #include "dm/net.h"
+#include "dm/channel.h"
 #include "dm/options-host.h"
 #include "dm/options-machine.h"
 #include "dm/options-pc.h"
@@ -356,11 +357,7 @@ TAKER(take_incoming)
 {
     (void)kv;
     o->incoming = arg;
-    if (strcmp(arg, "defer") == 0 || strncmp(arg, "fd:", 3) == 0 || strncmp(arg, "file:", 5) == 0 ||
-        strncmp(arg, "exec:", 5) == 0) {
-        return 0;
-    }
-    return err_not_yet(e, arg);
+    return strcmp(arg, "defer") == 0 ? 0 : channel_check(arg, e);
 }
 
 TAKER(take_loadvm)
@@ -445,7 +442,8 @@ const struct opt_def opt_table[] = {
     { "icount", true, true, opt_icount_params, "shift", opt_take_icount,
       "shift=N|auto[,sleep=on|off]  time follows instructions, 2^N ns each" },
     { "incoming", true, true, NULL, NULL, take_incoming,
-      "fd:N|file:PATH|exec:COMMAND|defer  start from saved state; defer: QMP's migrate-incoming "
+      "tcp:HOST:PORT|unix:PATH|fd:N|file:PATH|exec:COMMAND|defer  start from saved state; defer: "
+      "QMP's migrate-incoming "
       "says "
       "which" },
     { "initrd", true, true, NULL, NULL, take_initrd,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/qmp-migrate.c - QMP commands that send a machine away. docs/qmp.md 3.
  *
- * Keel's migration goes over a file, a descriptor or a command, with the guest stopped, and is over when
+ * Keel's migration goes over a file, a descriptor, a command or a socket, with the guest stopped, and is over when
  * the command answers. So of QEMU's capabilities only "events" means something: MIGRATION tells of each
  * state in between.
  */
@@ -11,6 +11,7 @@
 #include "dm/keel.h"
 #include "dm/monitor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,9 +58,12 @@ static json_t *do_incoming(struct qmp_call *c)
     }
     const char *uri = qmp_str(c, "uri");
     int fd = take_named(c, uri);
+    int ret = incoming_open(k, uri, &c->err);
+    if (ret != -ENOTSUP) {
+        return ret < 0 ? NULL : qmp_ok(); /* incoming.c tells what comes of it */
+    }
     tell(k, "active");
-    int ret =
-        fd < 0 ? keel_load_incoming(k, uri, &c->err) : keel_load_incoming_fd(k, fd, uri, &c->err);
+    ret = fd < 0 ? keel_load_incoming(k, uri, &c->err) : keel_load_incoming_fd(k, fd, uri, &c->err);
     tell(k, ret < 0 ? "failed" : "completed");
     if (ret == 0 && !k->o.stopped) {
         ret = keel_cont(k, &c->err);

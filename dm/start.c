@@ -420,6 +420,9 @@ static int enter_first_state(struct keel *k, struct err *e)
         if (ret < 0) {
             return err_prefix(e, "-incoming %s", k->o.incoming);
         }
+        if (k->incoming) {
+            return 0; /* the rest when it is here */
+        }
     }
     const struct vm_disks every = { 0 };
     if (k->o.loadvm && vm_snapshot_load(k, k->o.loadvm, &every, e) < 0) {
@@ -546,6 +549,7 @@ static void close_machine(struct keel *k)
     machine_enter(k->m);
     ev_loop_set_try(k->loop, NULL);
     gdb_close(k);
+    incoming_close(k);
     machine_leave(k->m);
     ev_post_cancel(k->loop, &k->settle);
     vcpus_free(k->vcpus);

@@ -10,12 +10,12 @@
 #include "dm/chardev/chardev-int.h"
 
 #include "dm/base/log.h"
+#include "dm/base/sock.h"
 #include "dm/base/util.h"
 #include "dm/keyval.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -28,18 +28,13 @@
 #define ACCEPT_AGAIN_NS 500000000ll
 #define MAX_FDS 16 /* waiting to be taken; SCM_MAX_FD is far more than anybody needs */
 
-struct address {
-    struct sockaddr_storage ss;
-    socklen_t len;
-};
-
 struct chr_socket {
     struct stream s;
     struct ev_fd
         listener; /* a server's; or a client's connection that is being made; fd -1: none */
     struct ev_timer
         retry; /* armed while accept has nothing to put a connection in, or until reconnect_ns */
-    struct address to;    /* a client's */
+    struct sock_addr to;  /* a client's */
     int64_t reconnect_ns; /* 0: never */
     struct log_limit retry_log;
     int peer; /* -1: nobody */
@@ -50,32 +45,13 @@ struct chr_socket {
     unsigned nfds;
 };
 
-/* "unix:/path" or "tcp:host:port" of one address. */
-static char *address_text(const struct address *a)
-{
-    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->ss;
-    char host[NI_MAXHOST], port[NI_MAXSERV];
-    bool v6 = a->ss.ss_family == AF_INET6;
-    if (a->ss.ss_family == AF_UNIX) {
-        size_t max = a->len > offsetof(struct sockaddr_un, sun_path)
-                         ? a->len - offsetof(struct sockaddr_un, sun_path)
-                         : 0;
-        return xasprintf("unix:%.*s", (int)strnlen(un->sun_path, max), un->sun_path);
-    }
-    if (getnameinfo((const struct sockaddr *)&a->ss, a->len, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-        return xstrdup("socket");
-    }
-    return xasprintf("tcp:%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
-}
-
 /* The name of fd's own end, or of its peer's. */
 static char *socket_text(int fd, bool peer)
 {
-    struct address a = { .len = sizeof(a.ss) };
+    struct sock_addr a = { .len = sizeof(a.ss) };
     int ret = peer ? getpeername(fd, (struct sockaddr *)&a.ss, &a.len)
                    : getsockname(fd, (struct sockaddr *)&a.ss, &a.len);
-    return ret < 0 ? xstrdup("socket") : address_text(&a);
+    return ret < 0 ? xstrdup("socket") : sock_text(&a);
 }
 
 static void show_filename(struct chr_socket *k)
@@ -323,88 +299,6 @@ static const struct chr_ops socket_ops = {
     .free = socket_free,
 };
 
-static int unix_address(const char *path, struct address *a, struct err *e)
-{
-    struct sockaddr_un *un = (struct sockaddr_un *)&a->ss;
-    if (!*path || strlen(path) >= sizeof(un->sun_path)) {
-        return err_set(e, -EINVAL, "a socket's path has 1 to %zu characters",
-                       sizeof(un->sun_path) - 1);
-    }
-    un->sun_family = AF_UNIX;
-    strcpy(un->sun_path, path);
-    a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
-    return 0;
-}
-
-static int tcp_address(const char *host, const char *port, bool server, struct address *a,
-                       struct err *e)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = server ? AI_PASSIVE : 0 };
-    struct addrinfo *list;
-    int ret;
-    if (!port) {
-        return err_set(e, -EINVAL, "a port is missing");
-    }
-    ret = getaddrinfo(host && *host ? host : NULL, port, &hints, &list);
-    if (ret != 0) {
-        return err_set(e, -EINVAL, "%s:%s: %s", host ? host : "", port, gai_strerror(ret));
-    }
-    memcpy(&a->ss, list->ai_addr, list->ai_addrlen);
-    a->len = list->ai_addrlen;
-    freeaddrinfo(list);
-    return 0;
-}
-
-/* Removes a socket that an earlier process left behind; anything else at the path stays. */
-static void clear_path(const struct address *a)
-{
-    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->ss;
-    struct stat st;
-    if (a->ss.ss_family == AF_UNIX && lstat(un->sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        unlink(un->sun_path);
-    }
-}
-
-/* Closes fd after a call that failed; errno says why. */
-static int give_up(int fd, const char *doing, const struct address *a, struct err *e)
-{
-    int code = -errno;
-    char *text = address_text(a);
-    close(fd);
-    err_set(e, code, "%s %s: %s", doing, text, strerror(-code));
-    free(text);
-    return code;
-}
-
-static int open_server(const struct address *a, struct err *e)
-{
-    int one = 1;
-    int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return err_set(e, -errno, "socket: %s", strerror(errno));
-    }
-    clear_path(a);
-    if (a->ss.ss_family != AF_UNIX) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    }
-    if (bind(fd, (const struct sockaddr *)&a->ss, a->len) < 0 || listen(fd, 8) < 0) {
-        return give_up(fd, "listening on", a, e);
-    }
-    return fd;
-}
-
-static int open_client(const struct address *a, struct err *e)
-{
-    int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return err_set(e, -errno, "socket: %s", strerror(errno));
-    }
-    if (connect(fd, (const struct sockaddr *)&a->ss, a->len) < 0) {
-        return give_up(fd, "connecting to", a, e);
-    }
-    return fd;
-}
-
 /* fd=N: the toolstack opened it; a server's may already have a connection waiting. */
 static int adopt_fd(uint32_t fd, bool server, struct err *e)
 {
@@ -425,7 +319,7 @@ static int adopt_fd(uint32_t fd, bool server, struct err *e)
 /* A client's first try. -1 without e: nobody is there yet, and it will be tried again. */
 static int first_try(struct chr_socket *k, struct err *e)
 {
-    int fd = open_client(&k->to, e);
+    int fd = sock_connect(&k->to, e);
     if (fd < 0 && k->reconnect_ns) {
         *e = (struct err){ 0 };
         return -1;
@@ -437,7 +331,7 @@ static int open_socket(struct chr_socket *k, struct keyval *kv, struct err *e)
 {
     const char *path = keyval_get(kv, "path"), *host = keyval_get(kv, "host");
     const char *port = keyval_get(kv, "port");
-    struct address a = { .len = 0 };
+    struct sock_addr a = { .len = 0 };
     uint32_t fd = UINT32_MAX;
     int ret = keyval_u32(kv, "fd", &fd, e);
     if (ret < 0) {
@@ -452,12 +346,12 @@ static int open_socket(struct chr_socket *k, struct keyval *kv, struct err *e)
     if (fd != UINT32_MAX) {
         return adopt_fd(fd, k->server, e);
     }
-    ret = path ? unix_address(path, &a, e) : tcp_address(host, port, k->server, &a, e);
+    ret = path ? sock_unix(path, &a, e) : sock_inet(host, port, k->server, &a, e);
     if (ret < 0) {
         return ret;
     }
     k->to = a;
-    ret = k->server ? open_server(&a, e) : first_try(k, e);
+    ret = k->server ? sock_listen(&a, e) : first_try(k, e);
     if (ret >= 0 && k->server && path) {
         k->unlink = xstrdup(path);
     }
@@ -528,7 +422,7 @@ struct chr *chr_socket_new(struct ev_loop *loop, const char *id, struct keyval *
     k->s.in.fd = k->s.out.fd = k->listener.fd = k->peer = -1;
     k->s.recv = socket_recv;
     k->s.ended = socket_ended;
-    k->where = fd < 0 ? address_text(&k->to) : socket_text(fd, !k->server);
+    k->where = fd < 0 ? sock_text(&k->to) : socket_text(fd, !k->server);
     k->retry = (struct ev_timer){ .cb = k->server ? listen_again : connect_again, .opaque = k };
     if (!k->server && fd < 0) {
         show_filename(k);

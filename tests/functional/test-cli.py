@@ -85,7 +85,7 @@ def test_cli_when_value_is_bad_then_it_is_named(bed):
                        (("-smbios", "type=1,vendor=x"), "vendor"), (("-smbios", "x=y"), "'x'"),
                        (("-smbios", "file=/none"), "/none"), (("-bios", "/none"), "/none"),
                        (("-fw_cfg", "name=%s,string=x" % ("n" * 56)), "55"), (("-netdev", "vde,id=n"), "vde"),
-                       (("-incoming", "tcp:0:4444"), "tcp"), (("-mon", "mode=control"), "chardev"),
+                       (("-incoming", "rdma:0:4444"), "rdma"), (("-mon", "mode=control"), "chardev"),
                        (("-mon", "chardev=a,mode=x"), "mode=x"), (("-global", "x"), "PROPERTY")):
         line = bed.refused(*args)
         expect_in("%r" % (args,), what, line)

@@ -9,30 +9,9 @@ import re
 import socket
 import stat
 import subprocess
-import time
 
 from keel import Failure, expect, expect_in, main
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-HIGH, HIGH_PHYS, TABLES = 0xffffffff80000000, 0x400000, 0x180000
-TEXT = b"written through the high mapping\0"
-RAX = 0x1122334455667788
-
-
-def guest(bed, *more, ram="16"):
-    path, out = bed.path("kernel"), bed.path("out")
-    subprocess.run(["gcc", "-m64", "-nostdlib", "-static", "-no-pie", "-Wl,-Ttext=0x100000,-z,noexecstack",
-                    "-Wl,--build-id=none,-estart,-n", "-o", path + ".64", HERE + "/longmode.S"], check=True)
-    subprocess.run(["objcopy", "-O", "elf32-i386", path + ".64", path], check=True)
-    p = bed.start("-M", "pc", "-accel", "tcg", "-m", ram, "-nodefaults", "-display", "none", "-debugcon",
-                  "file:" + out, "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"), "-kernel",
-                  path, *more)
-    end = time.time() + 20
-    while not os.path.exists(out) or b"!" not in open(out, "rb").read():
-        if time.time() > end:
-            raise Failure("the guest says nothing")
-        time.sleep(0.01)
-    return p
+from longmode import HIGH, HIGH_PHYS, RAX, TABLES, TEXT, guest
 
 
 def gdb(core, *commands):

@@ -499,7 +499,7 @@ def test_qmp_when_migrated_through_a_command_then_incoming_reads_another(bed):
     t, q = p.qtest(), p.qmp()
     t.out("b", 0x92, 2)
     expect("never", q.cmd("query-migrate"), {})
-    expect_in("scheme", "exec:COMMAND", q.error("migrate", uri="tcp:localhost:1")[1])
+    expect_in("scheme", "exec:COMMAND", q.error("migrate", uri="rdma:localhost:1")[1])
     expect_in("failing", "the command failed", q.error("migrate", uri="exec:cat > /dev/null; exit 3")[1])
     expect("failed", q.cmd("query-migrate")["status"], "failed")
     expect("goes on", q.cmd("query-status")["running"], True)

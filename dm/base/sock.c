@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* dm/base/sock.c - stream sockets by name. */
+#include "dm/base/sock.h"
+
+#include "dm/base/err.h"
+#include "dm/base/util.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int sock_unix(const char *path, struct sock_addr *a, struct err *e)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&a->ss;
+    *a = (struct sock_addr){ 0 };
+    if (!*path || strlen(path) >= sizeof(un->sun_path)) {
+        return err_set(e, -EINVAL, "a socket's path has 1 to %zu characters",
+                       sizeof(un->sun_path) - 1);
+    }
+    un->sun_family = AF_UNIX;
+    strcpy(un->sun_path, path);
+    a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+    return 0;
+}
+
+int sock_inet(const char *host, const char *port, bool passive, struct sock_addr *a, struct err *e)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 };
+    struct addrinfo *list;
+    *a = (struct sock_addr){ 0 };
+    if (!port || !*port) {
+        return err_set(e, -EINVAL, "a port is missing");
+    }
+    int ret = getaddrinfo(host && *host ? host : NULL, port, &hints, &list);
+    if (ret != 0) {
+        return err_set(e, -EINVAL, "%s:%s: %s", host ? host : "", port, gai_strerror(ret));
+    }
+    memcpy(&a->ss, list->ai_addr, list->ai_addrlen);
+    a->len = list->ai_addrlen;
+    freeaddrinfo(list);
+    return 0;
+}
+
+int sock_parse(const char *text, bool passive, struct sock_addr *a, struct err *e)
+{
+    if (strncmp(text, "unix:", 5) == 0) {
+        return sock_unix(text + 5, a, e);
+    }
+    const char *colon = strrchr(text, ':');
+    if (strncmp(text, "tcp:", 4) != 0 || colon < text + 4) {
+        return err_set(e, -EINVAL, "'%s': unix:PATH or tcp:HOST:PORT is expected", text);
+    }
+    bool brackets = text[4] == '[' && colon > text + 5 && colon[-1] == ']';
+    const char *from = text + 4 + brackets;
+    char *host = xasprintf("%.*s", (int)(colon - brackets - from), from);
+    int ret = sock_inet(host, colon + 1, passive, a, e);
+    free(host);
+    return ret;
+}
+
+/* Removes a socket that an earlier process left behind; anything else at the path stays. */
+static void clear_path(const struct sock_addr *a)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->ss;
+    struct stat st;
+    if (a->ss.ss_family == AF_UNIX && lstat(un->sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(un->sun_path);
+    }
+}
+
+/* Closes fd after a call that failed; errno says why. */
+static int give_up(int fd, const char *doing, const struct sock_addr *a, struct err *e)
+{
+    int code = -errno;
+    char *text = sock_text(a);
+    close(fd);
+    err_set(e, code, "%s %s: %s", doing, text, strerror(-code));
+    free(text);
+    return code;
+}
+
+int sock_listen(const struct sock_addr *a, struct err *e)
+{
+    int one = 1;
+    int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return err_set(e, -errno, "socket: %s", strerror(errno));
+    }
+    clear_path(a);
+    if (a->ss.ss_family != AF_UNIX) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    }
+    if (bind(fd, (const struct sockaddr *)&a->ss, a->len) < 0 || listen(fd, 8) < 0) {
+        return give_up(fd, "listening on", a, e);
+    }
+    return fd;
+}
+
+int sock_connect(const struct sock_addr *a, struct err *e)
+{
+    int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return err_set(e, -errno, "socket: %s", strerror(errno));
+    }
+    if (connect(fd, (const struct sockaddr *)&a->ss, a->len) < 0) {
+        return give_up(fd, "connecting to", a, e);
+    }
+    return fd;
+}
+
+char *sock_text(const struct sock_addr *a)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->ss;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    bool v6 = a->ss.ss_family == AF_INET6;
+    if (a->ss.ss_family == AF_UNIX) {
+        size_t max = a->len > offsetof(struct sockaddr_un, sun_path)
+                         ? a->len - offsetof(struct sockaddr_un, sun_path)
+                         : 0;
+        return xasprintf("unix:%.*s", (int)strnlen(un->sun_path, max), un->sun_path);
+    }
+    if (getnameinfo((const struct sockaddr *)&a->ss, a->len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return xstrdup("socket");
+    }
+    return xasprintf("tcp:%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
+}
