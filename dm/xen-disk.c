@@ -163,15 +163,18 @@ static void free_disk(struct xen_disks *x, struct xen_disk *d)
 }
 
 /* The tool stack has taken the disk away. If PV drivers had unplugged its emulated twin nobody is left who
- * reads it, and the image is let go of. */
+ * reads it: it goes too, image and all. A saved state says nothing of it then, and so fits the machine that
+ * the tool stack makes for it, which has the disk no more. */
 static void pull_out(struct xen_disks *x, struct xen_disk *d)
 {
     struct drive *twin = *d->twin ? drive_find_any(&x->k->be, NULL, d->twin) : NULL;
-    const struct device *dev = twin ? machine_find(x->k->m, d->twin) : NULL;
+    struct device *dev = twin ? machine_find(x->k->m, d->twin) : NULL;
+    char id[sizeof(d->twin)];
+    memcpy(id, d->twin, sizeof(id));
     free_disk(x, d);
     if (dev && (ide_unplugged(dev) || scsi_unplugged(dev))) {
-        blk_set_image(twin->blk, NULL);
-        twin->has_medium = false;
+        dev_free(dev);
+        drives_unplugged(&x->k->be, id, true);
     }
 }
 

@@ -176,6 +176,31 @@ def test_xen_disk_whose_twin_was_unplugged_lets_go_of_its_image_when_detached(bu
         expect("exit status", k.hangup(), 0)
 
 
+def test_xen_disk_that_was_detached_is_not_in_a_saved_state(build):
+    with guest(build) as g:
+        one, two = raw_image(g), g.dir + "/two.raw"
+        with open(two, "wb") as f:
+            f.write(bytes(MIB))
+        disks = [hda(one), [w.replace("index=0", "index=1") for w in hda(two)]]
+        d = Disk(g, 832, "aio:" + two)
+        k = Keel(build, g, recording("a-minimal"), args=disks[0] + disks[1])
+        d.connect()
+        g.outw(0x10, 1)
+        g.store(d.back + "online", "0")
+        g.store(d.back + "state", "5")
+        until("closed", lambda: d.state() == "6")
+        with k.qmp() as q:
+            expect("its drive", "two.raw" in str(q("query-block")), False)
+            q("stop")
+            q("xen-save-devices-state", filename=g.dir + "/state", live=True)
+        expect("exit status", k.hangup(), 0)
+        with guest(build) as h:  # libxl starts the next one without the disk
+            k = Keel(build, h, recording("a-minimal"), args=disks[0] + ["-incoming", "file:" + g.dir + "/state"], wait=False)
+            until("running", lambda: h.state == "running" or k.model.proc.poll() is not None, 20)
+            expect("what was said", k.model.output(), "")
+            expect("exit status", k.hangup(), 0)
+
+
 def test_xen_disk_when_the_guest_discards_then_the_image_shrinks_without_a_flush(build):
     with guest(build) as g:
         path = image(build, g)
