@@ -28,6 +28,9 @@ struct nbd_server_open {
 struct nbd_server *nbd_server_new(struct ev_loop *loop, const struct nbd_server_open *o);
 /* Disconnects everybody and waits for the requests in flight. Exports go with it. NULL is fine. */
 void nbd_server_free(struct nbd_server *s);
+/* A socket that listens: a unix one at path, or TCP at host (NULL: all of IPv4) and port (NULL: NBD's).
+ * -errno with e. */
+int nbd_listen(const char *path, const char *host, const char *port, struct err *e);
 /* Accepts clients on a listening socket, which is the server's from now on. 0 or -errno. */
 int nbd_server_listen(struct nbd_server *s, int fd);
 

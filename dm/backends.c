@@ -291,6 +291,7 @@ void backends_drain(struct backends *b)
 
 void backends_close(struct backends *b)
 {
+    exports_free(b);
     jobs_free(b->jobs);
     while (b->drives) {
         drive_remove(b, b->drives);

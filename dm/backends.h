@@ -71,6 +71,7 @@ struct backends {
     struct drive *drives;             /* in the order given */
     struct named_node *nodes;         /* dm/blockdev.h */
     struct throttle_group *throttles; /* those with a name */
+    struct exports *exports;          /* dm/qmp-export.c; NULL: there is no NBD server */
     struct secret *secrets;           /* dm/secret.h */
     struct tls_object *tls;           /* dm/tls-object.h */
     struct jobs *jobs;
@@ -107,6 +108,8 @@ void backends_close(struct backends *b);
 int drive_add(struct backends *b, struct keyval *kv, struct err *e);
 /* What follows -object throttle-group. 0, or -errno with e. */
 int throttle_object_add(struct backends *b, struct keyval *kv, struct err *e);
+/* dm/qmp-export.c: ends the NBD server. */
+void exports_free(struct backends *b);
 /* What follows -object secret. A replay, which opens no image, has none. 0, or -errno with e. */
 int secret_object_add(struct backends *b, struct keyval *kv, struct err *e);
 /* The same for -object tls-creds-x509 and tls-creds-psk. */

@@ -15,14 +15,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h> /* optind */
-#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 struct serve {
@@ -258,50 +255,6 @@ static int socket_handed_over(void)
     return 3;
 }
 
-static int listen_local(const char *path)
-{
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    int fd;
-
-    if (strlen(path) >= sizeof(un.sun_path)) {
-        fail("socket '%s': too long a path", path);
-        return -1;
-    }
-    strcpy(un.sun_path, path);
-    unlink(path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, 64) < 0) {
-        fail("Failed to bind socket to %s: %s", path, strerror(errno));
-        return -1;
-    }
-    return fd;
-}
-
-static int listen_tcp(const struct serve *s)
-{
-    struct addrinfo want = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
-    char number[16];
-    int fd = -1, one = 1, ret;
-
-    snprintf(number, sizeof(number), "%d", NBD_PORT);
-    const char *port = s->port ? s->port : number;
-    ret = getaddrinfo(s->bind ? s->bind : "0.0.0.0", port, &want, &list);
-    if (ret) {
-        fail("address %s:%s: %s", s->bind ? s->bind : "0.0.0.0", port, gai_strerror(ret));
-        return -1;
-    }
-    fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    }
-    if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, 64) < 0) {
-        fail("Failed to bind to port %s: %s", port, strerror(errno));
-        fd = -1;
-    }
-    freeaddrinfo(list);
-    return fd;
-}
-
 /* ---- serving ---- */
 
 static void client_gone(void *opaque, unsigned left)
@@ -524,8 +477,9 @@ int main(int argc, char **argv)
     struct node *n = open_image(&s, ctx, argv[optind]);
     rc = 1;
     if (n) {
-        fd = fd >= 0 ? fd : s.socket ? listen_local(s.socket) : listen_tcp(&s);
-        rc = fd >= 0 ? serve(&s, n, fd, parent) : 1;
+        struct err e = { 0 };
+        fd = fd >= 0 ? fd : nbd_listen(s.socket, s.bind, s.port, &e);
+        rc = fd < 0 ? fail("%s", e.msg) : serve(&s, n, fd, parent);
         ret = node_close(n);
         rc = ret < 0 ? fail("'%s': closing it failed: %s", argv[optind], strerror(-ret)) : rc;
     }

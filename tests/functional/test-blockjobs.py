@@ -338,5 +338,68 @@ def test_jobs_internal_snapshots(bed):
     holds(path, "-P 0x11 512 512")
 
 
+
+def test_exports_over_nbd(bed):
+    tools = os.path.join(os.path.abspath(os.environ.get("KEEL_BUILD", "build")), "tools")
+    path, sock = qcow2(bed), bed.path("nbd")
+    m = disk(bed, path)
+    q = m.q
+
+    def refused(command, why, **args):
+        expect_in(command, why, q.error(command, **args)[1])
+
+    def io(export, *commands, how="-n", rc=0):
+        p = subprocess.run([tools + "/keel-io", how, "-f", "raw", *[a for c in commands for a in ("-c", c)],
+                            "nbd+unix:///%s?socket=%s" % (export, sock)], capture_output=True, text=True)
+        expect("%s: %s" % (commands, p.stdout + p.stderr), p.returncode, rc)
+
+    listed = {x["name"] for x in q.cmd("query-commands")}
+    for name in ("block-export-add", "block-export-del", "query-block-exports", "nbd-server-start", "nbd-server-add",
+                 "nbd-server-remove", "nbd-server-stop"):
+        expect("%s is listed" % name, name in listed, True)
+    refused("nbd-server-stop", "NBD server not running")
+    refused("nbd-server-start", "expected type unix", addr={"type": "unix", "data": {}})
+    q.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": sock}})
+    refused("nbd-server-start", "already running", addr={"type": "unix", "data": {"path": sock}})
+    q.cmd("block-dirty-bitmap-add", node="d", name="bits")
+    q.cmd("nbd-server-add", device="d", bitmap="bits")
+    refused("nbd-server-add", "already in use", device="d")
+    refused("nbd-server-add", "for reading alone", device="d", name="w", writable=True)
+    refused("nbd-server-add", "Bitmap 'none' is not found", device="d", name="w", bitmap="none")
+    refused("block-dirty-bitmap-remove", "bits", node="d", name="bits")
+    io("d", "read -P 0 0 1M", how="-r")
+    io("d", "write 0 512", rc=1)
+    with open(bed.path("spare"), "wb") as f:
+        f.truncate(MB)
+    q.cmd("blockdev-add", driver="file", **{"node-name": "spare", "filename": bed.path("spare")})
+    q.cmd("block-export-add", type="nbd", id="e", name="out", writable=True, **{"node-name": "spare"})
+    refused("block-export-add", "already has export named 'out'", type="nbd", id="f", name="out", **{"node-name": "spare"})
+    refused("block-export-add", "Keel has nbd", type="fuse", id="f", **{"node-name": "spare"})
+    io("out", "write -P 7 4k 4k", "flush", "read -P 7 4k 4k")
+    with open(bed.path("spare"), "rb") as f:
+        expect("written", f.read()[4096:8192] == b"\7" * 4096, True)
+    expect("listed", [(x["id"], x["type"], x["shutting-down"]) for x in q.cmd("query-block-exports")],
+           [("d", "nbd", False), ("e", "nbd", False)])
+    p = subprocess.Popen([tools + "/keel-io", "-f", "raw", "nbd+unix:///out?socket=" + sock], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, text=True)
+    p.stdin.write("length\n")
+    p.stdin.flush()
+    expect("connected", p.stdout.readline(), "1 MiB\n")
+    refused("block-export-del", "still in use", id="e")
+    q.cmd("block-export-del", id="e", mode="hard")
+    p.communicate()
+    refused("block-export-del", "is not found", id="e")
+    io("out", "length", rc=1)
+    q.cmd("nbd-server-remove", name="d")
+    q.cmd("block-dirty-bitmap-remove", node="d", name="bits")
+    q.cmd("nbd-server-add", device="d", name="again")
+    q.cmd("nbd-server-stop")
+    expect("no socket left", os.path.exists(sock), False)
+    q.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": sock}})
+    q.cmd("nbd-server-add", device="d")
+    m.quit()
+    expect("gone at the end", os.path.exists(sock), False)
+
+
 if __name__ == "__main__":
     main(globals())
