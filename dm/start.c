@@ -63,6 +63,16 @@ static bool try_lock(void *opaque)
     return machine_try_enter(((struct keel *)opaque)->m);
 }
 
+static void ask_leave(void *opaque)
+{
+    machine_ask_leave(((struct keel *)opaque)->m);
+}
+
+static void leaving(void *opaque)
+{
+    ev_leaving(((struct keel *)opaque)->loop);
+}
+
 /* ---- signals ---- */
 
 static void on_signal(void *opaque, unsigned events)
@@ -526,6 +536,8 @@ int keel_start(struct keel *k, struct err *e)
     machine_enter(k->m);
     ret = set_up(k, e);
     ev_loop_set_try(k->loop, try_lock);
+    machine_set_leave(k->m, leaving, k);
+    ev_loop_set_leave(k->loop, ask_leave);
     machine_leave(k->m);
     return ret == 0 ? go(k, e) : ret;
 }
@@ -548,6 +560,7 @@ static void close_machine(struct keel *k)
     }
     machine_enter(k->m);
     ev_loop_set_try(k->loop, NULL);
+    ev_loop_set_leave(k->loop, NULL);
     gdb_close(k);
     incoming_close(k);
     machine_leave(k->m);

@@ -18,6 +18,9 @@ static inline bool machine_is_mine(const struct machine *m)
     return __atomic_load_n(&m->owner, __ATOMIC_RELAXED) == pthread_self();
 }
 
+/* Runs what was asked for by machine_ask_leave, as an event of its own. */
+void machine_before_leave(struct machine *m);
+
 static inline void machine_locked(struct machine *m)
 {
     __atomic_store_n(&m->owner, pthread_self(), __ATOMIC_RELAXED);
@@ -33,6 +36,9 @@ static inline void machine_begin_event(struct machine *m)
 static inline void machine_end_event(struct machine *m)
 {
     m->now = -1;
+    if (m->leave_asked) {
+        machine_before_leave(m);
+    }
     m->busy = false;
     __atomic_store_n(&m->owner, 0, __ATOMIC_RELAXED);
     lock_give(&m->lock);

@@ -60,6 +60,24 @@ void machine_leave(struct machine *m)
     machine_end_event(m);
 }
 
+void machine_set_leave(struct machine *m, void (*leave)(void *opaque), void *opaque)
+{
+    m->leave = leave;
+    m->leave_opaque = opaque;
+}
+
+void machine_ask_leave(struct machine *m)
+{
+    m->leave_asked = true;
+}
+
+void machine_before_leave(struct machine *m)
+{
+    m->leave_asked = false;
+    m->leave(m->leave_opaque);
+    m->now = -1;
+}
+
 void machine_reset(struct machine *m)
 {
     if (m->rec) {

@@ -117,6 +117,10 @@ struct machine {
     void (*on_power)(void *opaque, enum power_event ev);
     void *on_power_opaque;
 
+    void (*leave)(void *opaque); /* see machine_set_leave */
+    void *leave_opaque;
+    bool leave_asked;
+
     enum run_state run_state;
     int64_t vclock_offset; /* virtual = host + offset while running, frozen value while stopped */
     int64_t now;           /* latched for the current event, -1 when not latched */
@@ -140,6 +144,10 @@ void machine_leave(struct machine *m);
 bool machine_try_enter(struct machine *m);
 
 /* All under the lock. */
+/* leave is called once for each machine_ask_leave, by whoever holds the lock then, before it is let go
+ * of: what has to wait until a device's callback has returned, without another thread. */
+void machine_set_leave(struct machine *m, void (*leave)(void *opaque), void *opaque);
+void machine_ask_leave(struct machine *m);
 void machine_reset(struct machine *m);
 /* Starts or stops virtual time and the back ends' right to complete. */
 void machine_set_run_state(struct machine *m, enum run_state s);

@@ -8,7 +8,8 @@
  *
  * Back pressure: nic_send says when the back end is full, and writable() when it no longer is;
  * receive() may refuse a frame, which then waits here until nic_kick. Delivery comes from the event
- * loop or by ev_call, never from inside nic_send or nic_kick, so that a card is not re-entered.
+ * loop, by ev_call or by ev_before_leave, never from inside nic_send or nic_kick, so that a card is not
+ * re-entered.
  *
  * Offloads: a frame may leave work undone (a checksum, the cut into segments), described as virtio
  * does. The cable does it in software where the other end has not said that it takes such frames.

@@ -48,8 +48,10 @@ struct user {
     bool got;             /* frames for the card since the thread looked */
     struct slirp_timer *timers;
     struct guest_forward *forwards;
-    struct pollfd *pfd; /* the thread's own */
+    struct pollfd *pfd; /* the thread's own: what it polls, or will */
     int npfd, cappfd;
+    int64_t until_ms; /* when it wakes up by itself, INT64_MAX: never */
+    bool stale;       /* what it polled is not what the library asked for last */
     struct log_limit log;
     char *smb_dir; /* what smbd writes; NULL without smb= */
 
@@ -61,6 +63,15 @@ struct user {
 
 /* Has the thread look at everything again. */
 void user_wake(struct user *u);
+
+/* What the library and the forwards want polled, on top of pfd[0]: add(fd, POLL bits) each, which returns
+ * the place. Returns how long that may take in ms, -1: for ever. Under `lock`. */
+int user_wanted(struct user *u, SlirpAddPollCb add, void *opaque);
+short user_poll_bits(int slirp_bits);
+
+/* net/user-direct.c: gives f to the library on the calling thread, which holds the machine lock, when that
+ * is quick and nothing waits before it. False: the thread has to. */
+bool user_direct(struct user *u, const struct nic_frame *f);
 
 /* net/user-smb.c: smbd on `dir`, shared as "qemu" at `server` (0: .4 of the network). Before the
  * thread runs. 0, or -errno with e. */

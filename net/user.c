@@ -4,7 +4,8 @@
  * libslirp runs on a thread of its own, which alone polls its sockets; `lock` is held whenever the
  * library runs, so that the monitor can ask it things. Frames cross in two lists: the card's are
  * taken by the thread when it wakes up, which also gives the library's to the card when nobody has the
- * machine lock, so that no second thread has to wake; else the loop does.
+ * machine lock, so that no second thread has to wake; else the loop does. What is quickly answered goes
+ * to the library while the thread sleeps on (user-direct.c).
  *
  *   card -> user_send -> out list -> eventfd -> thread: slirp_input
  *   slirp send_packet -> in list -> ev_call -> thread or loop: nic_deliver -> card
@@ -165,13 +166,18 @@ static const struct {
     { SLIRP_POLL_ERR, POLLERR }, { SLIRP_POLL_HUP, POLLHUP },
 };
 
-static int on_add_poll(int fd, int events, void *opaque)
+short user_poll_bits(int slirp_bits)
 {
     short e = 0;
     for (size_t i = 0; i < ARRAY_SIZE(event_bits); i++) {
-        e |= events & event_bits[i].slirp ? event_bits[i].poll : 0;
+        e |= slirp_bits & event_bits[i].slirp ? event_bits[i].poll : 0;
     }
-    return add_fd(opaque, fd, e);
+    return e;
+}
+
+static int on_add_poll(int fd, int events, void *opaque)
+{
+    return add_fd(opaque, fd, user_poll_bits(events));
 }
 
 static int on_revents(int idx, void *opaque)
@@ -238,17 +244,37 @@ static void feed(struct user *u)
     }
 }
 
-static int prepare_poll(struct user *u)
+int user_wanted(struct user *u, SlirpAddPollCb add, void *opaque)
 {
     uint32_t timeout = UINT32_MAX;
-    u->npfd = 0;
-    add_fd(u, u->wake, POLLIN);
     for (struct guest_forward *g = u->forwards; g; g = g->next) {
         bool wants = g->fd >= 0 && slirp_socket_can_recv(u->slirp, g->server, g->port) > 0;
-        g->poll = wants ? add_fd(u, g->fd, POLLIN) : -1;
+        g->poll = wants ? add(g->fd, SLIRP_POLL_IN, opaque) : -1;
     }
-    slirp_pollfds_fill(u->slirp, &timeout, on_add_poll, u);
+    slirp_pollfds_fill(u->slirp, &timeout, add, opaque);
     return timeout_ms(u, timeout);
+}
+
+static int prepare_poll(struct user *u)
+{
+    u->npfd = 0;
+    add_fd(u, u->wake, POLLIN);
+    int timeout = user_wanted(u, on_add_poll, u);
+    u->until_ms = timeout < 0 ? INT64_MAX : ev_now_ns() / 1000000 + timeout;
+    u->stale = false;
+    return timeout;
+}
+
+/* n: what poll said. Nothing is lost of what it found when the descriptors are no longer these. */
+static void look(struct user *u, int n)
+{
+    bool ready = n > 0 && !u->stale;
+    slirp_pollfds_poll(u->slirp, !ready && n != 0, on_revents, u);
+    for (struct guest_forward *g = u->forwards; ready && g; g = g->next) {
+        if (g->poll >= 0 && u->pfd[g->poll].revents) {
+            read_forward(g);
+        }
+    }
 }
 
 static void *run(void *opaque)
@@ -265,12 +291,7 @@ static void *run(void *opaque)
             n -= read(u->wake, &count, sizeof(count)) < 0;
         }
         pthread_mutex_lock(&u->lock);
-        slirp_pollfds_poll(u->slirp, n < 0, on_revents, u);
-        for (struct guest_forward *g = u->forwards; n > 0 && g; g = g->next) {
-            if (g->poll >= 0 && u->pfd[g->poll].revents) {
-                read_forward(g);
-            }
-        }
+        look(u, n);
         run_timers(u);
         feed(u);
         bool got = u->got;
@@ -305,6 +326,9 @@ static int start_thread(struct user *u)
 static bool user_send(struct nic *n, const struct nic_frame *f)
 {
     struct user *u = n->priv;
+    if (user_direct(u, f)) {
+        return true;
+    }
     pthread_mutex_lock(&u->queues);
     bool first = u->out.head == NULL, room = u->out.bytes + f->len <= OUT_BYTES;
     if (!room || !push(&u->out, f->data, f->len)) {

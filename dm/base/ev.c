@@ -43,6 +43,11 @@ struct ev_loop {
     struct ev_post *posts, **posts_end;
     bool (*try_lock)(void *);
 
+    /* under the lock: */
+    void (*ask_leave)(void *);
+    struct ev_post *leaving, **leaving_end; /* for ev_leaving; in the same order */
+    bool in_leaving;
+
     bool quit; /* atomic */
     uint64_t wakeups;
 };
@@ -91,6 +96,7 @@ struct ev_loop *ev_loop_new(void (*lock)(void *), void (*unlock)(void *), void *
     l->unlock = unlock;
     l->opaque = opaque;
     l->posts_end = &l->posts;
+    l->leaving_end = &l->leaving;
     l->epfd = epoll_create1(EPOLL_CLOEXEC);
     l->timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     l->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -343,6 +349,21 @@ void ev_post(struct ev_loop *l, struct ev_post *p)
     }
 }
 
+static struct ev_post *pop(struct ev_loop *l, struct ev_post **list, struct ev_post ***end)
+{
+    pthread_mutex_lock(&l->post_lock);
+    struct ev_post *p = *list;
+    if (p) {
+        *list = p->next;
+        if (!*list) {
+            *end = list;
+        }
+        p->queued = false;
+    }
+    pthread_mutex_unlock(&l->post_lock);
+    return p;
+}
+
 void ev_loop_set_try(struct ev_loop *l, bool (*try_lock)(void *))
 {
     pthread_mutex_lock(&l->post_lock);
@@ -363,35 +384,61 @@ void ev_call(struct ev_loop *l, struct ev_post *p)
     leave(l);
 }
 
+/* ---- before the lock is let go of ---- */
+
+void ev_loop_set_leave(struct ev_loop *l, void (*ask)(void *))
+{
+    l->ask_leave = ask;
+}
+
+void ev_before_leave(struct ev_loop *l, struct ev_post *p)
+{
+    if (!l->ask_leave || l->in_leaving) { /* what it starts itself waits for a turn: no end else */
+        ev_post(l, p);
+        return;
+    }
+    pthread_mutex_lock(&l->post_lock);
+    if (!p->queued) {
+        p->queued = true;
+        p->next = NULL;
+        *l->leaving_end = p;
+        l->leaving_end = &p->next;
+    }
+    pthread_mutex_unlock(&l->post_lock);
+    l->ask_leave(l->opaque);
+}
+
+void ev_leaving(struct ev_loop *l)
+{
+    l->in_leaving = true;
+    for (struct ev_post *p; (p = pop(l, &l->leaving, &l->leaving_end));) {
+        p->cb(p->opaque);
+    }
+    l->in_leaving = false;
+}
+
+static bool unlink_post(struct ev_post **list, struct ev_post ***end, struct ev_post *p)
+{
+    for (struct ev_post **at = list; *at; at = &(*at)->next) {
+        if (*at == p) {
+            *at = p->next;
+            if (*end == &p->next) {
+                *end = at;
+            }
+            p->queued = false;
+            return true;
+        }
+    }
+    return false;
+}
+
 void ev_post_cancel(struct ev_loop *l, struct ev_post *p)
 {
     pthread_mutex_lock(&l->post_lock);
-    for (struct ev_post **at = &l->posts; *at; at = &(*at)->next) {
-        if (*at == p) {
-            *at = p->next;
-            if (l->posts_end == &p->next) {
-                l->posts_end = at;
-            }
-            p->queued = false;
-            break;
-        }
+    if (!unlink_post(&l->posts, &l->posts_end, p)) {
+        unlink_post(&l->leaving, &l->leaving_end, p);
     }
     pthread_mutex_unlock(&l->post_lock);
-}
-
-static struct ev_post *pop_post(struct ev_loop *l)
-{
-    pthread_mutex_lock(&l->post_lock);
-    struct ev_post *p = l->posts;
-    if (p) {
-        l->posts = p->next;
-        if (!l->posts) {
-            l->posts_end = &l->posts;
-        }
-        p->queued = false;
-    }
-    pthread_mutex_unlock(&l->post_lock);
-    return p;
 }
 
 static int count_posts(struct ev_loop *l)
@@ -416,7 +463,7 @@ static int run_posts(struct ev_loop *l)
     int ran = 0;
     for (int left = count_posts(l); left > 0; left--) {
         enter(l);
-        struct ev_post *p = pop_post(l);
+        struct ev_post *p = pop(l, &l->posts, &l->posts_end);
         if (p) {
             p->cb(p->opaque);
             ran++;

@@ -64,6 +64,13 @@ void ev_call(struct ev_loop *l, struct ev_post *p);
 /* From here on ev_call may try; NULL (what it is at first): it only posts. Under the lock, so that no
  * ev_call is under way behind it. try_lock is called with ev_loop_new's opaque by any thread. */
 void ev_loop_set_try(struct ev_loop *l, bool (*try_lock)(void *));
+/* Under the lock: runs p->cb on this thread and still under it, when everything else that this holder of
+ * the lock does is done: for what would be re-entered if called at once. */
+void ev_before_leave(struct ev_loop *l, struct ev_post *p);
+/* ask, called under the lock with ev_loop_new's opaque: whoever holds it shall call ev_leaving before
+ * letting go. NULL (what it is at first): ev_before_leave only posts. Under the lock. */
+void ev_loop_set_leave(struct ev_loop *l, void (*ask)(void *));
+void ev_leaving(struct ev_loop *l);
 /* Takes p back if it has not run yet. Only under the lock. */
 void ev_post_cancel(struct ev_loop *l, struct ev_post *p);
 

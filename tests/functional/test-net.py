@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from card import BROADCAST, Card, Host, serve_once, tftp_read
+from card import BROADCAST, Card, Host, csum, serve_once, tftp_read
 from keel import Failure, expect, expect_in, main
 from netns import Namespace, can_have_namespaces, sh
 
@@ -493,6 +493,29 @@ def test_net_socket_when_descriptors_are_passed_then_guests_talk(bed):
         talk(*cards)
         for b in beds:
             b.close()
+
+
+def switches(pid, name):
+    """How often the thread of that name gave up the processor by itself."""
+    for t in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, t)) as f:
+            lines = f.read().splitlines()
+        if lines[0].split()[1] == name:
+            return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
+    raise Failure("no thread " + name)
+
+
+def test_net_user_when_asked_briefly_then_the_answer_is_there_and_its_thread_sleeps_on(bed):
+    p, h = host(bed, "-netdev", "user,id=n0")
+    h.configure()
+    mac = h.resolve("10.0.2.2")
+    time.sleep(1.2)  # the library's own first timers
+    before = switches(p.proc.pid, "net-user")
+    for i in range(50):
+        icmp = struct.pack("!BBHHH", 8, 0, 0, i, 1) + b"y" * 56
+        h.send_ip(mac, "10.0.2.2", 1, icmp[:2] + struct.pack("!H", csum(icmp)) + icmp[4:])
+        expect("answers behind the register write", [f[34] for f in h.poll() if f[23] == 1], [0])
+    expect("wake-ups of net-user", switches(p.proc.pid, "net-user") - before <= 2, True)
 
 
 def test_net_idle_when_nothing_passes_then_nothing_wakes(bed):

@@ -428,6 +428,55 @@ static void test_ev_call_runs_here_or_is_posted(void **state)
     assert_int_equal(r->n, 3);
 }
 
+static unsigned asked;
+
+static void ask_leave(void *opaque)
+{
+    (void)opaque;
+    asked++;
+}
+
+static void on_leave_post(void *opaque)
+{
+    struct note *n = opaque;
+    on_post(opaque);
+    ev_before_leave(n->r->l, &n->p);
+}
+
+static void test_ev_before_leave_waits_for_who_has_the_lock(void **state)
+{
+    struct rig *r = *state;
+    struct note n, again;
+    note_init(r, &n);
+    note_init(r, &again);
+    again.p.cb = on_leave_post;
+    ev_before_leave(r->l, &n.p); /* nobody would call ev_leaving */
+    assert_int_equal(ev_loop_turn(r->l, 0), 1);
+    assert_int_equal(r->n, 1);
+    lock(r);
+    ev_loop_set_leave(r->l, ask_leave);
+    ev_before_leave(r->l, &n.p);
+    ev_before_leave(r->l, &again.p);
+    assert_int_equal(asked, 2);
+    assert_int_equal(r->n, 1);
+    ev_leaving(r->l);
+    assert_int_equal(r->n, 3);
+    ev_leaving(r->l);
+    assert_int_equal(r->n, 3);
+    unlock(r);
+    n.p.cb = on_post;
+    again.p.cb = on_post;
+    assert_int_equal(ev_loop_turn(r->l, 0), 1); /* what it started itself */
+    assert_int_equal(r->n, 4);
+    lock(r);
+    ev_before_leave(r->l, &again.p);
+    ev_before_leave(r->l, &n.p);
+    ev_post_cancel(r->l, &n.p);
+    ev_leaving(r->l);
+    assert_int_equal(r->n, 5);
+    unlock(r);
+}
+
 static void test_ev_post_runs_once(void **state)
 {
     struct rig *r = *state;
@@ -557,6 +606,7 @@ int main(void)
         T(test_ev_timer_may_disarm_another_that_is_due),
         T(test_ev_self_rearming_timer_leaves_descriptors_their_turn),
         T(test_ev_call_runs_here_or_is_posted),
+        T(test_ev_before_leave_waits_for_who_has_the_lock),
         T(test_ev_post_runs_once),
         T(test_ev_timer_armed_by_another_thread_wakes_the_loop),
         T(test_ev_cancelled_post_does_not_run),

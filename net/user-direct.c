@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* net/user-direct.c - the user network's short way: a frame goes to the library on the thread that sent it.
+ *
+ * A guest that asks and waits would otherwise wait for two threads to wake up. Only what the library
+ * deals with on the spot and without a system call that could block goes this way: ARP, ICMP, and TCP of
+ * connections that are there. Files (TFTP), programs (guestfwd=cmd:, smb=) and new connections are the
+ * thread's, and so is bulk, which it works on beside the guest. What comes back reaches the card when the
+ * sender is done with its device (ev_before_leave).
+ *
+ * The thread sleeps in poll meanwhile. It is woken only if the library now wants other descriptors, or
+ * its attention sooner.
+ */
+#include "net/user-int.h"
+
+#include "dm/base/bytes.h"
+
+#include <netinet/in.h>
+
+enum { SHORT = 512, ETHER = 14, IP_MIN = 20, TCP_MIN = 20, TYPE_IP4 = 0x0800, TYPE_ARP = 0x0806 };
+enum { TCP_FLAGS = 13, TCP_SYN = 2, FRAGMENT = 0x3fff };
+
+static bool quick(const struct nic_frame *f)
+{
+    const uint8_t *ip = f->data + ETHER;
+    if (f->len < ETHER + IP_MIN || f->len > SHORT) {
+        return false;
+    }
+    if (load_be16(f->data + 12) != TYPE_IP4) {
+        return load_be16(f->data + 12) == TYPE_ARP;
+    }
+    uint32_t head = (ip[0] & 15) * 4u;
+    if (load_be16(ip + 6) & FRAGMENT) {
+        return false;
+    }
+    return ip[9] == IPPROTO_ICMP || (ip[9] == IPPROTO_TCP && f->len >= ETHER + head + TCP_MIN &&
+                                     !(ip[head + TCP_FLAGS] & TCP_SYN));
+}
+
+struct comparison {
+    const struct user *u;
+    int at; /* place in pfd */
+    bool differs;
+};
+
+static int compare(int fd, int events, void *opaque)
+{
+    struct comparison *c = opaque;
+    const struct pollfd *p = c->at < c->u->npfd ? &c->u->pfd[c->at] : NULL;
+    c->differs |= !p || p->fd != fd || p->events != user_poll_bits(events);
+    return c->at++;
+}
+
+/* Whether the thread must look again. */
+static bool wants_thread(struct user *u)
+{
+    struct comparison c = { u, 1, false };
+    int timeout = user_wanted(u, compare, &c);
+    if (c.differs || c.at != u->npfd) {
+        u->stale = true;
+    }
+    return u->stale || (timeout >= 0 && ev_now_ns() / 1000000 + timeout < u->until_ms);
+}
+
+bool user_direct(struct user *u, const struct nic_frame *f)
+{
+    if (!quick(f) || pthread_mutex_trylock(&u->lock) != 0) {
+        return false;
+    }
+    pthread_mutex_lock(&u->queues);
+    bool first = u->out.head == NULL;
+    pthread_mutex_unlock(&u->queues);
+    bool wake = false, got = false;
+    if (first) {
+        slirp_input(u->slirp, f->data, (int)f->len);
+        wake = wants_thread(u);
+        got = u->got;
+        u->got = false;
+    }
+    pthread_mutex_unlock(&u->lock);
+    if (wake) {
+        user_wake(u);
+    }
+    if (got) {
+        ev_before_leave(u->n->loop, &u->arrived);
+    }
+    return first;
+}
