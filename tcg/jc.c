@@ -9,6 +9,34 @@
 
 #define JC_LISTED (sizeof(((struct engine_cpu *)0)->jc_list[0]) / sizeof(uint16_t))
 
+/* Makes the second cache's entries of a mode wrong. */
+static void grow_old(struct tcg_cpu *cpu, unsigned mode)
+{
+    struct engine_cpu *e = engine_of(cpu);
+    if (e->jc2_ages == UINT32_MAX) {
+        memset(cpu->jc2, 0, sizeof(cpu->jc2));
+        for (e->jc2_ages = 0; e->jc2_ages < TLB_MODES; e->jc2_ages++) {
+            cpu->jc2_age[e->jc2_ages] = e->jc2_ages + 1;
+        }
+    }
+    cpu->jc2_age[mode] = ++e->jc2_ages;
+}
+
+void jc_init(struct tcg_cpu *cpu)
+{
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        for (unsigned i = 0; i < JC_SIZE; i++) {
+            cpu->jcs[m][i].pc = JC_EMPTY(i);
+        }
+        grow_old(cpu, m);
+    }
+}
+
+static uint32_t place(const struct tcg *t, const struct block *b)
+{
+    return (uint32_t)((const uint8_t *)b->tb.code - t->cache.rx);
+}
+
 void jc_enter(struct tcg_cpu *cpu, struct block *b)
 {
     struct engine_cpu *e = engine_of(cpu);
@@ -18,15 +46,25 @@ void jc_enter(struct tcg_cpu *cpu, struct block *b)
         e->jc_list[mode][e->jc_filled[mode]] = (uint16_t)slot;
     }
     e->jc_filled[mode]++;
+    if (cpu->tcg->jit && !(b->tb.key.cflags & TB_APART)) {
+        cpu->jc2[jc2_slot(b->tb.key.pc)] =
+            (struct tcg_jc2_entry){ b->tb.key.pc, place(cpu->tcg, b), cpu->jc2_age[mode] };
+    }
+    cpu->code_page[mode][code_page_slot(b->tb.key.pc + b->tb.key.cs_base)] = b->tb.key.page;
+    e->code_pages[mode] = true;
 }
 
 void jc_forget(struct tcg *t, struct block *b)
 {
-    unsigned mode = b->tb.key.mode, slot = jc_slot_of(&b->tb.key);
+    unsigned mode = b->tb.key.mode, slot = jc_slot_of(&b->tb.key), slot2 = jc2_slot(b->tb.key.pc);
     for (struct engine_cpu *e = t->cpus; e; e = e->next) {
         struct tcg_jc_entry *j = &e->cpu->jcs[mode][slot];
         if (j->code == b->tb.code) {
             __atomic_store_n(&j->pc, JC_EMPTY(slot), __ATOMIC_RELEASE);
+        }
+        struct tcg_jc2_entry *j2 = &e->cpu->jc2[slot2];
+        if (t->jit && j2->code == place(t, b)) {
+            __atomic_store_n(&j2->pc, JC_EMPTY(slot2), __ATOMIC_RELEASE);
         }
     }
 }
@@ -55,6 +93,11 @@ void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode)
         }
     }
     e->jc_filled[mode] = 0;
+    grow_old(cpu, mode);
+    if (e->code_pages[mode]) {
+        memset(cpu->code_page[mode], 0, sizeof(cpu->code_page[mode]));
+        e->code_pages[mode] = false;
+    }
 }
 
 void tcg_jc_flush(struct tcg_cpu *cpu)

@@ -68,7 +68,10 @@ static void free_pages(struct tcg *t)
 {
     for (unsigned i = 0; i < 1u << L1_BITS; i++) {
         for (unsigned k = 0; t->l1[i] && k < 1u << L2_BITS; k++) {
-            free(t->l1[i][k]);
+            if (t->l1[i][k]) {
+                page_names_free(t->l1[i][k]);
+                free(t->l1[i][k]);
+            }
         }
         free(t->l1[i]);
     }
@@ -118,9 +121,7 @@ struct tcg_cpu *tcg_cpu_new(struct tcg *t)
     cpu->jc = cpu->jcs[0];
     cpu->mxcsr = cpu->mxcsr_host = 0x1f80;
     tcg_tlb_flush(cpu);
-    for (unsigned i = 0; i < TLB_MODES * JC_SIZE; i++) {
-        cpu->jcs[i / JC_SIZE][i % JC_SIZE].pc = JC_EMPTY(i % JC_SIZE);
-    }
+    jc_init(cpu);
     pthread_mutex_lock(&t->lock);
     e->next = t->cpus;
     t->cpus = e;

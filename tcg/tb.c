@@ -9,6 +9,7 @@
 
 #include "dm/base/util.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -151,22 +152,59 @@ static struct block **next_on_page(struct block *b, unsigned which)
     return which == 0 ? &b->next_on_page : &b->more->next_on_page;
 }
 
+/* ---- what lies behind linear pages ---- */
+
+/* The number of the pair of this page and the linear one. */
+static uint32_t page_number(struct tcg *t, struct code_page *p, uint64_t linear)
+{
+    linear >>= 12;
+    for (const struct page_name *n = p->names; n; n = n->next) {
+        if (n->linear == linear) {
+            return n->number;
+        }
+    }
+    struct page_name *n = xcalloc(1, sizeof(*n));
+    *n = (struct page_name){ .linear = linear, .number = ++t->page_names, .next = p->names };
+    assert(n->number != CODE_PAGE_NEVER);
+    p->names = n;
+    return n->number;
+}
+
+void page_names_free(struct code_page *p)
+{
+    while (p->names) {
+        struct page_name *n = p->names;
+        p->names = n->next;
+        free(n);
+    }
+}
+
 /* ---- links ---- */
 
-static bool may_link(const struct tcg_link *l, const struct block *to)
+static bool may_link(struct tcg *t, const struct tcg_link *l, const struct block *to)
 {
     const struct block *from = link_from(l);
     const struct tb_key *a = &from->tb.key, *b = &to->tb.key;
-    return l->same_page && !l->to && !from->stale && !to->stale && l->pc == b->pc &&
-           a->cs_base == b->cs_base && a->flags == b->flags &&
-           (a->cflags & ~(uint32_t)TB_APART) == b->cflags && a->mode == b->mode &&
-           (a->phys ^ b->phys) < 4096 && (a->phys & ~0xfffull) == (b->phys & ~0xfffull) &&
-           second_page(to) == NO_PAGE;
+    if (l->to || from->stale || to->stale || l->pc != b->pc || a->cs_base != b->cs_base ||
+        a->flags != b->flags || (a->cflags & ~(uint32_t)TB_APART) != b->cflags ||
+        a->mode != b->mode || second_page(to) != NO_PAGE) {
+        return false;
+    }
+    if (l->same_page) {
+        return (a->phys & ~0xfffull) == (b->phys & ~0xfffull);
+    }
+    return l->slot && b->page && jit_guard(t, l, b->page);
+}
+
+static void may_ask(struct tcg_link *l, bool ask)
+{
+    __atomic_store_n(&l->ask, ask, __ATOMIC_RELAXED);
 }
 
 void block_link(struct tcg *t, struct tcg_link *l, struct block *to)
 {
-    if (!may_link(l, to)) {
+    may_ask(l, false);
+    if (!may_link(t, l, to)) {
         return;
     }
     l->next_in = to->in;
@@ -191,6 +229,7 @@ static void unlink_in(struct tcg *t, struct block *b)
     for (struct tcg_link *l = b->in; l; l = l->next_in) {
         __atomic_store_n(&l->to, NULL, __ATOMIC_RELEASE);
         lead_to_stub(t, l);
+        may_ask(l, true);
     }
     b->in = NULL;
 }
@@ -218,7 +257,7 @@ static void set_links(struct block *b, const struct ir_block *ir)
     for (unsigned i = 0; i < 2; i++) {
         struct tcg_link *l = &b->exit[i];
         uint64_t here = b->tb.key.pc + b->tb.key.cs_base;
-        *l = (struct tcg_link){ .pc = ir->exit[i].pc, .number = i & 1 };
+        *l = (struct tcg_link){ .pc = ir->exit[i].pc, .number = i & 1, .ask = true };
         l->same_page = ((l->pc + b->tb.key.cs_base) ^ here) < 4096;
     }
 }
@@ -323,6 +362,9 @@ static void remember(struct tcg *t)
         if (p) {
             *next_on_page(b, i) = p->blocks;
             p->blocks = b;
+        }
+        if (p && i == 0) {
+            b->tb.key.page = page_number(t, p, b->tb.key.pc + b->tb.key.cs_base);
         }
     }
     t->stats.blocks++;
@@ -504,6 +546,7 @@ void blocks_flush(struct tcg *t)
             struct code_page *p = page == NO_PAGE ? NULL : page_at(t, page, false);
             if (p) {
                 p->blocks = NULL;
+                page_names_free(p);
                 __atomic_store_n(&p->chunks, 0, __ATOMIC_SEQ_CST);
             }
         }

@@ -21,9 +21,11 @@ struct tcg_link {
     struct tcg_link *next_in; /* others that lead to the same block */
     uint64_t pc;
     uint32_t slot;                      /* the rel32 that is patched; 0: never linked */
-    uint32_t stub : 30;                 /* where the slot leads while it is not linked */
+    uint32_t stub : 22;                 /* where the slot leads while it is not linked */
     uint32_t number : 1, same_page : 1; /* number: its place in the block's exit[] */
+    bool ask; /* to another page: worth trying to link; read without the lock */
 };
+_Static_assert(sizeof(struct tcg_link) == 32, "block descriptors are most of the engine's memory");
 
 /* Host code position to guest RIP, for signals: ascending. */
 struct tcg_site {
@@ -69,12 +71,20 @@ struct tb_table {
     uint32_t mask, used; /* slots less 1; those that are not free */
 };
 
+/* A linear page at which a guest-physical one was seen. */
+struct page_name {
+    uint64_t linear;
+    uint32_t number; /* of struct tcg's page_names */
+    struct page_name *next;
+};
+
 /* A guest-physical page that blocks were made from. */
 struct code_page {
     uint64_t chunks; /* 64-byte pieces with code: atomic, read without the lock */
     bool armed;   /* atomic: stores are not plain. Stays for a while when the last block is gone */
     uint8_t idle; /* stores since then */
     struct block *blocks;
+    struct page_name *names; /* the newest first */
 };
 
 struct tcg_cache {
@@ -99,6 +109,8 @@ struct engine_cpu {
     struct tcg_link *taken;        /* interpreter: the way out that had no block behind it */
     unsigned jc_filled[TLB_MODES]; /* entries in jc_list, or more than fit */
     uint16_t jc_list[TLB_MODES][2048];
+    bool code_pages[TLB_MODES]; /* cpu->code_page says something */
+    uint32_t jc2_ages;          /* given out */
 };
 
 struct tcg {
@@ -111,6 +123,8 @@ struct tcg {
     uint32_t chunks, blocks;
     struct tb_table table;
     struct code_page **l1[1 << L1_BITS]; /* by guest-physical address */
+    uint32_t
+        page_names; /* numbers given out; none twice, so that what is left of old ones is harmless */
     struct engine_cpu *cpus;
     struct ir_block *ir; /* scratch, under the lock */
     int flush_wanted;    /* atomic */
@@ -154,6 +168,7 @@ void engine_unlock(struct tcg_cpu *cpu);
 /* Makes `from` lead straight to `to` if that stays right for good. */
 void block_link(struct tcg *t, struct tcg_link *from, struct block *to);
 void blocks_flush(struct tcg *t);
+void page_names_free(struct code_page *p);
 
 /* ---- table.c: under the lock ---- */
 
@@ -169,12 +184,26 @@ struct block *block_by_host(const struct tcg *t, const void *host); /* or NULL *
 
 /* ---- jc.c ---- */
 
+void jc_init(struct tcg_cpu *cpu);
 void jc_enter(struct tcg_cpu *cpu, struct block *b);
 void jc_forget(struct tcg *t, struct block *b);
-/* Functions begin at multiples of 16: the page's number spreads them. */
+/* A product of which the bits above a sixteenth's are taken: all bits of pc count, functions, which begin
+ * at multiples of 16, use all slots, and what is left of the product is the entry's offset. */
+enum { JC_MULTIPLIER = 9 };
+static inline unsigned jc2_slot(uint64_t pc)
+{
+    return (unsigned)(pc * JC_MULTIPLIER / sizeof(struct tcg_jc2_entry)) & (JC2_SIZE - 1);
+}
 static inline unsigned jc_slot(uint64_t pc)
 {
-    return (unsigned)(pc ^ pc >> JC_BITS) & (JC_SIZE - 1);
+    return (unsigned)(pc * JC_MULTIPLIER / sizeof(struct tcg_jc_entry)) & (JC_SIZE - 1);
+}
+
+/* A number that no page has. */
+#define CODE_PAGE_NEVER UINT32_MAX
+static inline unsigned code_page_slot(uint64_t linear)
+{
+    return (unsigned)(linear >> 12 ^ linear >> (12 + CODE_PAGE_BITS)) & (CODE_PAGES - 1);
 }
 /* A block of TB_APART stands where no jump to that RIP looks; an empty entry there holds another one. */
 static inline unsigned jc_slot_of(const struct tb_key *k)
@@ -220,6 +249,9 @@ bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir);
 enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link);
 /* Points the jump of a link at host code (executable view). */
 void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target);
+/* Of a link to another page: whether its look at cpu->code_page is for this number, which the first call
+ * decides for good: somebody may stand between the look and the jump. */
+bool jit_guard(struct tcg *t, const struct tcg_link *l, uint32_t page);
 extern const bool jit_exists; /* false: no generator for this host */
 
 #endif

@@ -51,11 +51,27 @@ enum { TLB_KERNEL, TLB_USER, TLB_KERNEL_AC, TLB_MODES };
 #define JC_BITS 14
 #define JC_SIZE (1u << JC_BITS)
 /* What an empty entry holds: a RIP of another slot, so that none is taken for it. */
-#define JC_EMPTY(slot) ((uint64_t)(slot) ^ 1)
+#define JC_EMPTY(slot) ((slot) & ~2u ? 0ull : 16ull)
 struct tcg_jc_entry {
     uint64_t pc; /* RIP, or JC_EMPTY */
     const void *code;
 };
+
+/* The second jump cache, for what another RIP drove out of the first. One for all modes: an entry is right
+ * while its age is that of its mode, so that emptying costs nothing. */
+#define JC2_BITS 16
+#define JC2_SIZE (1u << JC2_BITS)
+struct tcg_jc2_entry {
+    uint64_t pc;   /* RIP, or JC_EMPTY */
+    uint32_t code; /* where in the code cache */
+    uint32_t age;
+};
+
+/* Which code lies behind a linear page now: a number that the engine gives each pair of a linear and a
+ * guest-physical page, or 0: not known. Direct jumps to another page look here. Emptied with the jump
+ * cache, because it becomes wrong with it. */
+#define CODE_PAGE_BITS 12
+#define CODE_PAGES (1u << CODE_PAGE_BITS)
 
 struct tcg_cpu {
     uint64_t gpr[16];     /* x86 numbering: rax rcx rdx rbx rsp rbp rsi rdi r8.. */
@@ -84,7 +100,10 @@ struct tcg_cpu {
     uint64_t spill[32];                               /* the generator's */
     struct tcg_tlb tlbs[TLB_MODES];
     struct tcg_jc_entry jcs[TLB_MODES][JC_SIZE]; /* a block belongs to one protection mode */
-    uint64_t stat[16];                           /* counters, see tcg-stats in docs/translator.md */
+    struct tcg_jc2_entry jc2[JC2_SIZE];
+    uint32_t jc2_age[TLB_MODES];
+    uint32_t code_page[TLB_MODES][CODE_PAGES];
+    uint64_t stat[16]; /* counters, see tcg-stats in docs/translator.md */
 };
 
 /* ---- blocks ---- */
@@ -98,6 +117,7 @@ struct tb_key {
     uint32_t cflags; /* TB_SINGLE: one instruction, not kept; TB_ICOUNT; TB_APART: each access is
                       * looked up by itself; limit in bits 15..8 */
     uint32_t mode;   /* TLB_KERNEL ...; the engine fills it in from cpu->tlb */
+    uint32_t page;   /* what cpu->code_page says when a jump here is right; follows from the rest */
 };
 enum { TB_SINGLE = 1, TB_ICOUNT = 2, TB_APART = 4 };
 

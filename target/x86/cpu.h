@@ -20,6 +20,7 @@
 struct machine;
 struct soft_host;
 
+enum { CODE_PAGE_WORDS = 512 }; /* of 64 pages each */
 enum x86_gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11 };
 enum x86_seg { ES, CS, SS, DS, FS, GS };
 
@@ -214,8 +215,9 @@ struct x86_cpu {
     bool span_smm;
     uint64_t large_lo[2], large_hi[2]; /* linear span of entries from 1 GiB pages, a half each */
     uint64_t large_pages[8]; /* filter of 4 MiB regions with entries from 2 or 4 MiB pages */
-    uint64_t code_pages[8];  /* filter of linear pages whose blocks may be in a jump cache */
-    uint32_t tlb_gen;        /* atomic */
+    /* Filter of linear pages whose blocks may be in a jump cache: large programs run thousands of them. */
+    uint64_t code_pages[CODE_PAGE_WORDS];
+    uint32_t tlb_gen;                                     /* atomic */
     struct x86_slots local[TLB_MODES], global[TLB_MODES]; /* slots that got such pages */
     bool local_code[TLB_MODES];                           /* code on such a page ran */
     uint32_t jc_mode[TLB_MODES]; /* mode and CS base that the jump caches were filled in */

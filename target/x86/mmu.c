@@ -211,8 +211,9 @@ void x86_tlb_flush(struct x86_cpu *c, bool global_too)
 static inline uint64_t code_page_bit(uint64_t linear, unsigned *word)
 {
     uint64_t n = linear >> 12;
-    *word = (n ^ n >> 9) >> 6 & 7;
-    return 1ull << ((n ^ n >> 9) & 63);
+    n ^= n >> 15;
+    *word = n >> 6 & (CODE_PAGE_WORDS - 1);
+    return 1ull << (n & 63);
 }
 
 void x86_tlb_flush_page(struct x86_cpu *c, uint64_t linear)

@@ -2,9 +2,14 @@
 /* tcg/x86-64/exit.c - how blocks end: patched jumps, the jump cache, and the ways back to C.
  *
  * A way out to the same page of code is one jump, patched to lead to the next block once that exists.
- * Another page may be mapped elsewhere tomorrow: that goes through the jump cache, whose slot is known
- * here. Every loop has a jump that goes backwards or an indirect one: only those look for a
- * request to leave.
+ * Another page may be mapped elsewhere tomorrow: there a look at cpu->code_page comes first,
+ *
+ *     cmp   [cpu + code_page + slot], number    both known when the jump is linked
+ *     je    block
+ *     jmp   stub                                asks the jump caches
+ *
+ * Indirect jumps, and ways to a block that lies on two pages, go through the jump cache. Every loop has a jump that goes backwards or an indirect
+ * one: only those look for a request to leave.
  */
 #include "tcg/x86-64/gen.h"
 
@@ -21,9 +26,9 @@ static void align_slot(struct gen *g, unsigned opcode_bytes)
     as_nop(&g->a, (unsigned)(-((intptr_t)g->a.p + (intptr_t)opcode_bytes) & 3));
 }
 
-static void to_stub(struct gen *g, unsigned k, uint8_t *from)
+static void to_stub(struct exit_stub *s, uint8_t *from)
 {
-    g->stub[k].from[g->stub[k].n++] = from;
+    s->from[s->n++] = from;
 }
 
 /* A jump that block_link patches; leads to the stub until then. */
@@ -32,12 +37,28 @@ static void linked_jump(struct gen *g, unsigned k, unsigned cc, bool conditional
     align_slot(g, conditional ? 2 : 1);
     uint8_t *after = conditional ? as_jcc_ahead(&g->a, cc) : as_jmp_ahead(&g->a);
     g->b->exit[k].slot = (uint32_t)(after - 4 + g->a.rx - g->start);
-    to_stub(g, k, after);
+    to_stub(&g->far_stub[k], after);
 }
 
 static bool backward(const struct gen *g, unsigned k)
 {
     return g->b->exit[k].pc <= g->b->tb.key.pc;
+}
+
+/* Bytes from the number that a guard compares with to the jump's slot. */
+enum { GUARD_TO_SLOT = 8 };
+
+/* To another page. */
+static void guarded_jump(struct gen *g, unsigned k)
+{
+    const struct tb_key *key = &g->b->tb.key;
+    size_t at = CPU(code_page) + key->mode * sizeof(((struct tcg_cpu *)0)->code_page[0]) +
+                code_page_slot(g->b->exit[k].pc + key->cs_base) * sizeof(uint32_t);
+    align_slot(g, 7);
+    as_digit(&g->a, 0x80, 4, 7, rm_cpu(at)); /* cmp */
+    as_imm(&g->a, 4, (int32_t)CODE_PAGE_NEVER);
+    linked_jump(g, k, CC_E, true);
+    to_stub(&g->far_stub[k], as_jmp_ahead(&g->a));
 }
 
 static size_t jc_off(const struct gen *g)
@@ -58,17 +79,13 @@ static void leave_by(struct gen *g, unsigned k)
     }
     if (l->same_page) {
         linked_jump(g, k, CC_E, true);
-        to_stub(g, k, as_jmp_ahead(&g->a));
+        to_stub(&g->stub[k], as_jmp_ahead(&g->a));
         return;
     }
     if (backward(g, k)) {
-        to_stub(g, k, as_jcc_ahead(&g->a, CC_NE));
+        to_stub(&g->stub[k], as_jcc_ahead(&g->a, CC_NE));
     }
-    size_t entry = jc_off(g) + jc_slot(l->pc) * sizeof(struct tcg_jc_entry);
-    as_const(&g->a, R14, l->pc);
-    as_alu(&g->a, ALU_CMP, 8, R14, rm_cpu(entry));
-    to_stub(g, k, as_jcc_ahead(&g->a, CC_NE));
-    as_rm(&g->a, 0xff, 4, 4, rm_cpu(entry + 8)); /* jmp */
+    guarded_jump(g, k);
 }
 
 /* A conditional jump to way out 0; 1 follows. Loops run best when their jump back comes last. */
@@ -113,18 +130,16 @@ static void indirect(struct gen *g, const struct ir_op *o)
     }
     ask_request(g);
     as_jcc(&g->a, CC_NE, g->jit->leave_pc);
-    shift_right(g, R15, R14, JC_BITS); /* jc_slot */
-    as_alu(&g->a, ALU_XOR, 4, R15, rm_reg(R14));
-    as_alu_imm(&g->a, ALU_AND, 4, rm_reg(R15), JC_SIZE - 1);
-    as_digit(&g->a, 0xc0, 4, 4, rm_reg(R15)); /* shl */
-    as_byte(&g->a, 4);
+    jc_slot_code(&g->a, R15, R14, JC_SIZE);
     struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc_off(g));
+    const uint8_t *missed = g->jit->leave_missed[g->b->tb.key.mode];
     if (o->imm == IR_JMP_MODE) {
+        missed = g->jit->leave_pc;
         as_alu(&g->a, ALU_ADD, 8, R15, rm_cpu(CPU(jc)));
         entry = rm_at(R15, 0);
     }
     as_alu(&g->a, ALU_CMP, 8, R14, entry);
-    as_jcc(&g->a, CC_NE, g->jit->leave_pc);
+    as_jcc(&g->a, CC_NE, missed);
     entry.disp += 8;
     as_rm(&g->a, 0xff, 4, 4, entry); /* jmp */
 }
@@ -151,20 +166,34 @@ void gen_exit(struct gen *g, const struct ir_op *o)
     }
 }
 
-void exit_stubs(struct gen *g)
+/* Returns where it lies in the block. */
+static uint32_t stub_code(struct gen *g, unsigned k, struct exit_stub *s, const uint8_t *to)
 {
-    for (unsigned k = 0; k < 2; k++) {
-        struct exit_stub *s = &g->stub[k];
-        if (!s->n) {
-            continue;
-        }
+    uint32_t at = (uint32_t)(as_here(&g->a) - g->start);
+    if (s->n) {
         for (unsigned i = 0; i < s->n; i++) {
             as_land(&g->a, s->from[i]);
         }
-        g->b->exit[k].stub = (uint32_t)(as_here(&g->a) - g->start) & 0x3fffffff;
         as_const(&g->a, R12, (uint64_t)(uintptr_t)&g->b->exit[k]);
-        as_jmp(&g->a, g->jit->leave_link);
+        as_jmp(&g->a, to);
     }
+    return at;
+}
+
+void exit_stubs(struct gen *g)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        struct tcg_link *l = &g->b->exit[k];
+        stub_code(g, k, &g->stub[k], g->jit->leave_link);
+        l->stub = 0x3fffff & stub_code(g, k, &g->far_stub[k], g->jit->leave_far[g->b->tb.key.mode]);
+    }
+}
+
+_Static_assert(sizeof(struct tcg_jc_entry) == sizeof(struct tcg_jc2_entry), "reckoned alike");
+void jc_slot_code(struct as *a, unsigned to, unsigned pc, size_t entries)
+{
+    as_lea(a, 4, to, rm_sum(pc, pc, JC_MULTIPLIER - 1, 0));
+    as_alu_imm(a, ALU_AND, 4, rm_reg(to), (int64_t)((entries - 1) * sizeof(struct tcg_jc_entry)));
 }
 
 /* Counts the block's instructions before they run; leaves when they are more than are left, or somebody
@@ -181,6 +210,16 @@ void icount_code(struct gen *g)
     set_pc_code(g, g->b->tb.key.pc, R14);
     as_jmp(&g->a, g->jit->leave_icount);
     as_land(&g->a, ok);
+}
+
+bool jit_guard(struct tcg *t, const struct tcg_link *l, uint32_t page)
+{
+    const uint8_t *slot = (const uint8_t *)link_from(l)->tb.code + l->slot;
+    uint32_t *number = (uint32_t *)(void *)cache_rw(&t->cache, slot - GUARD_TO_SLOT);
+    if (__atomic_load_n(number, __ATOMIC_RELAXED) == CODE_PAGE_NEVER) {
+        __atomic_store_n(number, page, __ATOMIC_RELEASE);
+    }
+    return __atomic_load_n(number, __ATOMIC_RELAXED) == page;
 }
 
 void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target)

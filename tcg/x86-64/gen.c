@@ -601,6 +601,7 @@ static void begin(struct gen *g, struct block *b, struct ir_block *ir)
     g->f_mem = true;
     g->pc = ir->pc;
     memset(g->stub, 0, sizeof(g->stub));
+    memset(g->far_stub, 0, sizeof(g->far_stub));
     count_uses(g);
     group_accesses(g);
     flags_liveness(g);

@@ -92,6 +92,9 @@ struct jit {
     const uint8_t *thunk[THUNKS];
     const uint8_t *leave_link; /* R12: the link */
     const uint8_t *leave_pc;   /* R14: RIP */
+    /* The same, but the jump caches of the block's mode may know. */
+    const uint8_t *leave_far[TLB_MODES];    /* link that leads nowhere now */
+    const uint8_t *leave_missed[TLB_MODES]; /* RIP that the first one does not know */
     const uint8_t *leave_block, *leave_icount;
     const uint8_t *fp_fault;
     const uint8_t *vec_in; /* called: vectors and MXCSR to the processor */
@@ -140,7 +143,6 @@ struct slow {
 struct exit_stub {
     uint8_t *from[3];
     unsigned n;
-    bool used;
 };
 
 struct gen {
@@ -166,7 +168,7 @@ struct gen {
     uint16_t again[IR_MAX_OPS];         /* wanted should it fault: read by its instruction before */
     struct slow slow[IR_MAX_OPS + 160]; /* one a memory operand, one more a look for the x87 */
     unsigned slows;
-    struct exit_stub stub[2];
+    struct exit_stub stub[2], far_stub[2]; /* to leave_link, to leave_far */
     struct tcg_site site[300];
     unsigned sites;
 };
@@ -293,6 +295,8 @@ void atomic_slow(struct gen *g, struct slow *s);
 void gen_exit(struct gen *g, const struct ir_op *o);
 void exit_stubs(struct gen *g);
 void icount_code(struct gen *g);
+/* to = the offset of pc's entry from the start of a jump cache with that many. EFLAGS change. */
+void jc_slot_code(struct as *a, unsigned to, unsigned pc, size_t entries);
 
 /* ---- thunk.c, signal.c ---- */
 

@@ -351,6 +351,44 @@ static const uint8_t *enter_code(struct as *a)
     return start;
 }
 
+/* R14: RIP, which is not in the first jump cache of the mode. */
+static const uint8_t *leave_missed_code(struct jit *j, struct as *a, unsigned mode)
+{
+    const uint8_t *start = as_here(a);
+    jc_slot_code(a, R15, R14, JC2_SIZE);
+    struct rm entry = rm_sum(SP, R15, 1, CPU(jc2)), code = entry, age = entry;
+    code.disp += (int32_t)offsetof(struct tcg_jc2_entry, code);
+    age.disp += (int32_t)offsetof(struct tcg_jc2_entry, age);
+    as_mov(a, 4, R12, rm_cpu(CPU(jc2_age) + mode * sizeof(uint32_t)));
+    as_alu(a, ALU_CMP, 8, R14, entry);
+    as_jcc(a, CC_NE, j->leave_pc);
+    as_alu(a, ALU_CMP, 4, R12, age);
+    as_jcc(a, CC_NE, j->leave_pc);
+    as_mov(a, 4, R15, code);
+    as_const(a, R12, (uint64_t)(uintptr_t)j->t->cache.rx);
+    as_alu(a, ALU_ADD, 8, R12, rm_reg(R15));
+    as_rm(a, 0xff, 4, 4, rm_reg(R12)); /* jmp */
+    return start;
+}
+
+/* R12: a link that leads nowhere yet, cannot lead to a block on two pages, or to another page whose guard did
+ * not fit. */
+static const uint8_t *leave_far_code(struct jit *j, struct as *a, unsigned mode)
+{
+    const uint8_t *start = as_here(a);
+    as_alu_imm(a, ALU_CMP, 1, rm_at(R12, offsetof(struct tcg_link, ask)), 0);
+    as_jcc(a, CC_NE, j->leave_link);
+    as_mov(a, 8, R14, rm_at(R12, offsetof(struct tcg_link, pc)));
+    jc_slot_code(a, R15, R14, JC_SIZE);
+    size_t jc = CPU(jcs) + mode * sizeof(((struct tcg_cpu *)0)->jcs[0]);
+    struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc);
+    as_alu(a, ALU_CMP, 8, R14, entry);
+    as_jcc(a, CC_NE, j->leave_missed[mode]);
+    entry.disp += (int32_t)offsetof(struct tcg_jc_entry, code);
+    as_rm(a, 0xff, 4, 4, entry); /* jmp */
+    return start;
+}
+
 static const uint8_t *leave_with(struct jit *j, struct as *a, enum leave why)
 {
     const uint8_t *start = as_here(a);
@@ -394,6 +432,10 @@ static void thunks_make(struct jit *j)
     as_mov_to(&a, 8, rm_cpu(CPU(pc)), R14);
     as_const(&a, R12, LEAVE_LOOKUP);
     leave_code(j, &a);
+    for (unsigned m = 0; m < TLB_MODES; m++) {
+        j->leave_missed[m] = leave_missed_code(j, &a, m);
+        j->leave_far[m] = leave_far_code(j, &a, m);
+    }
     j->leave_block = leave_with(j, &a, LEAVE_BLOCK);
     j->leave_icount = leave_with(j, &a, LEAVE_ICOUNT);
     c->used = c->thunks = (size_t)(a.p - c->rw);

@@ -30,6 +30,7 @@ struct rig_cpu {
     uint64_t read_only, device; /* linear pages: stores there fault; never plain */
     bool vanish;                /* a load from the device makes everything devices */
     uint32_t state32;
+    uint64_t far_page, far_phys; /* the page behind RIP far_page lies there, if that is not 0 */
 };
 
 struct rig {
@@ -60,8 +61,12 @@ static void rig_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct 
 
 static void rig_key(struct tcg_cpu *cpu, struct tb_key *key)
 {
+    const struct rig_cpu *c = rig_of(cpu);
     key->pc = cpu->pc;
     key->phys = cpu->pc;
+    if (c->far_phys && (cpu->pc & ~0xfffull) == c->far_page) {
+        key->phys = c->far_phys + (cpu->pc & 0xfff);
+    }
 }
 
 static void rig_check(struct tcg_cpu *cpu, uint64_t linear, unsigned size)

@@ -237,6 +237,130 @@ static void test_a_full_cache_is_emptied_and_work_goes_on(struct rig *r)
     assert_true(s.flushes > 1);
 }
 
+/* RIG_CODE, FAR and BACK jump to one another, each to another page; FAR leaves the first byte of its code
+ * in RBX. */
+enum { FAR = RIG_CODE - 0x1000 + 0x40, BACK = RIG_CODE + 0x80, FAR_PAGE = FAR & ~0xfff };
+
+static void build_far(struct ir_block *b, const struct tb_key *key)
+{
+    translations++;
+    insn(b, key->pc);
+    if (key->pc == BACK) {
+        end(b);
+        return;
+    }
+    if (key->pc == FAR) {
+        ir_emit(b, IR_MOV, 8, ir_gpr(3), ir_const(rig_mem[key->phys - RIG_BASE]), ir_none());
+    }
+    ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none());
+    b->exit[0] = (struct ir_exit){ key->pc == FAR ? BACK : FAR, 0 };
+}
+
+/* What the code behind FAR leaves in RBX, seen from this processor. */
+static uint64_t far_byte(struct tcg_cpu *cpu)
+{
+    cpu->pc = RIG_CODE;
+    cpu->gpr[3] = 0;
+    assert_int_equal(tcg_run(cpu), TCG_EXIT_BLOCK);
+    return cpu->gpr[3];
+}
+
+static void map_far(struct tcg_cpu *cpu, uint64_t phys)
+{
+    rig_of(cpu)->far_page = FAR_PAGE;
+    rig_of(cpu)->far_phys = phys;
+    tcg_jc_flush(cpu);
+}
+
+static uint64_t links_made(const struct rig *r)
+{
+    struct tcg_stats s;
+    tcg_get_stats(r->t, &s);
+    return s.chained;
+}
+
+static void far_start(struct rig *r)
+{
+    tcg_flush(r->t);
+    translations = 0;
+    rig_build = build_far;
+    rig_mem[FAR - RIG_BASE] = 11;
+    rig_mem[FAR - RIG_BASE - 0x1000] = 22;
+    r->c->far_phys = 0;
+}
+
+static void test_a_jump_to_another_page_is_linked(struct rig *r)
+{
+    far_start(r);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(far_byte(r->cpu), 11);
+    }
+    assert_int_equal(translations, 3);
+    assert_int_equal(links_made(r), r->t->jit ? 2 : 0);
+}
+
+static void test_a_linked_page_may_be_mapped_elsewhere(struct rig *r)
+{
+    far_start(r);
+    for (unsigned i = 0; i < 4; i++) {
+        map_far(r->cpu, i & 1 ? FAR_PAGE - 0x1000 : FAR_PAGE);
+        for (unsigned k = 0; k < 3; k++) {
+            assert_int_equal(far_byte(r->cpu), i & 1 ? 22 : 11);
+        }
+    }
+    assert_int_equal(translations, 4);
+}
+
+static void test_processors_may_map_a_linked_page_differently(struct rig *r)
+{
+    struct tcg_cpu *other = tcg_cpu_new(r->t);
+    far_start(r);
+    map_far(other, FAR_PAGE - 0x1000);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(far_byte(r->cpu), 11);
+        assert_int_equal(far_byte(other), 22);
+    }
+    assert_int_equal(translations, 4);
+    tcg_cpu_free(other);
+}
+
+static void test_code_behind_a_linked_page_may_change(struct rig *r)
+{
+    far_start(r);
+    for (unsigned i = 1; i < 5; i++) {
+        rig_mem[FAR - RIG_BASE] = (uint8_t)i;
+        tcg_invalidate(r->t, NULL, FAR, 1);
+        assert_int_equal(far_byte(r->cpu), i);
+        assert_int_equal(far_byte(r->cpu), i);
+    }
+    assert_int_equal(translations, 6);
+    assert_int_equal(links_made(r), r->t->jit ? 8 : 0);
+}
+
+/* A loop over two pages looks for a request where it goes backwards. */
+static void build_endless(struct ir_block *b, const struct tb_key *key)
+{
+    insn(b, key->pc);
+    ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none());
+    b->exit[0] = (struct ir_exit){ key->pc == FAR ? BACK : FAR, 0 };
+    if (key->pc == BACK) {
+        b->op[b->n - 1].op = IR_NOP;
+        ir_emit(b, IR_CALL, 8, ir_none(), ir_gpr(1), ir_none())->helper = &kicker;
+        ir_emit(b, IR_SUB, 8, ir_gpr(1), ir_gpr(1), ir_const(1));
+        ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none());
+    }
+}
+
+static void test_a_kick_is_seen_in_a_loop_over_two_pages(struct rig *r)
+{
+    rig_build = build_endless;
+    r->c->far_phys = 0;
+    r->cpu->gpr[1] = 100;
+    assert_int_equal(rig_run(r), TCG_EXIT_REQUEST);
+    assert_int_equal(r->cpu->gpr[1], 6);
+    assert_int_equal(r->cpu->pc, FAR);
+}
+
 static void run_everywhere(void (*test)(struct rig *r))
 {
     for (unsigned w = 0; w < rig_ways_here(); w++) {
@@ -309,6 +433,11 @@ IN_EVERY_ENGINE(test_a_page_is_data_again_some_stores_after_its_last_code)
 IN_EVERY_ENGINE(test_code_may_change_what_comes_next)
 IN_EVERY_ENGINE(test_flags_stay_for_an_instruction_that_faults_behind_reading_them)
 IN_EVERY_ENGINE(test_a_full_cache_is_emptied_and_work_goes_on)
+IN_EVERY_ENGINE(test_a_jump_to_another_page_is_linked)
+IN_EVERY_ENGINE(test_a_linked_page_may_be_mapped_elsewhere)
+IN_EVERY_ENGINE(test_processors_may_map_a_linked_page_differently)
+IN_EVERY_ENGINE(test_code_behind_a_linked_page_may_change)
+IN_EVERY_ENGINE(test_a_kick_is_seen_in_a_loop_over_two_pages)
 
 int main(void)
 {
@@ -321,6 +450,11 @@ int main(void)
         cmocka_unit_test(test_code_may_change_what_comes_next_here),
         cmocka_unit_test(test_flags_stay_for_an_instruction_that_faults_behind_reading_them_here),
         cmocka_unit_test(test_a_full_cache_is_emptied_and_work_goes_on_here),
+        cmocka_unit_test(test_a_jump_to_another_page_is_linked_here),
+        cmocka_unit_test(test_a_linked_page_may_be_mapped_elsewhere_here),
+        cmocka_unit_test(test_processors_may_map_a_linked_page_differently_here),
+        cmocka_unit_test(test_code_behind_a_linked_page_may_change_here),
+        cmocka_unit_test(test_a_kick_is_seen_in_a_loop_over_two_pages_here),
         cmocka_unit_test(test_perf_finds_blocks_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
