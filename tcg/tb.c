@@ -252,6 +252,8 @@ static void unlink_out(struct tcg *t, struct tcg_link *l)
 
 /* ---- making ---- */
 
+static void forget(struct tcg *t, struct block *b);
+
 static void set_links(struct block *b, const struct ir_block *ir)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -416,6 +418,14 @@ void engine_unlock(struct tcg_cpu *cpu)
     pthread_mutex_unlock(&cpu->tcg->lock);
 }
 
+/* The key says where the first page lies, not the second. May raise. */
+static bool second_stands(struct tcg_cpu *cpu, const struct block *b)
+{
+    uint64_t behind = (b->tb.key.pc + b->tb.key.cs_base + 0x1000) & ~0xfffull;
+    return second_page(b) == NO_PAGE ||
+           (cpu->tcg->target->fetch(cpu, behind) & ~0xfffull) == page_of(b, 1);
+}
+
 struct block *block_find(struct tcg_cpu *cpu, uint32_t cflags)
 {
     struct tcg *t = cpu->tcg;
@@ -424,6 +434,10 @@ struct block *block_find(struct tcg_cpu *cpu, uint32_t cflags)
     k.cflags |= cflags;
     engine_lock(cpu);
     struct block *b = table_find(t, &k);
+    if (b && !second_stands(cpu, b)) {
+        forget(t, b);
+        b = NULL;
+    }
     if (!b) {
         b = make(cpu, &k);
         if (b) {

@@ -139,6 +139,9 @@ struct tcg_target {
      * fetching the first instruction are raised (tcg_raise); later ones end the block before. */
     void (*translate)(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_block *b,
                       uint16_t *len, uint64_t *phys2);
+    /* Guest-physical address of code at a linear one; may raise a fetch fault. NULL: no block lies on two
+     * pages. */
+    uint64_t (*fetch)(struct tcg_cpu *cpu, uint64_t linear);
     /* The key for cpu->pc as the CPU stands now; may raise a fetch fault. */
     void (*key)(struct tcg_cpu *cpu, struct tb_key *key);
     /* TLB misses and everything not plain: size 1..8 (loads return zero-extended). Exact RIP is in

@@ -46,11 +46,18 @@ static void key(struct tcg_cpu *cpu, struct tb_key *k)
     k->cflags = 0;
 }
 
+static uint64_t fetch(struct tcg_cpu *cpu, uint64_t linear)
+{
+    struct x86_cpu *c = x86_of(cpu);
+    return x86_fetch_phys(c, c->mode & MODE_CS64 ? linear : (uint32_t)linear);
+}
+
 static const struct tcg_target target = {
     .name = "x86",
     .cpu_size = sizeof(struct x86_cpu),
     .translate = x86_translate,
     .key = key,
+    .fetch = fetch,
     .load = x86_mmu_load,
     .store = x86_mmu_store,
     .load_bytes = x86_mmu_load_bytes,

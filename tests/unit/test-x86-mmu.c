@@ -153,6 +153,43 @@ static void test_a_table_that_was_found_before_is_looked_up_again_in_time(void *
     rig_free(&r);
 }
 
+/* MOV EAX, imm32 whose last two bytes are the second page's, then HLT. */
+static uint32_t moved_across(struct rig *r)
+{
+    r->c->tcg.pc = 0x14ffd;
+    r->c->halted = false;
+    for (unsigned i = 0; i < 100 && !r->c->halted; i++) {
+        if (tcg_run(&r->c->tcg) == TCG_EXIT_RAISED) {
+            return (uint32_t)-r->c->raised;
+        }
+    }
+    return (uint32_t)r->c->tcg.gpr[RAX];
+}
+
+static void test_the_second_page_of_an_instruction_may_change(void **state)
+{
+    (void)state;
+    struct rig r = rig_new("max");
+    r.c->a20_mask = UINT64_MAX;
+    rig_long(&r, 0);
+    rig_put(&r, 0x14ffd, 3, 0x2211b8);
+    rig_put(&r, 0x15000, 3, 0xf44433);
+    rig_put(&r, 0x40000, 3, 0xf46655);
+    assert_int_equal(moved_across(&r), 0x44332211);
+    rig_put(&r, RIG_PT + 8 * 0x15, 8, 0x40000 | 7);
+    x86_tlb_flush_page(r.c, 0x15000);
+    assert_int_equal(moved_across(&r), 0x66552211);
+    rig_put(&r, RIG_PT + 8 * 0x15, 8, 0x15000 | 7);
+    x86_tlb_flush_page(r.c, 0x15000);
+    assert_int_equal(moved_across(&r), 0x44332211);
+    rig_put(&r, RIG_PT + 8 * 0x15, 8, 0);
+    x86_tlb_flush_page(r.c, 0x15000);
+    assert_int_equal(moved_across(&r), (uint32_t)-EX_PF);
+    assert_int_equal(r.c->cr2, 0x15000);
+    assert_int_equal(r.c->tcg.pc, 0x14ffd);
+    rig_free(&r);
+}
+
 static void test_a_flush_drops_pages_however_many_there_are(void **state)
 {
     (void)state;
@@ -263,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_large_pages_map_what_they_say),
         cmocka_unit_test(test_invlpg_inside_a_large_page_drops_all_of_it),
         cmocka_unit_test(test_a_table_that_was_found_before_is_looked_up_again_in_time),
+        cmocka_unit_test(test_the_second_page_of_an_instruction_may_change),
         cmocka_unit_test(test_a_flush_drops_pages_however_many_there_are),
         cmocka_unit_test(test_pae_and_legacy_tables),
         cmocka_unit_test(test_a_store_across_pages_is_all_or_nothing),
