@@ -5,6 +5,7 @@
 #include "ui/vnc-int.h"
 
 #include "dm/base/err.h"
+#include "dm/base/sock.h"
 #include "dm/base/util.h"
 
 #include <errno.h>
@@ -12,8 +13,6 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define FIRST_PORT 5900
@@ -27,9 +26,7 @@ static int listen_at(const struct sockaddr *sa, socklen_t len)
     if (fd < 0) {
         return -errno;
     }
-    if (sa->sa_family != AF_UNIX) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (sa->sa_family == AF_INET6) {
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
     }
@@ -113,20 +110,11 @@ static int listen_range(struct vnc *v, const struct vnc_options *o, struct err *
 
 static int listen_unix(struct vnc *v, const char *path, struct err *e)
 {
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    struct stat st;
-    int fd;
-    if (!*path || strlen(path) >= sizeof(un.sun_path)) {
-        return err_set(e, -EINVAL, "vnc: a socket's path has 1 to %zu characters",
-                       sizeof(un.sun_path) - 1);
-    }
-    strcpy(un.sun_path, path);
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        unlink(path); /* an earlier process left it behind */
-    }
-    fd = listen_at((struct sockaddr *)&un, sizeof(un));
+    struct sock_addr a;
+    int fd = sock_unix(path, &a, e);
+    fd = fd < 0 ? fd : sock_listen(&a, e);
     if (fd < 0) {
-        return err_set(e, fd, "vnc: %s: %s", path, strerror(-fd));
+        return err_prefix(e, "vnc");
     }
     v->listener[v->nlisteners++].fd = fd;
     v->host = xstrdup(path);
