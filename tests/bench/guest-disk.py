@@ -32,6 +32,8 @@ LIMIT = 600
 STEPS = [  # name, disk.c's words, count
     ('sequential read, 64 KiB', 'read seq 65536', 1500, 1),
     ('sequential write, 64 KiB', 'write seq 65536', 1500, 1),
+    ('sequential read, 64 KiB, depth 32', 'read seq 65536', 3000, 32),
+    ('sequential write, 64 KiB, depth 32', 'write seq 65536', 3000, 32),
     ('random read, 4 KiB', 'read random 4096', 6000, 1),
     ('random write, 4 KiB', 'write random 4096', 4000, 1),
     ('random read, 4 KiB, depth 32', 'read random 4096', 12000, 32),

@@ -62,7 +62,8 @@ card rtl8139 $RTL 10.99.0.2
 transfers rtl8139
 note "save"
 check "xl save" xl save net /tmp/net.save
-check "xl restore" xl restore /tmp/net.save
+restored() { xl restore /tmp/net.save || { cat "$(dm_log net)"; return 1; }; }
+check "xl restore" restored
 check "the restored guest answers" answers net 60 again
 check "and has its network" say 300 "fetch f" "FETCH $sum"
 check "xl migrate localhost" xl migrate net localhost
