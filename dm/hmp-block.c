@@ -16,8 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* args: QMP's names for the words, in order, "name:type", types as in a schema. flags: what -f and -n
- * mean, add_flags. */
+/* args: QMP's names for the words, in order, "name:type", types as in a schema, but a: an address.
+ * flags: what -f, -n and -w mean, add_flags. */
 static const struct {
     const char *hmp, *qmp, *args, *flags;
 } commands[] = {
@@ -30,11 +30,28 @@ static const struct {
     { "block_stream", "block-stream", "device:s speed:i base:s", "" },
     { "drive_backup", "drive-backup", "device:s target:s format:s", "fsync ncreate" },
     { "drive_mirror", "drive-mirror", "device:s target:s format:s", "fsync ncreate" },
+    { "nbd_server_add", "nbd-server-add", "device:s name:s", "wwritable" },
+    { "nbd_server_remove", "nbd-server-remove", "name:s", "fhard" },
+    { "nbd_server_start", "nbd-server-start", "addr:a", "" },
+    { "nbd_server_stop", "nbd-server-stop", "", "" },
     { "snapshot_blkdev", "blockdev-snapshot-sync", "device:s snapshot-file:s format:s", "ncreate" },
     { "snapshot_blkdev_internal", "blockdev-snapshot-internal-sync", "device:s name:s", "" },
     { "snapshot_delete_blkdev_internal", "blockdev-snapshot-delete-internal-sync",
       "device:s name:s id:s", "" },
 };
+
+/* "unix:PATH" or "HOST:PORT". NULL: neither. */
+static json_t *address_json(const char *word)
+{
+    const char *colon = strrchr(word, ':');
+
+    if (strncmp(word, "unix:", 5) == 0) {
+        return json_pack("{s:s, s:{s:o}}", "type", "unix", "data", "path", qmp_text(word + 5));
+    }
+    return colon ? json_pack("{s:s, s:{s:s%, s:s}}", "type", "inet", "data", "host", word,
+                             (size_t)(colon - word), "port", colon + 1)
+                 : NULL;
+}
 
 /* One word of the line as the argument that `arg` ("name:type") describes. */
 static bool add_word(json_t *args, const char *arg, size_t len, const char *word, struct text *out)
@@ -44,7 +61,14 @@ static bool add_word(json_t *args, const char *arg, size_t len, const char *word
     uint64_t n;
 
     snprintf(name, sizeof(name), "%.*s", (int)colon, arg);
-    if (arg[len - 1] == 's') {
+    if (arg[len - 1] == 'a') {
+        json_t *address = address_json(word);
+        if (!address) {
+            text_add(out, "Error: '%s': expected HOST:PORT or unix:PATH\r\n", word);
+            return false;
+        }
+        json_object_set_new(args, name, address);
+    } else if (arg[len - 1] == 's') {
         json_object_set_new(args, name, qmp_text(word));
     } else if (parse_size(word, strcmp(name, "size") == 0 ? 1 << 20 : 1, &n) < 0 || n > INT64_MAX) {
         text_add(out, "Error: '%s': a number is expected\r\n", word);
@@ -59,6 +83,12 @@ static void add_flags(json_t *args, const char *known, const char *given)
 {
     if (strstr(known, "fforce") && strchr(given, 'f')) {
         json_object_set_new(args, "force", json_true());
+    }
+    if (strstr(known, "fhard") && strchr(given, 'f')) {
+        json_object_set_new(args, "mode", json_string("hard"));
+    }
+    if (strstr(known, "wwritable") && strchr(given, 'w')) {
+        json_object_set_new(args, "writable", json_true());
     }
     if (strstr(known, "fsync")) {
         json_object_set_new(args, "sync", json_string(strchr(given, 'f') ? "full" : "top"));

@@ -374,6 +374,10 @@ static const struct hmp_command {
     { "memsave", 3, "ADDRESS SIZE FILE, as the chosen processor sees it", do_save_memory },
     { "migrate", 1, "[-d] file:PATH, fd:NUMBER, exec:COMMAND, tcp:HOST:PORT or unix:PATH",
       do_migrate },
+    { "nbd_server_add", 1, "[-w] NODE [NAME]", do_block },
+    { "nbd_server_remove", 1, "[-f] NAME", do_block },
+    { "nbd_server_start", 1, "HOST:PORT or unix:PATH", do_block },
+    { "nbd_server_stop", 0, "end the NBD server", do_block },
     { "netdev_add", 1, "TYPE,id=ID[,...]", do_netdev_add },
     { "netdev_del", 1, "ID", do_netdev_del },
     { "nmi", 0, "press the NMI button", do_nmi },
@@ -470,7 +474,8 @@ static unsigned split(struct hmp_call *c, const char *line, char *copy)
         if (n == 1 && w[0] == '/' && takes_format(c->word[0])) {
             snprintf(c->format, sizeof(c->format), "%s", w + 1);
             c->rest = line + (at - copy);
-        } else if (n >= 1 && (strcmp(w, "-f") == 0 || strcmp(w, "-n") == 0)) {
+        } else if (n >= 1 && (strcmp(w, "-f") == 0 || strcmp(w, "-n") == 0 ||
+                              (strcmp(w, "-w") == 0 && has_name("nbd_server_add", c->word[0])))) {
             c->flags[strlen(c->flags) % (sizeof(c->flags) - 1)] = w[1];
         } else {
             c->rest = n == 0 ? line + (at - copy) : c->rest;

@@ -397,6 +397,14 @@ def test_exports_over_nbd(bed):
     expect("no socket left", os.path.exists(sock), False)
     q.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": sock}})
     q.cmd("nbd-server-add", device="d")
+    for line, why in (("nbd_server_stop", ""), ("nbd_server_start nowhere", "expected HOST:PORT"),
+                      ("nbd_server_start unix:" + sock, ""), ("nbd_server_add d hmp", ""),
+                      ("nbd_server_add -w d two", "for reading alone"), ("nbd_server_add -w spare", "")):
+        said = q.cmd("human-monitor-command", **{"command-line": line})
+        expect_in(line, why, said)
+        expect("%s: %s" % (line, said), bool(said), bool(why))
+    io("spare", "write -q -P 3 0 4k", "read -P 3 0 4k")
+    expect("removed", q.cmd("human-monitor-command", **{"command-line": "nbd_server_remove -f hmp"}), "")
     m.quit()
     expect("gone at the end", os.path.exists(sock), False)
 
