@@ -48,7 +48,7 @@ static struct rm grouped_rm(struct gen *g, const struct temp *t)
 
 static void load_lazy(struct gen *g, struct temp *t)
 {
-    struct rm m = rm_at(t->reg, 0);
+    struct rm m = rm_at(t->reg, t->disp);
     if (t->where == T_GROUPED) {
         uint16_t held = g->busy;
         unsigned group = t->reg;
@@ -214,7 +214,7 @@ struct rm rm_of(struct gen *g, const struct ir_arg *a, unsigned size)
             return grouped_rm(g, t);
         }
         hold(g, t->reg);
-        return rm_at(t->reg, 0);
+        return rm_at(t->reg, t->disp);
     }
     return rm_cpu(spill_off(t->slot));
 }

@@ -26,7 +26,7 @@ enum temp_where {
     T_NONE,
     T_REG,
     T_SPILL,
-    T_LAZY,    /* not loaded yet: the register points at it */
+    T_LAZY,    /* not loaded yet: disp bytes behind where the register points */
     T_GROUPED, /* not loaded yet: disp bytes behind where the group in reg points */
 };
 struct temp {
@@ -42,6 +42,7 @@ struct temp {
 enum { GROUPS = 24, NO_GROUP = 0xff };
 struct group {
     uint16_t bytes; /* from the first to behind the last */
+    uint16_t off;   /* of the first behind where the pointer points */
     bool write;
 };
 /* Of an operation with a memory operand. */
@@ -128,7 +129,10 @@ struct src {
 struct slow {
     uint8_t kind, addr, index; /* registers: the address less the tag, the slot */
     uint16_t size;
+    uint16_t off; /* the operand is that much behind where addr points */
     bool write, align;
+    bool known; /* the address is `at`, and no register has it */
+    uint64_t at;
     uint8_t *from;          /* the jump that leads here */
     uint8_t *resume, *done; /* writable view: the access; behind it */
     uint64_t pc;
@@ -275,6 +279,8 @@ void operand_done(struct gen *g);
 /* The present operation looks nothing up and cannot fault: the address is known. */
 bool follows(const struct gen *g);
 void slow_code(struct gen *g, struct slow *s);
+/* The operand comes from cpu->bounce: what its register points at then. */
+void point_at_bounce(struct gen *g, const struct slow *s);
 /* to = from >> by in the low bits; the upper `by` are anything. EFLAGS may change. */
 void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by);
 void set_pc_code(struct gen *g, uint64_t pc, unsigned reg);

@@ -9,7 +9,13 @@
  *     ja    miss
  *     add   A, [cpu + I + host]
  *
- * Then [A] is the operand, for any instruction. An operand that must be aligned is tested for that
+ * Then [A] is the operand, for any instruction. An address that is known now (a variable of a program that
+ * is not moved, or beside RIP) has its slot known, too:
+ *
+ *     cmp   [cpu + slot + tag], page
+ *     jne   miss
+ *     mov   A, [cpu + slot + host]     the operand is [A + offset]
+ * An operand that must be aligned is tested for that
  * and for being in the page by one TEST. A miss is handled behind the block: the same XOR gives the
  * address back, C code does the access with all state saved, by way of cpu->bounce, and the block goes
  * on with A pointing there.
@@ -202,6 +208,49 @@ struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool wr
     return s;
 }
 
+static bool known_address(const struct ir_mem *m, unsigned size, uint64_t *at)
+{
+    uint64_t sum = (uint64_t)m->disp;
+    *at = m->addr_size == 8 ? sum : m->addr_size == 4 ? (uint32_t)sum : (uint16_t)sum;
+    return m->base.kind == IR_NONE && m->index.kind == IR_NONE && m->seg < 0 &&
+           !(m->flags & IR_MEM_ALIGN) && (*at & 0xfff) + size <= 4096;
+}
+
+static struct slow *probe_known(struct gen *g, uint64_t at, unsigned size, bool write,
+                                enum slow_kind kind)
+{
+    unsigned addr = scratch(g);
+    uint64_t page = at & ~0xfffull;
+    size_t entry = tlb_off(g, (at >> 12 & (TLB_SIZE - 1)) << ENTRY_SHIFT);
+    struct rm tag = rm_cpu(entry + tag_field(write));
+    if (fits32((int64_t)page)) {
+        as_alu_imm(&g->a, ALU_CMP, 8, tag, (int64_t)page);
+    } else {
+        as_const(&g->a, addr, page);
+        as_alu(&g->a, ALU_CMP, 8, addr, tag);
+    }
+    struct slow *s = new_slow(g, kind);
+    s->from = as_jcc_ahead(&g->a, CC_NE);
+    as_mov(&g->a, 8, addr, rm_cpu(entry + offsetof(struct tcg_tlb_entry, host)));
+    s->size = (uint16_t)size;
+    s->addr = s->index = (uint8_t)addr;
+    s->write = write;
+    s->known = true;
+    s->at = at;
+    s->off = at & 0xfff;
+    s->resume = g->a.p;
+    return s;
+}
+
+static struct slow *probe_any(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
+                              enum slow_kind kind)
+{
+    uint64_t at;
+    kind = g->place[g->at].apart ? SLOW_APART : kind;
+    return known_address(m, size, &at) ? probe_known(g, at, size, write, kind)
+                                       : probe(g, m, size, write, kind);
+}
+
 /* ---- groups ---- */
 
 bool follows(const struct gen *g)
@@ -222,16 +271,16 @@ void consume_pointer(struct gen *g, unsigned group)
 }
 
 /* The first of a group asks for all its bytes. */
-static struct slow *probe_group(struct gen *g, const struct ir_mem *m)
+static void probe_group(struct gen *g, const struct ir_mem *m)
 {
     const struct place *p = &g->place[g->at];
-    const struct group *all = &g->group[p->group];
+    struct group *all = &g->group[p->group];
     struct ir_mem from = *m;
     from.disp -= p->at;
-    struct slow *s = probe(g, &from, all->bytes, all->write, SLOW_APART);
+    const struct slow *s = probe_any(g, &from, all->bytes, all->write, SLOW_APART);
+    all->off = s->off;
     struct ir_arg pointer = pointer_of(g, p->group);
     bind_temp(g, &pointer, s->addr);
-    return s;
 }
 
 struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
@@ -240,8 +289,8 @@ struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool wri
     const struct place *p = &g->place[g->at];
     *s = NULL;
     if (p->group == NO_GROUP) {
-        *s = probe(g, m, size, write, kind);
-        return rm_at((*s)->addr, 0);
+        *s = probe_any(g, m, size, write, kind);
+        return rm_at((*s)->addr, (*s)->off);
     }
     struct ir_arg pointer = pointer_of(g, p->group);
     if (p->first) {
@@ -250,7 +299,7 @@ struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool wri
         consume(g, &m->base);
         consume(g, &m->index);
     }
-    struct rm to = rm_at(to_reg(g, &pointer, 8), p->at);
+    struct rm to = rm_at(to_reg(g, &pointer, 8), g->group[p->group].off + p->at);
     g->temp[pointer.num].last = p->next;
     return to;
 }
@@ -294,8 +343,8 @@ static bool leave_in_memory(struct gen *g, const struct ir_op *o, struct rm m, c
     } else {
         t->where = T_GROUPED;
         t->reg = g->place[g->at].group;
-        t->disp = m.disp;
     }
+    t->disp = m.disp;
     t->size = o->size;
     return true;
 }
@@ -470,7 +519,11 @@ void set_pc_code(struct gen *g, uint64_t pc, unsigned reg)
 /* Address, what and RIP to where C looks; the index register is free afterwards. */
 static void slow_entry(struct gen *g, const struct slow *s, int64_t what)
 {
-    as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_field(s->write)));
+    if (s->known) {
+        as_const(&g->a, s->addr, s->at);
+    } else {
+        as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_field(s->write)));
+    }
     as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), s->addr);
     as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_size)), what);
     set_pc_code(g, s->pc, s->index);
@@ -491,9 +544,9 @@ static void back_to(struct gen *g, const uint8_t *p)
     as_jmp(&g->a, p + g->a.rx);
 }
 
-static void point_at_bounce(struct gen *g, const struct slow *s)
+void point_at_bounce(struct gen *g, const struct slow *s)
 {
-    as_lea(&g->a, 8, s->addr, rm_cpu(CPU(bounce)));
+    as_lea(&g->a, 8, s->addr, rm_cpu(CPU(bounce) - s->off));
 }
 
 void slow_code(struct gen *g, struct slow *s)
@@ -516,6 +569,9 @@ void slow_code(struct gen *g, struct slow *s)
         slow_entry(g, s, s->size | (s->write ? PLAIN_WRITE : 0) | (s->align ? PLAIN_ALIGNED : 0));
         call_thunk(g, TH_PLAIN);
         as_mov(&g->a, 8, s->addr, rm_cpu(CPU(arg)));
+        if (s->off) {
+            as_alu_imm(&g->a, ALU_SUB, 8, rm_reg(s->addr), s->off);
+        }
         back_to(g, s->resume);
         return;
     }
@@ -544,7 +600,7 @@ void slow_code(struct gen *g, struct slow *s)
         if (s->need) {
             flags_restore_code(&g->a);
         }
-        rmw_code(g, s->op, rm_at(s->addr, 0), &s->src, false);
+        rmw_code(g, s->op, rm_at(s->addr, s->off), &s->src, false);
         call_thunk(g, TH_STORE); /* keeps EFLAGS */
         back_to(g, s->done);
         break;

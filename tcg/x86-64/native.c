@@ -216,12 +216,12 @@ void native_slow(struct gen *g, struct slow *s)
         /* An unmasked exception keeps it from storing: then what was there is written back. */
         as_call(&g->a, g->jit->thunk[TH_NATIVE_LOAD]);
     }
-    as_lea(&g->a, 8, s->addr, rm_cpu(CPU(bounce)));
+    point_at_bounce(g, s);
     if (!n->mem_write) {
         as_jmp(&g->a, s->resume + g->a.rx);
         return;
     }
-    struct rm m = rm_at(s->addr, 0);
+    struct rm m = rm_at(s->addr, s->off);
     g->f_host = false; /* F is in memory, as behind any look-up */
     note_site(g, n, s->pc);
     encode(&g->a, n, s->native_reg, &m);

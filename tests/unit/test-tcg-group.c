@@ -156,6 +156,65 @@ static bool grouping(const struct rig *r)
     return r->t->jit && r->t->opt.passes & PASS_GROUP;
 }
 
+/* mov rax, [one]; add [other], rdx at addresses that are known, with RDI somewhere else */
+static void build_known(struct ir_block *b, const struct tb_key *key)
+{
+    struct ir_arg t = ir_temp(b), u = ir_temp(b);
+    struct ir_mem m = { .scale = 1, .addr_size = 8, .seg = -1, .disp = DATA + 24 };
+    translations++;
+    if (key->pc == RIG_CODE) {
+        ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE;
+        m.disp = DATA + 16;
+        load(b, 0, m);
+    }
+    ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + 4;
+    m.disp = DATA + 24;
+    m.flags = IR_MEM_RMW;
+    ir_emit(b, IR_LD, 8, t, ir_none(), ir_none())->mem = m;
+    ir_emit(b, IR_ADD, 8, u, t, ir_gpr(2));
+    m.flags = 0;
+    ir_emit(b, IR_ST, 8, ir_none(), u, ir_none())->mem = m;
+    ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+}
+
+static void test_a_known_address_is_found_and_missed_alike(struct rig *r)
+{
+    for (unsigned device = 0; device < 2; device++) {
+        open_group(r, DATA, FAR);
+        rig_build = build_known;
+        r->c->device = device ? DATA & ~0xfffull : 0;
+        for (unsigned again = 0; again < 2; again++) {
+            fill(r, DATA, FAR);
+            assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+            assert_int_equal(r->cpu->gpr[0], STORED);
+            assert_int_equal(load_le(rig_mem + (DATA + 24 - RIG_BASE), 8), TO_ADD + SUMMAND);
+            assert_true(device ? r->c->loads == 2 : r->c->loads <= 1 - again);
+        }
+        assert_int_equal(translations, device && grouping(r) ? 2 : 1);
+    }
+}
+
+/* mov rax, [where the page ends] */
+static void build_known_across(struct ir_block *b, const struct tb_key *key)
+{
+    struct ir_mem m = { .scale = 1, .addr_size = 8, .seg = -1, .disp = RIG_BASE + 0x3000 - 4 };
+    ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = (int64_t)key->pc;
+    load(b, 0, m);
+    ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+}
+
+static void test_a_known_address_across_two_pages_is_left_to_c(struct rig *r)
+{
+    open_group(r, DATA, RIG_BASE + 0x3000 - 4);
+    rig_build = build_known_across;
+    for (unsigned times = 1; times < 4; times++) {
+        r->cpu->pc = RIG_CODE;
+        assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+        assert_int_equal(r->cpu->gpr[0], IN_FAR);
+        assert_int_equal(r->c->loads, times);
+    }
+}
+
 static void test_on_one_page_a_miss_needs_no_other_block(struct rig *r)
 {
     open_group(r, DATA, FAR);
@@ -323,6 +382,8 @@ static void run_everywhere(void (*test)(struct rig *r))
         (void)state;                                                                               \
         run_everywhere(test);                                                                      \
     }
+IN_EVERY_ENGINE(test_a_known_address_is_found_and_missed_alike)
+IN_EVERY_ENGINE(test_a_known_address_across_two_pages_is_left_to_c)
 IN_EVERY_ENGINE(test_on_one_page_a_miss_needs_no_other_block)
 IN_EVERY_ENGINE(test_across_two_pages_each_is_looked_up)
 IN_EVERY_ENGINE(test_on_a_device_each_access_comes_once)
@@ -339,6 +400,8 @@ IN_EVERY_ENGINE(test_a_page_that_gets_code_is_no_group_s_any_more)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_known_address_is_found_and_missed_alike_here),
+        cmocka_unit_test(test_a_known_address_across_two_pages_is_left_to_c_here),
         cmocka_unit_test(test_on_one_page_a_miss_needs_no_other_block_here),
         cmocka_unit_test(test_across_two_pages_each_is_looked_up_here),
         cmocka_unit_test(test_on_a_device_each_access_comes_once_here),

@@ -77,6 +77,11 @@ static struct ir_mem place(struct maker *m)
     if (with_faults && rnd(12) == 0) {
         p.disp += 0x40000000;
     }
+    if (rnd(6) == 0) { /* known now; far ones do not fit in 32 bits */
+        p.base = ir_none();
+        p.disp +=
+            RIG_BASE + (rnd(2) ? 0x2ff0 : 0x4800) + (with_faults && rnd(16) == 0 ? 1ll << 40 : 0);
+    }
     if (rnd(6) == 0) {
         p.seg = 4;
     }
