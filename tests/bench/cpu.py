@@ -20,7 +20,7 @@ import tempfile
 import time
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'cpu')
-INTEGER = ['sieve', 'sha256', 'quicksort', 'strings', 'interp', 'icall', 'recursion', 'mix']
+INTEGER = ['sieve', 'sha256', 'quicksort', 'strings', 'interp', 'icall', 'recursion', 'mix', 'list']
 FLOATING = ['matmul', 'nbody', 'x87', 'avx2dot']
 STRING = ['movsb', 'stosb']
 SYSTEM = ['syscall', 'ctxswitch']
