@@ -78,6 +78,9 @@ round:
     movl $0, lost
     movl %edi, ap_edi
     movl $1, go
+1:  pause                               /* it might see "go" when the round is over, and the next EDI */
+    cmpl $1, busy
+    jne 1b
     movl $N, %ecx
 1:  lock addl $1, (%edi)
     loop 1b
