@@ -93,7 +93,7 @@ static void add_mapping(void *opaque, const struct x86_mapping *m)
 }
 
 /* Processors that look through the same tables need them once. */
-static bool seen_before(const struct vcpus *v, unsigned cpu)
+static bool seen_before(struct vcpus *v, unsigned cpu)
 {
     for (unsigned i = 0; i < cpu; i++) {
         if (vcpus_cpu(v, i)->cr3 == vcpus_cpu(v, cpu)->cr3) {
