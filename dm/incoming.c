@@ -27,13 +27,6 @@ struct incoming {
     struct state_buf b;
 };
 
-static void tell(struct keel *k, const char *status)
-{
-    if (k->migrate_events) {
-        monitor_event(k, "MIGRATION", json_pack("{s:s}", "status", status));
-    }
-}
-
 static void close_fd(struct incoming *in)
 {
     ev_fd_del(&in->fd);
@@ -63,7 +56,7 @@ static void fail(struct incoming *in, const struct err *e)
 {
     struct keel *k = in->k;
     log_msg(LOG_ERROR, "incoming", "%s: %s", in->uri, e->msg);
-    tell(k, "failed");
+    monitor_migration(k, "failed");
     channel_answer(in->fd.fd, e->msg);
     incoming_close(k);
     k->exit_code = 1;
@@ -85,7 +78,7 @@ static void all_is_here(struct incoming *in)
         return;
     }
     incoming_close(k);
-    tell(k, "completed");
+    monitor_migration(k, "completed");
     if (!k->o.stopped) {
         keel_cont(k, &e);
     }
@@ -123,7 +116,7 @@ static void on_sender(void *opaque, unsigned events)
     close_fd(in);
     in->fd = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = read_more, .opaque = in };
     ev_fd_add(in->k->loop, &in->fd);
-    tell(in->k, "active");
+    monitor_migration(in->k, "active");
 }
 
 int incoming_open(struct keel *k, const char *uri, struct err *e)
@@ -139,6 +132,6 @@ int incoming_open(struct keel *k, const char *uri, struct err *e)
     *in = (struct incoming){ .k = k, .uri = xstrdup(uri) };
     in->fd = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = on_sender, .opaque = in };
     k->incoming = in;
-    tell(k, "setup");
+    monitor_migration(k, "setup");
     return ev_fd_add(k->loop, &in->fd);
 }

@@ -59,6 +59,9 @@ int monitor_take_named_fd(struct monitor *mon, const char *name);
 /* Tells every QMP peer; data is taken over and may be NULL. */
 void monitor_event(struct keel *k, const char *name, json_t *data);
 
+/* The event MIGRATION, for those who asked for it. */
+void monitor_migration(struct keel *k, const char *status);
+
 /* qmp.c */
 void qmp_greet(struct monitor *mon);
 void qmp_feed(struct monitor *mon, const char *p, size_t len);

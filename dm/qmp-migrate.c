@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void tell(struct keel *k, const char *status)
+void monitor_migration(struct keel *k, const char *status)
 {
     if (k->migrate_events) {
         monitor_event(k, "MIGRATION", json_pack("{s:s}", "status", status));
@@ -40,12 +40,12 @@ static json_t *do_migrate(struct qmp_call *c)
     }
     const char *uri = qmp_str(c, "uri");
     int fd = take_named(c, uri);
-    tell(k, "setup");
-    tell(k, "active");
+    monitor_migration(k, "setup");
+    monitor_migration(k, "active");
     int ret = fd < 0 ? keel_migrate(k, uri, &c->err) : keel_migrate_fd(k, fd, uri, &c->err);
     k->migrated = ret == 0 ? 1 : -1;
     snprintf(k->migrate_error, sizeof(k->migrate_error), "%s", ret < 0 ? c->err.msg : "");
-    tell(k, ret < 0 ? "failed" : "completed");
+    monitor_migration(k, ret < 0 ? "failed" : "completed");
     return ret < 0 ? NULL : qmp_ok();
 }
 
@@ -62,9 +62,9 @@ static json_t *do_incoming(struct qmp_call *c)
     if (ret != -ENOTSUP) {
         return ret < 0 ? NULL : qmp_ok(); /* incoming.c tells what comes of it */
     }
-    tell(k, "active");
+    monitor_migration(k, "active");
     ret = fd < 0 ? keel_load_incoming(k, uri, &c->err) : keel_load_incoming_fd(k, fd, uri, &c->err);
-    tell(k, ret < 0 ? "failed" : "completed");
+    monitor_migration(k, ret < 0 ? "failed" : "completed");
     if (ret == 0 && !k->o.stopped) {
         ret = keel_cont(k, &c->err);
     }
