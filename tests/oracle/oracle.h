@@ -116,6 +116,10 @@ void server_stop(struct server *s);
 
 /* ---- compare.c ---- */
 
+/* Some hypervisors tell a guest of a stack operand at a non-canonical address by #GP. With true that is
+ * no difference to #SS. */
+void compare_stack_faults_loosely(bool on);
+
 /* What differs, as text; empty: nothing. */
 void compare(enum engine_kind kind, const struct test *t, const struct outcome *want,
              const struct outcome *got, char *why, size_t len);
