@@ -260,7 +260,9 @@ static void hba_write(struct ahci *a, uint64_t off, uint32_t val)
         a->ghc = GHC_AE | (val & GHC_IE);
         update_irq(a);
     } else if (off == HBA_IS) {
+        /* What a port still asks for, or asked for since, is asked for anew: as a message of its own. */
         a->is &= ~val;
+        pci_set_intx(&a->pci, a->is && (a->ghc & GHC_IE));
         update_irq(a);
     } else if (off >= HBA_PORTS && port < AHCI_PORTS) {
         port_write(&a->port[port], (unsigned)(off % PORT_BYTES), val);

@@ -295,6 +295,48 @@ static void test_ahci_queued_commands_run_side_by_side(void **state)
     destroy(&r);
 }
 
+/* Where the capability of that id begins. */
+static unsigned capability(struct rig *r, unsigned id)
+{
+    unsigned at = cfg(&r->pc, FN, PCI_CAP_PTR, 1);
+    while (at && cfg(&r->pc, FN, at, 1) != id) {
+        at = cfg(&r->pc, FN, at + 1, 1);
+    }
+    assert_true(at);
+    return at;
+}
+
+/* Between a driver's two acknowledgements the next command ends: it must hear of that, too. */
+static void test_ahci_when_a_command_ends_amid_acknowledgement_then_another_message(void **state)
+{
+    enum { MSI = 5 };
+    const struct command c = { .code = READ_FPDMA, .slot = 0, .lba = 8, .count = 8, .len = 4096 };
+    struct rig r;
+    (void)state;
+    make(&r);
+    unsigned at = capability(&r, MSI);
+    cfg_set(&r.pc, FN, at + 4, 4, 0xfee00000);
+    cfg_set(&r.pc, FN, at + 2, 2, 1);
+    unsigned before = r.pc.f->msi_count;
+    for (unsigned i = 0; i < 2; i++) {
+        prepare(&r, c);
+        set(&r, 0, PxSACT, 1);
+        set(&r, 0, PxCI, 1);
+        settle(&r);
+        assert_int_equal(get(&r, 0, PxIS), PIS_SDB);
+        if (i == 0) {
+            set(&r, 0, PxIS, PIS_SDB); /* the port's, not yet the controller's */
+        }
+    }
+    assert_int_equal(r.pc.f->msi_count, before + 1);
+    io_write(r.pc.m, IO_MMIO, ABAR + 8, 4, 1);
+    assert_int_equal(r.pc.f->msi_count, before + 2);
+    set(&r, 0, PxIS, PIS_SDB);
+    io_write(r.pc.m, IO_MMIO, ABAR + 8, 4, 1);
+    assert_int_equal(r.pc.f->msi_count, before + 2);
+    destroy(&r);
+}
+
 static void test_ahci_when_a_command_fails_then_the_port_waits_for_the_driver(void **state)
 {
     struct rig r;
@@ -483,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_ahci_identify_says_serial_ata_with_a_queue),
         cmocka_unit_test(test_ahci_moves_sectors_by_dma_and_pio_through_any_prds),
         cmocka_unit_test(test_ahci_queued_commands_run_side_by_side),
+        cmocka_unit_test(test_ahci_when_a_command_ends_amid_acknowledgement_then_another_message),
         cmocka_unit_test(test_ahci_when_a_command_fails_then_the_port_waits_for_the_driver),
         cmocka_unit_test(test_ahci_failed_queued_command_is_in_the_log),
         cmocka_unit_test(test_ahci_packets_reach_the_cd_drive),
