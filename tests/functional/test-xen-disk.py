@@ -5,7 +5,7 @@ import struct
 import subprocess
 
 from xen_fake import Error, Guest, expect, main, until
-from xen_keel import Keel, recording
+from xen_keel import Keel, recording, without_leak_check
 
 MIB = 1 << 20
 RING, DATA, PAGE = 0x100, 0x110, 4096  # guest frames
@@ -225,7 +225,8 @@ def test_xen_disk_when_the_device_model_is_restricted_then_its_emulated_drive_st
         path = raw_image(g)
         d = Disk(g, 768, "aio:" + path)
         cd = Disk(g, 5632, "aio:", mode="r", kind="cdrom")
-        k = Keel(build, g, recording("a-minimal"), args=hda(path) + ["-xen-domid-restrict"])
+        k = Keel(build, g, recording("a-minimal"), args=hda(path) + ["-xen-domid-restrict"],
+                 env=without_leak_check())
         until("the PV disk to be closed, so that no driver waits for it", lambda: d.state() == "6")
         until("the CD's to be", lambda: cd.state() == "6")
         g.outw(0x10, 1)

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from xen_fake import Error, Guest, expect, main, until
-from xen_keel import Keel, Qmp, argv_for, find_keel, make_disk, recording
+from xen_keel import Keel, Qmp, argv_for, find_keel, make_disk, recording, without_leak_check
 
 MIB = 1 << 20
 ONES = 0xffffffffffffffff
@@ -585,10 +585,8 @@ def restrict_guest(build, g, name, fds=None, pass_fds=()):
     early = socket.socket(socket.AF_UNIX)
     early.connect(sock)
     old = [w for w in recording(name) if "libxl-cmd,fd=" in w][0].split(",")[2]
-    # Behind chroot the leak checker of a sanitized build cannot work.
-    asan = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
     k = Keel(build, g, recording(name), fds={old: ls.fileno(), **(fds or {})},
-             pass_fds=(ls.fileno(),) + tuple(pass_fds), env={"ASAN_OPTIONS": asan},
+             pass_fds=(ls.fileno(),) + tuple(pass_fds), env=without_leak_check(),
              preexec_fn=libxls_limits)
     ls.close()
     return k, Qmp(early)
