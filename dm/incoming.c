@@ -110,8 +110,14 @@ static void on_sender(void *opaque, unsigned events)
     struct incoming *in = opaque;
     (void)events;
     int fd = accept4(in->fd.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) {
-        return; /* it is gone again, or there is no descriptor just now */
+    if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) {
+        return; /* it is gone again */
+    }
+    if (fd < 0) { /* it would be told of the sender for ever */
+        struct err e;
+        err_set(&e, -errno, "the sender cannot be let in: %s", strerror(errno));
+        fail(in, &e);
+        return;
     }
     close_fd(in);
     in->fd = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = read_more, .opaque = in };

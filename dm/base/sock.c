@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -103,13 +104,17 @@ int sock_listen(const struct sock_addr *a, struct err *e)
 
 int sock_connect(const struct sock_addr *a, struct err *e)
 {
+    const struct timeval patience = { .tv_sec = SOCK_CONNECT_SECONDS }, endless = { 0 };
     int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return err_set(e, -errno, "socket: %s", strerror(errno));
     }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     if (connect(fd, (const struct sockaddr *)&a->ss, a->len) < 0) {
+        errno = errno == EINPROGRESS ? ETIMEDOUT : errno; /* that is how the limit shows */
         return give_up(fd, "connecting to", a, e);
     }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &endless, sizeof(endless));
     return fd;
 }
 

@@ -24,7 +24,8 @@ int sock_parse(const char *text, bool passive, struct sock_addr *a, struct err *
 /* A listening socket that does not block; at a unix path an earlier process's is replaced. The caller's
  * descriptor, or -errno with e. */
 int sock_listen(const struct sock_addr *a, struct err *e);
-/* A connection that blocks, also meanwhile. The caller's descriptor, or -errno with e. */
+enum { SOCK_CONNECT_SECONDS = 10 };
+/* A connection that blocks, also meanwhile, so long at most. The caller's descriptor, or -errno with e. */
 int sock_connect(const struct sock_addr *a, struct err *e);
 
 /* "unix:/path" or "tcp:host:port"; malloc'd. */
