@@ -58,6 +58,29 @@ static void *executable_view(void *rw, size_t bytes)
     return rx;
 }
 
+unsigned cache_regions(size_t bytes)
+{
+    size_t n = bytes / REGION_MIN;
+    return n > MAX_REGIONS ? MAX_REGIONS : n ? (unsigned)n : 1;
+}
+
+static size_t region_bytes(const struct tcg_cache *c)
+{
+    return c->bytes / c->regions;
+}
+
+void cache_begin(struct tcg_cache *c, unsigned region)
+{
+    c->used = region ? region * region_bytes(c) : c->thunks;
+    c->end = (region + 1) * region_bytes(c);
+}
+
+unsigned cache_region_at(const struct tcg_cache *c, const void *rx)
+{
+    size_t n = (size_t)((const uint8_t *)rx - c->rx) / region_bytes(c);
+    return n < c->regions ? (unsigned)n : c->regions - 1;
+}
+
 int cache_init(struct tcg_cache *c, size_t bytes, struct err *e)
 {
     bytes = (bytes + 4095) & ~(size_t)4095;
@@ -72,7 +95,7 @@ int cache_init(struct tcg_cache *c, size_t bytes, struct err *e)
         return err_set(e, -err, "executable memory: %s (keel-engine=interp needs none)",
                        strerror(err));
     }
-    *c = (struct tcg_cache){ .rw = rw, .rx = rx, .bytes = bytes };
+    *c = (struct tcg_cache){ .rw = rw, .rx = rx, .bytes = bytes, .regions = cache_regions(bytes) };
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tcg/run.c - the engine's life and its loop: find a block, run it, look why it came back.
  *
- * A full cache is emptied when no vCPU is inside tcg_run. Whoever finds it full asks everybody out and
- * leaves; nobody gets in until it was emptied. Nobody waits, so that vCPUs that wait for one another
+ * A full cache gets room when no vCPU is inside tcg_run. Whoever finds it full asks everybody out and
+ * leaves; nobody gets in until the oldest region was emptied. Nobody waits, so that vCPUs that wait for one another
  * elsewhere cannot deadlock here.
  */
 #include "tcg/tcg-int.h"
@@ -50,6 +50,7 @@ struct tcg *tcg_new(const struct tcg_target *target, const struct tcg_options *o
     if (!t->opt.cache_bytes) {
         t->opt.cache_bytes = 64u << 20;
     }
+    t->cache.regions = cache_regions(t->opt.cache_bytes);
     t->ir = xcalloc(1, sizeof(*t->ir));
     init_locks(t);
     if (o->engine == TCG_JIT && start_jit(t, e) < 0) {
@@ -64,19 +65,6 @@ struct tcg *tcg_new(const struct tcg_target *target, const struct tcg_options *o
     return t;
 }
 
-static void free_pages(struct tcg *t)
-{
-    for (unsigned i = 0; i < 1u << L1_BITS; i++) {
-        for (unsigned k = 0; t->l1[i] && k < 1u << L2_BITS; k++) {
-            if (t->l1[i][k]) {
-                page_names_free(t->l1[i][k]);
-                free(t->l1[i][k]);
-            }
-        }
-        free(t->l1[i]);
-    }
-}
-
 void tcg_free(struct tcg *t)
 {
     if (!t) {
@@ -86,7 +74,7 @@ void tcg_free(struct tcg *t)
     table_fini(t);
     jit_free(t->jit);
     cache_fini(&t->cache);
-    free_pages(t);
+    pages_free(t);
     if (t->perf_map) {
         fclose(t->perf_map);
     }
@@ -197,24 +185,24 @@ static bool nobody_inside(const struct tcg *t)
 }
 
 /* Called outside. */
-static void flush_if_empty(struct tcg *t)
+static void make_room_if_empty(struct tcg *t)
 {
     pthread_mutex_lock(&t->lock);
-    bool flush = __atomic_load_n(&t->flush_wanted, __ATOMIC_SEQ_CST) && nobody_inside(t);
-    if (flush) {
-        blocks_flush(t);
-        __atomic_store_n(&t->flush_wanted, 0, __ATOMIC_SEQ_CST);
+    bool now = __atomic_load_n(&t->room_wanted, __ATOMIC_SEQ_CST) && nobody_inside(t);
+    if (now) {
+        blocks_make_room(t);
+        __atomic_store_n(&t->room_wanted, 0, __ATOMIC_SEQ_CST);
     }
     pthread_mutex_unlock(&t->lock);
-    if (!flush) {
+    if (!now) {
         usleep(50);
     }
 }
 
-static void ask_for_flush(struct tcg *t)
+static void ask_for_room(struct tcg *t)
 {
     pthread_mutex_lock(&t->lock);
-    __atomic_store_n(&t->flush_wanted, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&t->room_wanted, 1, __ATOMIC_SEQ_CST);
     for (struct engine_cpu *e = t->cpus; e; e = e->next) {
         tcg_kick(e->cpu);
     }
@@ -226,11 +214,11 @@ static bool enter(struct tcg_cpu *cpu)
     struct engine_cpu *e = engine_of(cpu);
     for (unsigned i = 0; i < 2; i++) {
         __atomic_store_n(&e->inside, 1, __ATOMIC_SEQ_CST);
-        if (!__atomic_load_n(&cpu->tcg->flush_wanted, __ATOMIC_SEQ_CST)) {
+        if (!__atomic_load_n(&cpu->tcg->room_wanted, __ATOMIC_SEQ_CST)) {
             return true;
         }
         __atomic_store_n(&e->inside, 0, __ATOMIC_SEQ_CST);
-        flush_if_empty(cpu->tcg);
+        make_room_if_empty(cpu->tcg);
     }
     return false;
 }
@@ -302,7 +290,7 @@ static enum tcg_exit run_loop(struct tcg_cpu *cpu)
         const void *code = link || cflags ? NULL : shortcut(cpu);
         struct block *b = code ? NULL : block_find(cpu, cflags);
         if (!code && !b) {
-            ask_for_flush(cpu->tcg);
+            ask_for_room(cpu->tcg);
             return TCG_EXIT_REQUEST;
         }
         link_to(cpu, link, b);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tcg/table.c - where blocks lie and how they are found by their key.
  *
- * Blocks lie in chunks in the order in which they were made, until all are forgotten at once. The table has
- * a number and 32 bits of the key's hash a slot (open addressing), so that a search touches one line
+ * Blocks lie in chunks in the order in which they were made, until all of a region are forgotten at once. The
+ * table has a number and 32 bits of the key's hash a slot (open addressing), so that a search touches one line
  * of the table and the block itself. Everything under the engine's lock.
  */
 #include "tcg/tcg-int.h"
@@ -18,19 +18,25 @@ enum { CHUNK_BLOCKS = 512, FIRST_BITS = 12 };
 
 /* ---- blocks ---- */
 
-struct block *block_at(const struct tcg *t, uint32_t n)
+struct block *region_block(const struct tb_region *r, uint32_t n)
 {
-    return &t->chunk[n / CHUNK_BLOCKS][n % CHUNK_BLOCKS];
+    return &r->chunk[n / CHUNK_BLOCKS][n % CHUNK_BLOCKS];
+}
+
+static struct block *block_at(const struct tcg *t, uint32_t number)
+{
+    return region_block(&t->region[number / REGION_BLOCKS], number % REGION_BLOCKS);
 }
 
 struct block *block_next(struct tcg *t)
 {
-    if (t->blocks == t->chunks * CHUNK_BLOCKS) {
-        t->chunk = realloc(t->chunk, (t->chunks + 1) * sizeof(*t->chunk));
-        assert(t->chunk);
-        t->chunk[t->chunks++] = xcalloc(CHUNK_BLOCKS, sizeof(struct block));
+    struct tb_region *r = &t->region[t->filling];
+    if (r->blocks == r->chunks * CHUNK_BLOCKS) {
+        r->chunk = realloc(r->chunk, (r->chunks + 1) * sizeof(*r->chunk));
+        assert(r->chunk);
+        r->chunk[r->chunks++] = xcalloc(CHUNK_BLOCKS, sizeof(struct block));
     }
-    struct block *b = block_at(t, t->blocks);
+    struct block *b = region_block(r, r->blocks);
     memset(b, 0, sizeof(*b));
     return b;
 }
@@ -38,16 +44,17 @@ struct block *block_next(struct tcg *t)
 struct block *block_by_host(const struct tcg *t, const void *host)
 {
     const uint8_t *at = host;
-    uint32_t lo = 0, hi = t->blocks; /* the last block that begins at or before `at` is below hi */
+    const struct tb_region *r = &t->region[cache_region_at(&t->cache, at)];
+    uint32_t lo = 0, hi = r->blocks; /* the last block that begins at or before `at` is below hi */
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if ((const uint8_t *)block_at(t, mid)->tb.code <= at) {
+        if ((const uint8_t *)region_block(r, mid)->tb.code <= at) {
             lo = mid + 1;
         } else {
             hi = mid;
         }
     }
-    struct block *b = lo ? block_at(t, lo - 1) : NULL;
+    struct block *b = lo ? region_block(r, lo - 1) : NULL;
     return b && at < (const uint8_t *)b->tb.code + b->tb.code_len ? b : NULL;
 }
 
@@ -72,14 +79,18 @@ static void put(struct tb_table *m, uint32_t hash, uint32_t number)
         i = (i + 1) & m->mask;
     }
     m->used += !m->slot[i].number;
+    m->live++;
     m->slot[i] = (struct tb_slot){ hash, number };
 }
 
-/* Twice the slots, without those of blocks that are gone. */
+/* Without the slots of blocks that are gone; twice as many if that does not free half. */
 static void grow(struct tb_table *m)
 {
     struct tb_table old = *m;
-    uint32_t slots = old.slot ? 2 * (old.mask + 1) : 1u << FIRST_BITS;
+    uint32_t slots = old.slot ? old.mask + 1 : 1u << FIRST_BITS;
+    if (old.live > old.used / 2) {
+        slots *= 2;
+    }
     *m = (struct tb_table){ .slot = xcalloc(slots, sizeof(*m->slot)), .mask = slots - 1 };
     for (uint32_t i = 0; old.slot && i <= old.mask; i++) {
         if (old.slot[i].number && old.slot[i].number != GONE) {
@@ -107,11 +118,13 @@ struct block *table_find(const struct tcg *t, const struct tb_key *k)
 struct block *table_keep(struct tcg *t)
 {
     struct tb_table *m = &t->table;
-    struct block *b = block_at(t, t->blocks++);
+    struct tb_region *r = &t->region[t->filling];
+    struct block *b = region_block(r, r->blocks++);
+    assert(r->blocks < REGION_BLOCKS);
     if (!m->slot || m->used >= m->mask / 2) {
         grow(m);
     }
-    put(m, hash_of(&b->tb.key), t->blocks);
+    put(m, hash_of(&b->tb.key), t->filling * REGION_BLOCKS + r->blocks);
     return b;
 }
 
@@ -123,25 +136,19 @@ void table_remove(struct tcg *t, const struct block *b)
         uint32_t n = m->slot[i].number;
         if (m->slot[i].hash == hash && n != GONE && block_at(t, n - 1) == b) {
             m->slot[i].number = GONE;
+            m->live--;
             return;
         }
     }
 }
 
-void table_clear(struct tcg *t)
-{
-    t->blocks = 0;
-    if (t->table.slot) {
-        memset(t->table.slot, 0, (t->table.mask + 1ul) * sizeof(*t->table.slot));
-        t->table.used = 0;
-    }
-}
-
 void table_fini(struct tcg *t)
 {
-    for (uint32_t i = 0; i < t->chunks; i++) {
-        free(t->chunk[i]);
+    for (unsigned i = 0; i < MAX_REGIONS; i++) {
+        for (uint32_t k = 0; k < t->region[i].chunks; k++) {
+            free(t->region[i].chunk[k]);
+        }
+        free(t->region[i].chunk);
     }
-    free(t->chunk);
     free(t->table.slot);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* tcg/tcg-int.h - what the engine's files share: blocks with their links, the cache, a vCPU's part.
  *
- * run.c is the loop; tb.c finds, makes and forgets blocks; cache.c owns the memory that host code lies
- * in; interp.c and x86-64/ are the two ways to run a block.
+ * run.c is the loop; tb.c makes and forgets blocks, table.c finds them, page.c and link.c know where they lie
+ * and which lead to which; cache.c owns the memory that host code lies in; interp.c and x86-64/ are the two ways
+ * to run a block.
  *
  * Locking: struct tcg's lock covers everything that more than one vCPU may change: the table of blocks,
  * the pages, the cache, links. Running code takes no lock. A block that became stale keeps its
- * memory until the next flush, because some vCPU may still be inside.
+ * memory until its region is emptied, because some vCPU may still be inside.
  */
 #ifndef TCG_TCG_INT_H
 #define TCG_TCG_INT_H
@@ -63,18 +64,27 @@ static inline struct block *link_from(const struct tcg_link *l)
     return (struct block *)((uintptr_t)(l - l->number) - offsetof(struct block, exit));
 }
 
+/* The cache is filled region by region. When it is full, the blocks of the oldest region go. */
+enum { MAX_REGIONS = 16, REGION_MIN = 1 << 20, REGION_BLOCKS = 1 << 27 };
+struct tb_region {
+    struct block **chunk; /* its blocks in the order of their making: ascending host code */
+    uint32_t chunks, blocks;
+};
+
 struct tb_slot {
-    uint32_t hash, number; /* number: the block's plus 1; 0: free */
+    uint32_t hash,
+        number; /* number: region * REGION_BLOCKS + the block's place there + 1; 0: free */
 };
 struct tb_table {
     struct tb_slot *slot;
-    uint32_t mask, used; /* slots less 1; those that are not free */
+    uint32_t mask, used, live; /* slots less 1; those that are not free; those with a block */
 };
 
 /* A linear page at which a guest-physical one was seen. */
 struct page_name {
     uint64_t linear;
     uint32_t number; /* of struct tcg's page_names */
+    uint32_t blocks; /* on the page's list that have it */
     struct page_name *next;
 };
 
@@ -88,9 +98,11 @@ struct code_page {
 };
 
 struct tcg_cache {
-    uint8_t *rw, *rx;           /* the same memory twice */
-    size_t bytes, used, thunks; /* thunks: bytes at the start that stay */
-    size_t huge;                /* bytes at the start that were asked to be huge pages */
+    uint8_t *rw, *rx;     /* the same memory twice; NULL: the interpreter alone */
+    size_t bytes, thunks; /* thunks: bytes at the start that stay */
+    size_t used, end;     /* offsets: of what comes next, of the end of the region that is filled */
+    size_t huge;          /* bytes at the start that were asked to be huge pages */
+    unsigned regions;     /* at least 1 */
 };
 
 enum { L1_BITS = 14, L2_BITS = 18 };
@@ -118,16 +130,16 @@ struct tcg {
     struct tcg_options opt;
     pthread_mutex_t lock; /* recursive: a page walk during translation may invalidate */
     struct tcg_cache cache;
-    size_t interp_bytes;
-    struct block **chunk; /* all blocks in the order of their making: ascending host code */
-    uint32_t chunks, blocks;
+    struct tb_region region[MAX_REGIONS]; /* cache.regions of them */
+    unsigned filling;                     /* the newest of them */
+    size_t interp_bytes;                  /* what it holds when there is no generator */
     struct tb_table table;
     struct code_page **l1[1 << L1_BITS]; /* by guest-physical address */
     uint32_t
         page_names; /* numbers given out; none twice, so that what is left of old ones is harmless */
     struct engine_cpu *cpus;
     struct ir_block *ir; /* scratch, under the lock */
-    int flush_wanted;    /* atomic */
+    int room_wanted;     /* atomic */
     tcg_protect_fn protect;
     void *protect_o;
     struct tcg_stats stats;
@@ -143,9 +155,15 @@ static inline struct engine_cpu *engine_of(struct tcg_cpu *cpu)
 
 /* ---- cache.c ---- */
 
+/* Into how many regions so many bytes are divided. */
+unsigned cache_regions(size_t bytes);
 /* 0, or -errno with e: no executable memory. */
 int cache_init(struct tcg_cache *c, size_t bytes, struct err *e);
 void cache_fini(struct tcg_cache *c);
+/* The next code goes to the start of this region, behind the thunks. */
+void cache_begin(struct tcg_cache *c, unsigned region);
+/* The region that holds this address of the executable view. */
+unsigned cache_region_at(const struct tcg_cache *c, const void *rx);
 /* Before `need` bytes behind `used` are written. */
 void cache_grow(struct tcg_cache *c, size_t need);
 static inline uint8_t *cache_rw(const struct tcg_cache *c, const void *rx)
@@ -165,20 +183,58 @@ void block_free(struct block *b);
 struct block_more *block_more(struct block *b);
 void engine_lock(struct tcg_cpu *cpu);
 void engine_unlock(struct tcg_cpu *cpu);
+/* Forgets the blocks of the oldest region, which is filled anew; when no vCPU is inside. */
+void blocks_make_room(struct tcg *t);
+void blocks_flush(struct tcg *t);
+
+/* ---- page.c: under the lock ---- */
+
+#define NO_PAGE UINT64_MAX
+/* The guest-physical address of the block's first page (0) or second one (1, or NO_PAGE). */
+static inline uint64_t block_page(const struct block *b, unsigned which)
+{
+    uint64_t phys = which == 0 ? b->tb.key.phys : b->more ? b->more->phys2 : NO_PAGE;
+    return phys == NO_PAGE ? NO_PAGE : phys & ~0xfffull;
+}
+/* Which of its pages this one is. */
+static inline unsigned block_part(const struct block *b, uint64_t page)
+{
+    return block_page(b, 0) == page ? 0 : 1;
+}
+/* NULL when there is none and !make, or beyond what the table covers; without make also without the lock. */
+struct code_page *page_at(struct tcg *t, uint64_t phys, bool make);
+void pages_free(struct tcg *t);
+/* Bits of the chunks that [from, to) of a page touches; to <= 4096. */
+uint64_t page_chunks(unsigned from, unsigned to);
+/* Marks code; true: the target was told now that stores there are not plain. */
+bool page_mark(struct tcg *t, struct code_page *p, uint64_t phys, uint64_t chunks);
+/* A store, without the lock, to a page whose blocks are all gone. */
+void page_idle(struct tcg *t, struct code_page *p);
+/* The bytes of page `which` that b was made from or that liveness was read from, as [from, to); their chunks. */
+void block_span(const struct block *b, unsigned which, unsigned *from, unsigned *to);
+uint64_t block_chunks(const struct block *b, unsigned which);
+/* Puts b on the lists of its pages and says which name its first page has; takes it off when it is stale. */
+void pages_add(struct tcg *t, struct block *b);
+void pages_drop(struct tcg *t, struct block *b);
+struct block *page_next(struct block *b, uint64_t page);
+/* Forgets names of b's first page that no block has. */
+void page_forget_names(struct tcg *t, const struct block *b);
+
+/* ---- link.c: under the lock ---- */
+
 /* Makes `from` lead straight to `to` if that stays right for good. */
 void block_link(struct tcg *t, struct tcg_link *from, struct block *to);
-void blocks_flush(struct tcg *t);
-void page_names_free(struct code_page *p);
+/* Of a stale block: what leads to it and where it leads. */
+void links_drop(struct tcg *t, struct block *b);
 
 /* ---- table.c: under the lock ---- */
 
-struct block *block_at(const struct tcg *t, uint32_t n);
-/* Room for the next block, zeroed; table_keep makes it one of t->blocks, found by its key. */
+struct block *region_block(const struct tb_region *r, uint32_t n);
+/* Room for the next block, zeroed; table_keep makes it one of its region's, found by its key. */
 struct block *block_next(struct tcg *t);
 struct block *table_keep(struct tcg *t);
 struct block *table_find(const struct tcg *t, const struct tb_key *k); /* or NULL */
 void table_remove(struct tcg *t, const struct block *b);
-void table_clear(struct tcg *t);
 void table_fini(struct tcg *t);
 struct block *block_by_host(const struct tcg *t, const void *host); /* or NULL */
 

@@ -261,7 +261,7 @@ typedef void (*tcg_protect_fn)(void *o, uint64_t phys);
 void tcg_on_protect(struct tcg *t, tcg_protect_fn fn, void *o);
 
 struct tcg_stats {
-    uint64_t blocks, guest_bytes, host_bytes, flushes, invalidated, chained;
+    uint64_t blocks, guest_bytes, host_bytes, flushes, evictions, invalidated, chained;
 };
 void tcg_get_stats(struct tcg *t, struct tcg_stats *s); /* for `info jit` */
 

@@ -64,6 +64,21 @@ class Count:
 count = Count()
 
 
+class Took:
+    """Says how long it took, unless that was less than so many seconds."""
+    def __init__(self, what, least=0):
+        self.what, self.least = what, least
+
+    def __enter__(self):
+        self.began = time.time()
+
+    def __exit__(self, *_):
+        took = time.time() - self.began
+        if took >= self.least:
+            with print_lock:
+                print('# %s took %.0f s' % (self.what, took), flush=True)
+
+
 def run(argv, timeout=600, env=None, cwd=TOP):
     """Returns exit status and combined output; a status of 124 is a time-out."""
     try:
@@ -108,7 +123,8 @@ def unit(build_dir, label='unit', wrapper_env=None):
     env = {'CMOCKA_MESSAGE_OUTPUT': 'TAP'}
     env.update(wrapper_env or {})
     for t in programs(build_dir, 'unit'):
-        rc, out = run(t['cmd'], timeout=240, env=dict(env, **t['env']))
+        with Took('%s: %s' % (label, t['name']), 10):
+            rc, out = run(t['cmd'], timeout=240, env=dict(env, **t['env']))
         n = count.tap('%s: %s' % (label, t['name']), out)
         if rc and 'not ok' not in out or not n:
             count.take(False, '%s: %s ended with status %d after %d tests' % (label, t['name'], rc, n), out)
@@ -123,7 +139,8 @@ def scripts(build_dir, label, folder, env=None, timeout=300):
         name = os.path.basename(path)[5:-3]
         if label == 'sanitize' and name in SLOW_UNDER_SANITIZERS:
             continue
-        rc, out = run([sys.executable, path], timeout=timeout, env=dict(env or {}, KEEL_BUILD=build_dir))
+        with Took('%s: %s' % (label, name), 10):
+            rc, out = run([sys.executable, path], timeout=timeout, env=dict(env or {}, KEEL_BUILD=build_dir))
         n = count.tap('%s: %s' % (label, name), out)
         if rc and 'not ok' not in out or not n:
             count.take(False, '%s: %s ended with status %d after %d tests' % (label, name, rc, n), out)
@@ -256,9 +273,8 @@ def xen(build_dir):
 
 
 def timed(suite, build_dir):
-    t = time.time()
-    globals()[suite](build_dir)
-    print('# %s took %.0f s' % (suite, time.time() - t), flush=True)
+    with Took(suite):
+        globals()[suite](build_dir)
 
 
 def main():

@@ -697,7 +697,7 @@ bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir)
 {
     struct gen *g = t->jit->gen;
     size_t room = (size_t)ir->n * ROOM_PER_OP + 4096;
-    if (t->cache.bytes - t->cache.used < room) {
+    if (t->cache.end - t->cache.used < room) {
         return false;
     }
     copy_natives(b, ir);

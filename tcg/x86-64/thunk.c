@@ -438,7 +438,8 @@ static void thunks_make(struct jit *j)
     }
     j->leave_block = leave_with(j, &a, LEAVE_BLOCK);
     j->leave_icount = leave_with(j, &a, LEAVE_ICOUNT);
-    c->used = c->thunks = (size_t)(a.p - c->rw);
+    c->thunks = (size_t)(a.p - c->rw);
+    cache_begin(c, 0);
 }
 
 struct jit *jit_new(struct tcg *t, struct err *e)

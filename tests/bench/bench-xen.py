@@ -43,14 +43,14 @@ def switches(pid):
 
 
 def private_kb(pid):
-    """Private pages of everything but the guest's memory."""
+    """Private pages of everything but the guest's memory; clean ones of files may be shared."""
     total, skip = 0, False
     with open("/proc/%d/smaps" % pid) as f:
         for line in f:
             word = line.split()
             if "-" in word[0] and not word[0].endswith(":"):
                 skip = line.rstrip().endswith("/memory")
-            elif word[0] in ("Private_Clean:", "Private_Dirty:") and not skip:
+            elif word[0] == "Private_Dirty:" and not skip:
                 total += int(word[1])
     return total
 

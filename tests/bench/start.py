@@ -3,8 +3,9 @@
 """tests/bench/start.py [--keel FILE] [--runs N] - from exec to the guest's first instruction, and memory.
 
 The guest's first instructions leave by isa-debug-exit: what is measured is a whole process's life, so the
-figure is an upper bound. Private memory is of a PC that halted, without guest RAM and the code cache's
-pages, and of one that runs Debian's kernel with busybox. Beside qemu-system-x86_64 -accel tcg, if it is there.
+figure is an upper bound. Private memory is of a PC that halted, without guest RAM, the code cache's
+pages and clean pages of files, which other processes may share, and of one that runs Debian's kernel with
+busybox. Beside qemu-system-x86_64 -accel tcg, if it is there.
 """
 import argparse
 import os
@@ -70,7 +71,7 @@ def private_mib(p):
         m = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
         if m:
             skip = int(m[2], 16) - int(m[1], 16) >= 256 << 20 or "/dev/zero" in line
-        elif line.startswith("Private_") and not skip:
+        elif line.startswith("Private_Dirty:") and not skip:
             total += int(line.split()[1])
     p.kill()
     p.wait()

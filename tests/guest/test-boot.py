@@ -66,8 +66,8 @@ def test_linux_on_four_processors(bed):
     linux(bed, cpus=4)
 
 
-def test_linux_with_every_feature(bed):
-    text = linux(bed, "-cpu", "max", cpus=2)
+def test_linux_with_every_feature_and_little_room_for_its_code(bed):
+    text = linux(bed, "-cpu", "max", cpus=2, accel="tcg,tb-size=4")
     flags = re.search("^flags.*", text, re.M)[0].split()
     for f in ["smep", "smap", "fsgsbase", "pcid", "xsave", "umip", "rdtscp"]:
         expect_in("flags", f, flags)

@@ -206,6 +206,7 @@ static void test_flags_stay_for_an_instruction_that_faults_behind_reading_them(s
 /* Every RIP is a block: go on from one to the next until RCX is 0. */
 static void build_chain(struct ir_block *b, const struct tb_key *key)
 {
+    translations++;
     insn(b, key->pc);
     if (key->pc == DONE) {
         end(b);
@@ -220,21 +221,39 @@ static void build_chain(struct ir_block *b, const struct tb_key *key)
     b->live_out = 0;
 }
 
-static void test_a_full_cache_is_emptied_and_work_goes_on(struct rig *r)
+/* Blocks number `first` and the next ones; how many had to be made. */
+static unsigned run_chain(struct rig *r, unsigned first, unsigned count)
 {
-    rig_build = build_chain;
-    tcg_flush(r->t);
-    r->cpu->pc = 0x100000;
-    r->cpu->gpr[1] = 150000;
+    translations = 0;
+    r->cpu->pc = 0x100000 + 16 * first;
+    r->cpu->gpr[1] = count;
     enum tcg_exit why;
     do {
         why = tcg_run(r->cpu);
     } while (why == TCG_EXIT_REQUEST);
     assert_int_equal(why, TCG_EXIT_BLOCK);
     assert_int_equal(r->cpu->gpr[1], 0);
-    struct tcg_stats s;
+    return translations;
+}
+
+static void test_a_full_cache_loses_its_oldest_blocks_and_keeps_the_others(struct rig *r)
+{
+    enum { MANY = 150000, SOME = 1000 };
+    struct tcg_stats before, s;
+    rig_build = build_chain;
+    tcg_flush(r->t);
+    tcg_get_stats(r->t, &before);
+    run_chain(r, 0, MANY);
     tcg_get_stats(r->t, &s);
-    assert_true(s.flushes > 1);
+    assert_true(s.evictions > before.evictions);
+    assert_int_equal(s.flushes, before.flushes);
+    assert_true(s.blocks > 10 * SOME);
+    assert_true(s.blocks < MANY);
+    assert_true(run_chain(r, MANY - SOME, SOME) <=
+                1); /* they are there; perhaps without the last one */
+    assert_int_equal(run_chain(r, MANY - (unsigned)s.blocks + SOME, SOME), 0);
+    assert_true(run_chain(r, 0, SOME) >= SOME);
+    assert_int_equal(run_chain(r, 0, SOME), 0);
 }
 
 /* RIG_CODE, FAR and BACK jump to one another, each to another page; FAR leaves the first byte of its code
@@ -432,7 +451,7 @@ IN_EVERY_ENGINE(test_changed_code_is_translated_anew)
 IN_EVERY_ENGINE(test_a_page_is_data_again_some_stores_after_its_last_code)
 IN_EVERY_ENGINE(test_code_may_change_what_comes_next)
 IN_EVERY_ENGINE(test_flags_stay_for_an_instruction_that_faults_behind_reading_them)
-IN_EVERY_ENGINE(test_a_full_cache_is_emptied_and_work_goes_on)
+IN_EVERY_ENGINE(test_a_full_cache_loses_its_oldest_blocks_and_keeps_the_others)
 IN_EVERY_ENGINE(test_a_jump_to_another_page_is_linked)
 IN_EVERY_ENGINE(test_a_linked_page_may_be_mapped_elsewhere)
 IN_EVERY_ENGINE(test_processors_may_map_a_linked_page_differently)
@@ -449,7 +468,7 @@ int main(void)
         cmocka_unit_test(test_a_page_is_data_again_some_stores_after_its_last_code_here),
         cmocka_unit_test(test_code_may_change_what_comes_next_here),
         cmocka_unit_test(test_flags_stay_for_an_instruction_that_faults_behind_reading_them_here),
-        cmocka_unit_test(test_a_full_cache_is_emptied_and_work_goes_on_here),
+        cmocka_unit_test(test_a_full_cache_loses_its_oldest_blocks_and_keeps_the_others_here),
         cmocka_unit_test(test_a_jump_to_another_page_is_linked_here),
         cmocka_unit_test(test_a_linked_page_may_be_mapped_elsewhere_here),
         cmocka_unit_test(test_processors_may_map_a_linked_page_differently_here),
