@@ -73,6 +73,7 @@ struct device {
     struct log_limit odd; /* what the guest did wrong, at a bounded rate */
     uint64_t odd_count;
     bool inited;         /* class->init was called, so class->fini will be */
+    bool absent;         /* taken away until its next reset: saved state says nothing of it */
     struct device *next; /* the machine's list, in creation order */
 };
 

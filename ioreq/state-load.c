@@ -504,15 +504,27 @@ static int load_end(struct in *in, const struct seen *s)
     if (take_le(in, 4, &n) < 0 || take_crc(in, at) < 0) {
         return -EINVAL;
     }
-    for (const struct device *d = in->m->devices; d; d = d->next) {
-        if (d->inited && !was_seen(s, d)) {
-            return refuse(in, "there is nothing about device \"%s\"", d->id);
-        }
-    }
     if (n != s->n) {
         return refuse(in, "%llu devices promised, %zu came", (unsigned long long)n, s->n);
     }
     return in->at == in->len ? 0 : refuse(in, "%zu bytes after the end", in->len - in->at);
+}
+
+/* Tells devices of their state, then misses the others: but for those that another one takes away, once it
+ * knows that they were. */
+static int settle(struct in *in, const struct seen *s)
+{
+    for (struct device *d = in->m->devices; d; d = d->next) {
+        if (was_seen(s, d) && call_loaded(d, in->e) < 0) {
+            return -EINVAL;
+        }
+    }
+    for (const struct device *d = in->m->devices; d; d = d->next) {
+        if (d->inited && !d->absent && !was_seen(s, d)) {
+            return refuse(in, "there is nothing about device \"%s\"", d->id);
+        }
+    }
+    return 0;
 }
 
 static int load_devices(struct in *in, struct seen *s)
@@ -525,15 +537,7 @@ static int load_devices(struct in *in, struct seen *s)
     if (in->at == in->len) {
         return refuse(in, "the stream is cut off");
     }
-    if (load_end(in, s) < 0) {
-        return -EINVAL;
-    }
-    for (struct device *d = in->m->devices; d; d = d->next) {
-        if (d->inited && call_loaded(d, in->e) < 0) {
-            return -EINVAL;
-        }
-    }
-    return 0;
+    return load_end(in, s) < 0 ? -EINVAL : settle(in, s);
 }
 
 static int load_all(struct in *in)

@@ -186,7 +186,7 @@ int machine_save(struct machine *m, struct state_buf *b, struct err *e)
     put_le(b, 8, (uint64_t)vclock_now(m));
     put_crc(b, start);
     for (struct device *d = m->devices; d; d = d->next) {
-        if (d->inited) {
+        if (d->inited && !d->absent) {
             if (d->class->saving) {
                 d->class->saving(d);
             }

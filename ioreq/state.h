@@ -126,8 +126,8 @@ void dev_save(const struct device *d, struct state_buf *b);
  * field; d is then as after reset. Calls class->loaded last. */
 long dev_load(struct device *d, const uint8_t *p, size_t len, struct err *e);
 
-/* The whole machine: header (magic, format, machine type), one record a device, end marker. Works
- * only while the machine is stopped. machine_load resets first and drives all lines afterwards;
+/* The whole machine: header (magic, format, machine type), one record a device that is not absent, end
+ * marker. Works only while the machine is stopped. machine_load resets first and drives all lines afterwards;
  * on error the machine is as after reset and e says what was wrong with the stream. */
 int machine_save(struct machine *m, struct state_buf *b, struct err *e);
 int machine_load(struct machine *m, const uint8_t *p, size_t len, struct err *e);

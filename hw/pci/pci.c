@@ -107,7 +107,7 @@ static uint64_t bar_decode(const struct pci_dev *p, unsigned n)
     uint64_t base = val & ~(b->size - 1) & UINT32_MAX;
     uint64_t top = b->io ? 0xffff : UINT32_MAX;
 
-    if (p->vanished || !(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY))) {
+    if (p->dev.absent || !(command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY))) {
         return PCI_BAR_OFF;
     }
     if (n == PCI_ROM_BAR && !(val & ROM_ENABLE)) {
@@ -158,7 +158,7 @@ static bool msi_enabled(const struct pci_dev *p)
 /* The wire follows the status bit unless the guest turned it off or chose messages. */
 static void update_intx(struct pci_dev *p)
 {
-    bool off = p->vanished || load_le16(&p->config[PCI_COMMAND]) & PCI_COMMAND_INTX_DISABLE;
+    bool off = p->dev.absent || load_le16(&p->config[PCI_COMMAND]) & PCI_COMMAND_INTX_DISABLE;
 
     if (p->config[PCI_INT_PIN]) {
         bool messages = msi_enabled(p) || (p->msix && msix_enabled(p->msix));
@@ -330,8 +330,8 @@ void pci_reset(struct pci_dev *p)
         p->sealed = true;
     }
     memcpy(p->config, p->power_on, sizeof(p->config));
-    if (p->vanished) {
-        p->vanished = false;
+    if (p->dev.absent) {
+        p->dev.absent = false;
         region_map(&p->cfg, PCI_CFG_ADDR(p->devfn, 0));
     }
     update_bars(p);
@@ -340,8 +340,8 @@ void pci_reset(struct pci_dev *p)
 
 void pci_vanish(struct pci_dev *p)
 {
-    if (!p->vanished) {
-        p->vanished = true;
+    if (!p->dev.absent) {
+        p->dev.absent = true;
         region_unmap(&p->cfg);
         update_bars(p);
         update_intx(p);
@@ -474,7 +474,7 @@ void pci_set_intx(struct pci_dev *p, bool level)
 
 bool pci_bus_master(const struct pci_dev *p)
 {
-    return !p->vanished && p->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+    return !p->dev.absent && p->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
 }
 
 int pci_dma_read(struct pci_dev *p, uint64_t gpa, void *buf, size_t len)
@@ -492,7 +492,7 @@ static struct pci_dev *cfg_target(struct machine *m, uint8_t bus, uint8_t devfn,
 {
     struct pci_dev *p = m->pci && bus == 0 && reg + size <= 256 ? m->pci->fn[devfn] : NULL;
 
-    return p && !p->vanished ? p : NULL;
+    return p && !p->dev.absent ? p : NULL;
 }
 
 uint32_t pci_cfg_read(struct machine *m, uint8_t bus, uint8_t devfn, unsigned reg, unsigned size)

@@ -49,7 +49,6 @@ struct pci_dev {
     uint8_t config[256], wmask[256], w1c[256];
     uint8_t power_on[256]; /* config as class->init left it; pci_reset goes back to it */
     bool sealed;           /* power_on is taken */
-    bool vanished;         /* pci_vanish, until a reset */
     struct region cfg;     /* IO_PCI */
     struct pci_bar bar[7];
     struct line intx;

@@ -129,6 +129,31 @@ def test_xen_net_device_when_front_end_is_hostile_then_only_the_card_closes(buil
             q("query-status")
 
 
+def card_slot(g):
+    """Where the E1000 is on the bus; None: nowhere."""
+    return next((slot for slot in range(32) if g.config(slot << 3, 0, 4) == 0x100e8086), None)
+
+
+def test_xen_card_that_pv_drivers_unplugged_need_not_be_there_when_its_guest_is_restored(build):
+    """libxl starts the next one without the card if its vif was detached meanwhile, else with it."""
+    nic = ["-netdev", "user,id=net0", "-device", "e1000,id=nic0,netdev=net0,mac=00:16:3e:01:02:03"]
+    with Guest(build, ram=56 * MIB) as g:
+        k = Keel(build, g, recording("a-minimal"), args=nic)
+        expect("the card is there", card_slot(g) is not None, True)
+        g.outw(0x10, 2)  # PV drivers unplug emulated cards
+        expect("unplugged", card_slot(g), None)
+        with k.qmp() as q:
+            q("stop")
+            q("xen-save-devices-state", filename=g.dir + "/state", live=True)
+        expect("exit status", k.hangup(), 0)
+        for args in ([], nic):
+            with Guest(build, ram=56 * MIB) as h:
+                k = Keel(build, h, recording("a-minimal"), args=args + ["-incoming", "file:" + g.dir + "/state"])
+                expect("what was said", k.model.output(), "")
+                expect("it is unplugged still", card_slot(h), None)
+                expect("exit status", k.hangup(), 0)
+
+
 def test_xen_net_device_options_are_checked(build):
     for device, what in (("xen-net-device", "netdev: missing"),
                          ("xen-net-device,netdev=x", "netdev=x"),

@@ -363,6 +363,28 @@ static void test_state_missing_instance_is_refused(void **state)
     assert_refused(r, "nothing about", "toy.2");
 }
 
+/* Not in the stream, nor needed in the machine that takes it; one that has the device must know it to be away. */
+static void test_state_absent_device_is_left_out(void **state)
+{
+    struct rig *r = *state;
+    struct flat_host *f;
+    struct machine *m = toy_machine(&f, 0);
+    struct toy *a = toy_new(m, 4 * PAGE);
+    pause_machine(m);
+    r->b->dev.absent = true;
+    r->s.len = 0;
+    assert_int_equal(machine_save(r->m, &r->s, NULL), 0);
+    assert_int_equal(machine_load(m, r->s.p, r->s.len, &r->e), 0);
+    assert_filled(a);
+    assert_int_equal(load(r, r->s.p, r->s.len), 0);
+    assert_filled(r->a);
+    assert_int_equal(r->b->loads, 0);
+    r->b->dev.absent = false;
+    assert_refused(r, "nothing about", "toy.1");
+    machine_free(m);
+    flat_free(f);
+}
+
 static void test_state_wrong_number_at_the_end_is_refused(void **state)
 {
     struct rig *r = *state;
@@ -646,6 +668,7 @@ int main(void)
         T(test_state_other_class_is_refused),
         T(test_state_version_beyond_ours_is_refused),
         T(test_state_missing_instance_is_refused),
+        T(test_state_absent_device_is_left_out),
         T(test_state_wrong_number_at_the_end_is_refused),
         T(test_state_other_machine_is_refused),
         T(test_state_negative_time_is_refused),
