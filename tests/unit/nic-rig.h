@@ -129,6 +129,63 @@ static inline void rig_frame(uint8_t *p, uint32_t len, const uint8_t *dst)
     p[13] = 0xb5;
 }
 
+/* ---- nothing shows that is not the frame's ---- */
+
+static inline void rig_fill_host(uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        p[i] = (uint8_t) "HOST"[i % 4];
+    }
+}
+
+/* What a card that looks at memory it did not fill would find: on the stack and the heap. */
+__attribute__((noinline)) static void rig_rubbish(void)
+{
+    uint8_t stack[64 << 10];
+    void *heap[64];
+    rig_fill_host(stack, sizeof(stack));
+    __asm__ volatile("" : : "r"(stack) : "memory");
+    for (size_t i = 0; i < 64; i++) {
+        heap[i] = memcpy(malloc(32 + 160 * i), stack, 32 + 160 * i);
+    }
+    for (size_t i = 0; i < 64; i++) {
+        free(heap[i]);
+    }
+}
+
+/* How often rubbish is in the guest's memory; it is there no more. */
+static inline unsigned rig_wipe(struct nic_rig *r)
+{
+    unsigned n = 0;
+    for (uint8_t *p = ram(r, 0); (p = memmem(p, (size_t)(ram(r, RAM) - p), "HOST", 4)); n++) {
+        memset(p, 0, 4);
+    }
+    return n;
+}
+
+/* Frames of every size up to max, each behind one of max bytes of rubbish: of that, or of anything else of
+ * the host's, the guest gets nothing to see. start: a new rig that receives. */
+static inline void rig_hides_the_host(struct nic_rig *(*start)(void), uint32_t max)
+{
+    for (uint32_t len = NIC_FRAME_MIN; len <= max; len += len < 128 ? 1 : 73) {
+        uint8_t *frame = malloc(max), *exact = malloc(len);
+        rig_rubbish();
+        struct nic_rig *r = start();
+        rig_frame(frame, max, rig_mac);
+        rig_fill_host(frame + 14, max - 14);
+        rig_deliver(r, frame, max);
+        assert_true(rig_wipe(r) > 0);
+        rig_rubbish();
+        rig_frame(exact, len, rig_mac);
+        assert_true(rig_deliver(r, exact, len));
+        assert_int_equal(rig_wipe(r), 0);
+        assert_non_null(memmem(ram(r, 0), RAM, exact, len < 60 ? len : 60));
+        rig_free(r);
+        free(frame);
+        free(exact);
+    }
+}
+
 /* Ethernet, IPv4, TCP with n bytes of payload; no sums, IP length 0. Returns the length. */
 static inline uint32_t rig_tcp(uint8_t *p, uint32_t n)
 {

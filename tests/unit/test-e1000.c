@@ -860,6 +860,12 @@ static void test_e1000_refuses_wrong_addresses(void **state)
     }
 }
 
+static void test_e1000_frames_of_any_size_hide_the_host(void **state)
+{
+    (void)state;
+    rig_hides_the_host(start, 1514);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -897,6 +903,7 @@ int main(void)
         cmocka_unit_test(test_e1000_vanishes_and_comes_back_with_a_reset),
         cmocka_unit_test(test_e1000_rx_filter_is_told),
         cmocka_unit_test(test_e1000_refuses_wrong_addresses),
+        cmocka_unit_test(test_e1000_frames_of_any_size_hide_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

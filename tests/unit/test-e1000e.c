@@ -483,6 +483,18 @@ static void test_e1000e_state_moves(void **state)
     rig_free(b);
 }
 
+static struct nic_rig *start_split(void)
+{
+    return start_ps(0x04040402);
+}
+
+static void test_e1000e_frames_of_any_size_hide_the_host(void **state)
+{
+    (void)state;
+    rig_hides_the_host(start, 1514);
+    rig_hides_the_host(start_split, 1514);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_e1000e_two_transmit_queues),
         cmocka_unit_test(test_e1000e_second_ring_out_of_bounds),
         cmocka_unit_test(test_e1000e_state_moves),
+        cmocka_unit_test(test_e1000e_frames_of_any_size_hide_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

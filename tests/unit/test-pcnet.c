@@ -718,6 +718,23 @@ static void test_pcnet_state_moves_in_the_middle_of_a_frame(void **state)
     rig_free(b);
 }
 
+static struct nic_rig *start_16(void)
+{
+    return start(0, 4, 4, 1536);
+}
+
+static struct nic_rig *start_32(void)
+{
+    return start(3, 4, 4, 1536);
+}
+
+static void test_pcnet_frames_of_any_size_hide_the_host(void **state)
+{
+    (void)state;
+    rig_hides_the_host(start_16, 1514);
+    rig_hides_the_host(start_32, 1514);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -743,6 +760,7 @@ int main(void)
         cmocka_unit_test(test_pcnet_rings_outside_memory_stop_it),
         cmocka_unit_test(test_pcnet_buffers_outside_memory),
         cmocka_unit_test(test_pcnet_state_moves_in_the_middle_of_a_frame),
+        cmocka_unit_test(test_pcnet_frames_of_any_size_hide_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -721,6 +721,23 @@ static void test_rtl8139_without_cplus(void **state)
     rig_free(r);
 }
 
+static struct nic_rig *start_ring(void)
+{
+    return start_c(0, false);
+}
+
+static struct nic_rig *start_descriptors(void)
+{
+    return start_cplus(4, 4, 1600);
+}
+
+static void test_rtl8139_frames_of_any_size_hide_the_host(void **state)
+{
+    (void)state;
+    rig_hides_the_host(start_ring, 1514);
+    rig_hides_the_host(start_descriptors, 1514);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -752,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_rtl8139_state_moves),
         cmocka_unit_test(test_rtl8139_soft_reset_keeps_the_address),
         cmocka_unit_test(test_rtl8139_without_cplus),
+        cmocka_unit_test(test_rtl8139_frames_of_any_size_hide_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -422,6 +422,33 @@ static void test_virtio_net_state_moves(void **state)
     rig_free(b);
 }
 
+static struct nic_rig *start_receiving(uint32_t features)
+{
+    struct nic_rig *r = start(features);
+    for (unsigned i = 0; i < 4; i++) {
+        desc(r, 0, i, BUF + 0x1000 * i, 2000, WRITE);
+        offer(r, 0, i);
+    }
+    return r;
+}
+
+static struct nic_rig *start_merging(void)
+{
+    return start_receiving(MRG);
+}
+
+static struct nic_rig *start_plain(void)
+{
+    return start_receiving(0);
+}
+
+static void test_virtio_net_frames_of_any_size_hide_the_host(void **state)
+{
+    (void)state;
+    rig_hides_the_host(start_merging, 1514);
+    rig_hides_the_host(start_plain, 1514);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_virtio_net_several_queues),
         cmocka_unit_test(test_virtio_net_several_queues_move),
         cmocka_unit_test(test_virtio_net_state_moves),
+        cmocka_unit_test(test_virtio_net_frames_of_any_size_hide_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
