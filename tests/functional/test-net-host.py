@@ -3,7 +3,9 @@
 """The host's own network stack and programs as the guest of a back end: a hub joins it to a tap, and
 the tap lies in a namespace that has nothing else.
 """
+import glob
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -82,6 +84,38 @@ def test_net_smb_when_directory_is_shared_then_a_client_reads_and_writes(bed):
         w.keel.qmp().cmd("quit")
         w.keel.wait()
     expect("left behind", private() & made, set())
+
+
+def text_of(path):
+    try:
+        with open(path) as f:
+            return f.read()
+    except OSError:  # another test's, which has ended
+        return ""
+
+
+def test_net_smb_when_directory_has_any_name_then_that_one_is_shared_or_none(bed):
+    if not shutil.which("smbd") or not shutil.which("testparm"):
+        return
+    rnd = random.Random(int(os.environ.get("KEEL_SEED", "1")))
+    os.mkdir(bed.path("s"))
+    for n in range(40):
+        name = "%d" % n + "".join(rnd.choice("ab ;#[]=%$()\"'\\\n\t\x01,~`!*?{}<>|&\u00e9") for _ in range(rnd.randrange(1, 9)))
+        path = os.path.realpath(bed.path("s")) + "/" + name
+        os.mkdir(path)
+        args = ["-netdev", "user,id=n,smb=" + path.replace(",", ",,")]
+        if any(c < " " or c in '%"' for c in name) or name[-1] in "\\ ":
+            why = bed.refused("-M", "none", "-nodefaults", "-display", "none", *args)
+            expect_in(repr(name), "a name that smb.conf cannot hold", why)
+            continue
+        p = bed.machine(*args)
+        q = p.qmp()
+        conf = next(c for c in glob.glob("/tmp/keel-smb.*/smb.conf") if bed.dir in text_of(c))
+        said = subprocess.run(["testparm", "-s", "--section-name=qemu", "--parameter-name=path", conf], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        expect(repr(name), said, path + "\n")
+        q.cmd("quit")
+        expect("exit code", p.wait(), 0)
 
 
 RESOLVER = "127.0.0.99"

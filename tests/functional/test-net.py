@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from card import BROADCAST, Card, Host, csum, serve_once, tftp_read
+from card import BROADCAST, Card, Host, csum, ip4, serve_once, tftp_read, udp
 from keel import Failure, expect, expect_in, main
 from netns import Namespace, can_have_namespaces, sh
 
@@ -68,6 +68,64 @@ def test_net_user_when_file_is_fetched_by_tftp_then_it_is_the_same(bed):
     expect("file", tftp_read(h, mac, "10.0.2.2", "kernel") == data, True)
     expect("absent", tftp_read(h, mac, "10.0.2.2", "none"), None)
     expect("outside", tftp_read(h, mac, "10.0.2.2", "../secret"), None)
+
+
+def test_net_user_when_tftp_client_is_hostile_then_it_sees_nothing_outside(bed):
+    """Ways out of the directory, requests cut anywhere, options that make no sense; then a file as ever."""
+    os.mkdir(bed.path("tftp"))
+    bed.file("tftp/kernel", b"for all")
+    secret = bed.file("secret", b"not for the guest")
+    p, h = host(bed, "-netdev", "user,id=n0,tftp=" + bed.path("tftp"))
+    h.configure()
+    mac = h.resolve("10.0.2.2")
+    names = ["../secret", "/../secret", "a/../../secret", "./../secret", secret, "..//secret", "%2e%2e/secret",
+             "..\\secret", "tftp/../../secret", "kernel/../../secret", "x" * 600, ".", "..", "/", ""]
+    requests = [struct.pack("!H", 1) + n.encode() + b"\0octet\0" for n in names]
+    whole = struct.pack("!H", 1) + b"kernel\0octet\0blksize\x00512\0tsize\x000\0"
+    requests += [whole[:n] for n in range(len(whole))]
+    requests += [struct.pack("!H", op) + b"../secret\0octet\0" for op in (0, 2, 3, 4, 5, 6, 65535)]
+    requests += [b"\0\1kernel\0octet\0" + o for o in (
+        b"blksize\x000\0", b"blksize\x00-1\0", b"blksize\x0099999999999\0", b"tsize\0x\0", b"blksize\0",
+        b"timeout\x00255\0", b"\0" * 400, b"blksize\x008\0" * 40)]
+    got = []
+    for n, r in enumerate(requests):
+        h.send_ip(mac, "10.0.2.2", 17, udp(3000 + n, 69, r))
+        got += h.poll()
+    time.sleep(0.3)
+    got += h.poll()
+    expect("requests that were answered", len(got) > len(names), True)
+    expect("answers with the secret", [f for f in got if b"not for the guest" in f], [])
+    expect("a file, after all that", tftp_read(h, mac, "10.0.2.2", "kernel"), b"for all")
+    expect("it lives", p.qmp().cmd("query-status")["running"], True)
+
+
+def test_net_user_when_dhcp_client_is_hostile_then_the_guest_keeps_its_address(bed):
+    """Messages cut anywhere, options that run past the end, and more clients than there are addresses for."""
+    p, h = host(bed, "-netdev", "user,id=n0")
+    h.configure()
+    head = struct.pack("!BBBBIHH", 1, 1, 6, 0, 1, 0, 0x8000) + bytes(16)
+    after = bytes(10 + 192) + b"\x63\x82\x53\x63"
+
+    def say(message):
+        h.send(h.eth(BROADCAST, 0x800, ip4("0.0.0.0", "255.255.255.255", 17, udp(68, 67, message))))
+    whole = head + b"\2\0\0\0\0\1" + after + b"\x35\1\1\xff"
+    for n in range(0, len(whole), 3):
+        say(whole[:n])
+    for options in (b"\x35", b"\x35\xff\1", b"\x35\0\xff", b"\x35\1\1\x32\xff\1", b"\x32\4\1\1\1\1", b"\0" * 300,
+                    b"\x35\1\3\x32\4\x0a\0\2\2\xff", b"\x35\1\1" * 100, b"\x35\1\x63\xff", b"\x0c\xff" + b"h" * 255):
+        say(head + b"\2\0\0\0\0\2" + after + options)
+    for n in range(500):
+        say(head + struct.pack("!HI", 0x0200, 100 + n) + after + b"\x35\1\1\xff")
+        if n % 8 == 0:
+            h.poll()
+    time.sleep(0.2)
+    while h.poll():
+        pass
+    h.ip = None
+    h.configure()
+    expect("address", h.ip, "10.0.2.15")
+    expect("echo", h.ping(h.resolve("10.0.2.2"), "10.0.2.2"), True)
+    expect("it lives", p.qmp().cmd("query-status")["running"], True)
 
 
 def ask(port, data, out):
