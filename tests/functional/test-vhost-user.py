@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """-netdev vhost-user: frames both ways by a back end of the test's own, several queues, one that goes and
-comes again, those that break the rules, and what is refused.
+comes again, those that break the rules, and what is refused. And two cards
+with Open vSwitch between them.
 """
 import os
 import struct
 import time
 
+import ovs
 from card import BROADCAST, Card
 from keel import Failure, expect, expect_in, main
 from vhost_backend import Backend
@@ -172,6 +174,54 @@ def test_vhost_user_when_memory_is_shared_then_it_cannot_shrink(bed):
         pass
     both_ways(b, card)
     b.close()
+
+
+def exchange(one, other):
+    """Frames of all sizes, both ways, in order."""
+    end = time.time() + 20
+    while not other.poll():  # until the switch has seen that both are there
+        one.send(one.eth(BROADCAST, 0x88b5, b"first".ljust(46)))
+        if time.time() > end:
+            raise Failure("nothing passes")
+        time.sleep(0.1)
+    other.send(other.eth(BROADCAST, 0x88b5, b"last".ljust(46)))  # and where each is
+    one.wait(lambda f: f[14:18] == b"last")
+    time.sleep(0.2)
+    other.poll()
+    for size in list(range(46, 1500, 97)) + [1500]:
+        for a, b in ((one, other), (other, one)):
+            frame = a.eth(b.mac, 0x88b5, os.urandom(size))
+            a.send(frame)
+            expect("a frame of %d" % size, b.wait(lambda f: True), frame)
+
+
+def test_vhost_user_when_open_vswitch_is_the_switch_then_two_cards_talk(bed):
+    """One port of its listens, the other connects; both come again with another Open vSwitch."""
+    if not ovs.is_there():
+        return
+    first = ovs.Switch(bed, ["port0"], ["port1"])
+    with first:
+        args = []
+        for i, how in enumerate(("reconnect-ms=100", "server=on,wait=off")):
+            args += ["-chardev", "socket,id=c%d,path=%s,%s" % (i, bed.path("port%d" % i), how), "-netdev",
+                     "vhost-user,id=n%d,chardev=c%d,queues=%d" % (i, i, i + 1), "-device",
+                     "e1000,netdev=n%d,addr=%d,mac=52:54:00:00:00:%02x" % (i, 4 + i, i + 1)]
+        p = bed.machine(*args)
+        t, q = p.qtest(), p.qmp()
+
+        def connected(n):
+            if not until(lambda: q.hmp("info network").count("(connected)") == n, 20):
+                raise Failure("%d are not connected: %s" % (n, q.hmp("info network")))
+        one, other = Card(t, 4), Card(t, 5, 1)
+        connected(2)
+        exchange(one, other)
+    connected(0)
+    for name in os.listdir(bed.dir):
+        if name.startswith("ovs."):
+            os.unlink(bed.path(name))
+    with ovs.Switch(bed, ["port0"], ["port1"]):
+        connected(2)
+        exchange(one, other)
 
 
 def test_vhost_user_when_options_are_wrong_then_one_line_names_them(bed):

@@ -15,6 +15,7 @@ import time
 import initramfs
 from guest import Failure, Guest, expect, expect_in, main
 from netns import can_have_namespaces, own_namespace, sh
+import ovs
 
 # model, driver, largest MTU to try
 CARDS = [("e1000", "e1000", 9000), ("e1000e", "e1000e", 9000), ("rtl8139", "8139cp", 4000),
@@ -252,6 +253,8 @@ WIRES = [  # card, in the order of the drivers; one end, the other: %(d)s a dire
     ("pcnet", "dgram," + UDP.replace("%d", "%%(%s)d") % ("p", "q"), "dgram," + UDP.replace("%d", "%%(%s)d") % ("q", "p")),
     ("ne2k_pci", MCAST, MCAST),
 ]
+SWITCHED = ("virtio-net-pci", "vhost-user,chardev=c", "vhost-user,chardev=c")  # Open vSwitch is between the two
+CHARDEV = [None, "socket,id=c,path=%(d)s/port1,reconnect-ms=500", "socket,id=c,path=%(d)s/port2,server=on,wait=off"]
 PAIR = """
 for n in %(all)s; do ip addr add 10.78.${n#eth}.%(own)d/24 dev $n; ip link set $n up; done
 """
@@ -271,13 +274,13 @@ poweroff -f
 """
 
 
-def one_of_two(bed, name, script, own, end, ports):
+def one_of_two(bed, name, script, own, end, ports, wires):
     kernel, release = initramfs.kernels()
-    names = {"all": " ".join("eth%d" % i for i in range(len(WIRES))), "own": own}
+    names = {"all": " ".join("eth%d" % i for i in range(len(wires))), "own": own}
     initrd = initramfs.build(bed.path(name), script % names, MODULES, release=release,
                              files=[("data", DATA, 0o644)])
-    args = []
-    for i, wire in enumerate(WIRES):
+    args = ["-chardev", CHARDEV[end] % ports] if SWITCHED in wires else []
+    for i, wire in enumerate(wires):
         args += ["-netdev", wire[end] % ports + ",id=n%d" % i, "-device",
                  "%s,netdev=n%d,mac=52:54:00:00:%02x:%02x" % (wire[0], i, own, i + 1)]
     return Guest(bed, "-kernel", kernel, "-initrd", initrd, "-append", CMDLINE, *args, name=name)
@@ -294,11 +297,19 @@ def free_ports(n):
 def test_net_two_linux_guests_talk_over_every_back_end_between_guests(bed):
     p, q, r, s = free_ports(4)
     ports = {"d": bed.dir, "p": p, "q": q, "r": r, "s": s}
-    one = one_of_two(bed, "server", SERVER, 1, 1, ports)
+    if ovs.is_there():
+        with ovs.Switch(bed, ["port1"], ["port2"]):
+            two_talk(bed, ports, WIRES + [SWITCHED])
+    else:
+        two_talk(bed, ports, WIRES)
+
+
+def two_talk(bed, ports, wires):
+    one = one_of_two(bed, "server", SERVER, 1, 1, ports, wires)
     one.wait("SERVING", 300)
-    other = one_of_two(bed, "client", CLIENT, 2, 2, ports)
+    other = one_of_two(bed, "client", CLIENT, 2, 2, ports, wires)
     text = other.wait("ALL DONE", 400)
-    for i, wire in enumerate(WIRES):
+    for i, wire in enumerate(wires):
         expect_in(wire[1], "PING eth%d 3" % i, text)
         expect_in(wire[1], "FETCH eth%d %s" % (i, WANT), text)
     other.finish(60)
