@@ -102,16 +102,22 @@ static void file_start(struct file_op *op)
 
 /* What the page cache has is there without a thread. Returns the bytes read; the rest would block,
  * or is for a thread to find out about. */
-static uint64_t file_read_cached(const struct file *f, const struct node_req *r)
+static uint64_t file_read_cached(const struct file *f, uint64_t offset, const struct iovec *iov,
+                                 int iovcnt, uint64_t len)
 {
     ssize_t got;
 
-    if (f->direct || f->calls != &system_calls || r->op != NODE_READ || r->len > FILE_INLINE ||
-        r->iovcnt > FILE_IOV_STEP) {
+    if (f->direct || f->calls != &system_calls || len > FILE_INLINE || iovcnt > FILE_IOV_STEP) {
         return 0;
     }
-    got = preadv2(f->fd, r->iov, r->iovcnt, (off_t)r->offset, RWF_NOWAIT);
+    got = preadv2(f->fd, iov, iovcnt, (off_t)offset, RWF_NOWAIT);
     return got > 0 ? (uint64_t)got : 0;
+}
+
+static bool file_read_now(struct node *n, uint64_t offset, const struct iovec *iov, int iovcnt,
+                          uint64_t len)
+{
+    return file_read_cached((struct file *)n, offset, iov, iovcnt, len) == len;
 }
 
 /* Where nobody waits but for requests like this one: a write into the page cache, a look at the map. */
@@ -127,7 +133,8 @@ static void file_submit(struct node *n, struct node_req *r)
 {
     struct file *f = (struct file *)n;
     struct file_op *op;
-    uint64_t have = file_read_cached(f, r);
+    uint64_t have =
+        r->op == NODE_READ ? file_read_cached(f, r->offset, r->iov, r->iovcnt, r->len) : 0;
 
     if (r->op == NODE_FLUSH && (f->ignore_flush || (n->read_only && !file_lost(f)))) {
         node_complete(r, 0);
@@ -234,6 +241,7 @@ static int file_reopen(struct node *n, bool read_only, struct err *e)
 
 static const struct node_ops file_ops = { .name = "file",
                                           .submit = file_submit,
+                                          .read_now = file_read_now,
                                           .close = file_close,
                                           .resize = file_resize,
                                           .reopen = file_reopen };

@@ -405,6 +405,15 @@ void node_submit(struct node *n, struct node_req *r)
     }
 }
 
+bool node_read_now(struct node *n, uint64_t offset, const struct iovec *iov, int iovcnt,
+                   uint64_t len)
+{
+    struct node_req r = { .op = NODE_READ, .offset = offset, .len = len };
+
+    return n->ops->read_now && check_range(n, &r) == 0 &&
+           n->ops->read_now(n, offset, iov, iovcnt, len);
+}
+
 void node_complete(struct node_req *r, int ret)
 {
     struct node_ctx *c = r->node->ctx;

@@ -85,6 +85,10 @@ struct node_ops {
     bool own;         /* a job's filter: no part of what the user built */
     /* r was checked; ends with node_complete(r, ret), now or later. */
     void (*submit)(struct node *n, struct node_req *r);
+    /* Reads len bytes if none of them has to be waited for: true when all are there, else iov may
+     * hold anything. NULL: never. */
+    bool (*read_now)(struct node *n, uint64_t offset, const struct iovec *iov, int iovcnt,
+                     uint64_t len);
     /* Nothing is in flight. Leaves the node clean on disk if it can, closes the children. 0, or
      * -errno when something may not have reached the disk. */
     int (*close)(struct node *n);
@@ -180,6 +184,9 @@ int node_ctx_eventfd(const struct node_ctx *c);
 /* Queues r. Out of range, misaligned (-EINVAL) and read-only (-EROFS) complete with an error like
  * any other. */
 void node_submit(struct node *n, struct node_req *r);
+/* Reads len bytes into iov if that takes no waiting. False: submit a request; iov may hold anything. */
+bool node_read_now(struct node *n, uint64_t offset, const struct iovec *iov, int iovcnt,
+                   uint64_t len);
 /* A node starts r itself, without node_submit's checks and submit: it is in flight from now on. */
 void node_adopt(struct node *n, struct node_req *r);
 /* A node hands r back. */

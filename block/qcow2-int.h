@@ -201,7 +201,8 @@ struct qcow2 {
     struct ev_timer give_back; /* ends the wait for one, so that the host has its room soon */
 
     struct commit commit;
-    struct qop *locks, **locks_tail; /* in the order asked for */
+    struct qop *locks, **locks_tail;         /* in the order asked for */
+    unsigned exclusive_locks, waiting_locks; /* of them */
 
     uint64_t *meta; /* hash set of cluster numbers + 1 that hold metadata */
     uint32_t meta_size, meta_count;
@@ -322,6 +323,8 @@ void op_list_run(struct op_list *l);
 /* The table behind entry `index`, pinned by nobody. NULL: op was queued (*ret -EAGAIN), or *ret
  * tells why not. */
 struct table *l2_get(struct qcow2 *s, uint32_t index, struct qop *op, int *ret);
+/* The same if that needs no reading; or NULL. */
+struct table *l2_at_hand(struct qcow2 *s, uint32_t index);
 struct table *rb_get(struct qcow2 *s, uint32_t index, struct qop *op, int *ret);
 /* Puts a zeroed, wholly dirty table at offset into the cache. */
 struct table *table_new(struct qcow2 *s, bool is_l2, uint32_t index, uint64_t offset);
@@ -365,7 +368,7 @@ struct qop {
     unsigned state;
     int ret;
 
-    struct qop *lock_next;                      /* on s->locks */
+    struct qop *lock_next, **lock_at;           /* on s->locks; what leads to this one */
     uint64_t lock_from, lock_to;                /* clusters */
     bool locking, exclusive, granted, borrowed; /* borrowed: works under another op's lock */
 

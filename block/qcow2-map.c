@@ -107,24 +107,25 @@ static uint64_t map_run(const struct qcow2 *s, const struct table *t, uint32_t i
     return min_u64(len, m->len);
 }
 
-int map_range(struct qop *op, uint64_t guest, uint64_t want, struct mapping *m)
+/* Entry of the L2 table that is behind a byte, and how far it and its like go at most. */
+static bool find_table(const struct qcow2 *s, uint64_t guest, uint64_t want, uint32_t *l1i,
+                       struct mapping *m)
 {
-    struct qcow2 *s = op->s;
     uint64_t cluster = cluster_of(s, guest);
-    uint32_t l1i = l1_index(s, cluster), i = l2_index(s, cluster);
-    uint64_t in_table = (((uint64_t)l1i + 1) << (s->l2_bits + s->cluster_bits)) - guest;
-    int ret;
 
+    *l1i = l1_index(s, cluster);
+    uint64_t in_table = (((uint64_t)*l1i + 1) << (s->l2_bits + s->cluster_bits)) - guest;
     *m = (struct mapping){ .len = min_u64(want, in_table) };
-    if (l1i >= s->h.l1_size || !(s->l1[l1i] & OFFSET_MASK)) {
-        return 0;
-    }
-    struct table *t = l2_get(s, l1i, op, &ret);
-    if (!t) {
-        return ret;
-    }
+    return *l1i < s->h.l1_size && (s->l1[*l1i] & OFFSET_MASK);
+}
+
+static int map_in_table(struct qcow2 *s, const struct table *t, uint64_t guest, struct mapping *m)
+{
+    uint64_t cluster = cluster_of(s, guest);
+    uint32_t i = l2_index(s, cluster);
+
     m->entry = entry_at(t, i);
-    ret = check_entry(s, m->entry, cluster);
+    int ret = check_entry(s, m->entry, cluster);
     if (ret < 0) {
         return ret;
     }
@@ -134,4 +135,27 @@ int map_range(struct qop *op, uint64_t guest, uint64_t want, struct mapping *m)
     m->writable = m->kind == CLUSTER_NORMAL && keeps_place(s, m->entry);
     m->len = map_run(s, t, i, guest, m);
     return 0;
+}
+
+int map_range(struct qop *op, uint64_t guest, uint64_t want, struct mapping *m)
+{
+    uint32_t l1i;
+    int ret;
+
+    if (!find_table(op->s, guest, want, &l1i, m)) {
+        return 0;
+    }
+    struct table *t = l2_get(op->s, l1i, op, &ret);
+    return t ? map_in_table(op->s, t, guest, m) : ret;
+}
+
+bool map_at_hand(struct qcow2 *s, uint64_t guest, uint64_t want, struct mapping *m)
+{
+    uint32_t l1i;
+
+    if (!find_table(s, guest, want, &l1i, m)) {
+        return true;
+    }
+    struct table *t = l2_at_hand(s, l1i);
+    return t && map_in_table(s, t, guest, m) == 0;
 }

@@ -93,6 +93,8 @@ static inline bool whole_clusters(const struct qcow2 *s, uint64_t offset, uint64
 /* qcow2-map.c */
 /* What is behind guest bytes [guest, guest + want). 0; -EAGAIN: op was queued. */
 int map_range(struct qop *op, uint64_t guest, uint64_t want, struct mapping *m);
+/* The same for whoever cannot wait. False: it takes reading, or something is wrong. */
+bool map_at_hand(struct qcow2 *s, uint64_t guest, uint64_t want, struct mapping *m);
 
 /* qcow2-io.c */
 /* Locks the clusters of op's request. False: op's step runs when it has them. */

@@ -170,18 +170,29 @@ static void table_loaded(struct node_req *r, int ret)
     }
 }
 
+static struct table *at_hand(struct cache *c, uint32_t index)
+{
+    struct table *t = c->at[index];
+
+    if (!t || t->loading) {
+        return NULL;
+    }
+    lru_del(c, t);
+    lru_add(c, t);
+    return t;
+}
+
 static struct table *table_get(struct qcow2 *s, bool is_l2, uint32_t index, uint64_t offset,
                                struct qop *op, int *ret)
 {
     struct cache *c = is_l2 ? &s->l2 : &s->rb;
-    struct table *t = c->at[index];
+    struct table *t = at_hand(c, index);
 
     *ret = -EAGAIN;
-    if (t && !t->loading) {
-        lru_del(c, t);
-        lru_add(c, t);
+    if (t) {
         return t;
     }
+    t = c->at[index];
     if (!t) {
         t = table_make(s, is_l2, index, offset);
         if (!t) {
@@ -212,6 +223,11 @@ static bool load_failed(struct qop *op, int *ret)
     *ret = op->ret;
     op->ret = 0;
     return true;
+}
+
+struct table *l2_at_hand(struct qcow2 *s, uint32_t index)
+{
+    return at_hand(&s->l2, index);
 }
 
 struct table *l2_get(struct qcow2 *s, uint32_t index, struct qop *op, int *ret)

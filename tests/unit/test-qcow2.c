@@ -31,6 +31,7 @@ struct slow {
     bool hold;
     struct node_req *held[16];
     unsigned n;
+    unsigned at_once; /* reads answered by slow_read_now */
 };
 
 static struct slow *slow_new(struct node *ram);
@@ -67,9 +68,21 @@ static int slow_close(struct node *n)
     return ret;
 }
 
-static const struct node_ops slow_ops = { .name = "slow",
-                                          .submit = slow_submit,
-                                          .close = slow_close };
+static bool slow_read_now(struct node *n, uint64_t offset, const struct iovec *iov, int iovcnt,
+                          uint64_t len)
+{
+    struct slow *s = (struct slow *)n;
+    struct node_req r = {
+        .op = NODE_READ, .offset = offset, .len = len, .iov = iov, .iovcnt = iovcnt
+    };
+
+    s->at_once++;
+    return ram_do((struct ram_node *)s->ram, &r) == 0;
+}
+
+static const struct node_ops slow_ops = {
+    .name = "slow", .read_now = slow_read_now, .submit = slow_submit, .close = slow_close
+};
 
 static struct slow *slow_new(struct node *ram)
 {
@@ -175,6 +188,36 @@ static void test_qcow2_discard_does_not_free_a_cluster_that_is_being_written(voi
     assert_memory_equal(back, three, CLUSTER);
     assert_int_equal(node_flush(n), 0);
     check_clean(n);
+    assert_int_equal(node_close(n), 0);
+}
+
+/* A read is answered on the spot, but not while a write gives clusters a place, wherever. */
+static void test_qcow2_read_waits_for_whoever_changes_its_mapping(void **state)
+{
+    struct node *n;
+    struct slow *s = slow_image(&n);
+    uint8_t one[CLUSTER], back[2 * CLUSTER];
+    struct request write, read;
+
+    (void)state;
+    memset(one, 1, CLUSTER);
+    assert_int_equal(node_write(n, 0, one, CLUSTER), 0);
+    assert_int_equal(node_read(n, 0, back, CLUSTER), 0);
+    assert_int_equal(s->at_once, 1);
+    assert_memory_equal(back, one, CLUSTER);
+    assert_int_equal(node_read(n, 7 * CLUSTER, back, CLUSTER), 0);
+    assert_true(node_is_zero(back, CLUSTER));
+    s->hold = true;
+    start(n, &write, NODE_WRITE, CLUSTER, one, CLUSTER);
+    assert_false(write.ended);
+    start(n, &read, NODE_READ, 0, back, 2 * CLUSTER);
+    assert_false(read.ended);
+    slow_release(s);
+    node_drain(n);
+    assert_true(write.ended && read.ended);
+    assert_memory_equal(back, one, CLUSTER);
+    assert_memory_equal(back + CLUSTER, one, CLUSTER);
+    assert_int_equal(s->at_once, 1);
     assert_int_equal(node_close(n), 0);
 }
 
@@ -531,6 +574,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_qcow2_discard_does_not_free_a_cluster_that_is_being_written),
+        cmocka_unit_test(test_qcow2_read_waits_for_whoever_changes_its_mapping),
         cmocka_unit_test(test_qcow2_freed_cluster_is_reused_only_after_a_flush),
         cmocka_unit_test(test_qcow2_data_mapped_onto_metadata_are_not_written),
         cmocka_unit_test(test_qcow2_when_any_call_fails_once_nothing_is_lost_silently),
