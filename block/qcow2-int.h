@@ -308,8 +308,19 @@ struct node *qcow2_new(struct node *file, const struct header *h);
 void qcow2_set_shape(struct qcow2 *s);
 /* Frees a node made by qcow2_new; its file stays. */
 void qcow2_discard_node(struct qcow2 *s);
-int qcow2_load_tables(struct qcow2 *s, struct err *e);
-void qcow2_free_tables(struct qcow2 *s);
+/* What a header refers to and memory holds all of. */
+struct qcow2_tables {
+    uint64_t *l1, *reftable;
+    struct qcow2_snap *snaps;
+};
+int qcow2_read_tables(struct qcow2 *s, const struct header *h, struct qcow2_tables *t,
+                      struct err *e);
+void qcow2_drop_tables(struct qcow2_tables *t, const struct header *h);
+/* s takes h and the tables it refers to in place of its own. */
+void qcow2_take_tables(struct qcow2 *s, struct header *h, const struct qcow2_tables *t);
+/* Writes h over the header, which stays s's own. When that fails the old one is written again: 0,
+ * -errno, or -EUCLEAN when nobody knows which of the two is there. */
+int qcow2_put_header(struct qcow2 *s, const struct header *h);
 
 /* The set of clusters that hold metadata. */
 bool meta_has(const struct qcow2 *s, uint64_t cluster);
@@ -438,7 +449,7 @@ struct new_state {
 /* Writes it beside the old one, and makes it the image with one header write. Reloads s. Nothing
  * is in flight, all is settled. */
 int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e);
-struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, struct err *e);
+struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, const struct header *h, struct err *e);
 void qcow2_free_snaps(struct qcow2_snap *sn, unsigned n);
 /* The table as bytes, malloc'd. */
 uint8_t *qcow2_build_snapshots(const struct qcow2_snap *sn, unsigned n, uint64_t *len);

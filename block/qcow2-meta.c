@@ -331,15 +331,15 @@ static uint64_t parse_snapshot(const uint8_t *p, uint64_t room, struct qcow2_sna
     return (len + 7) & ~7ull;
 }
 
-struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, struct err *e)
+struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, const struct header *h, struct err *e)
 {
-    uint64_t have = s->node.file->len, from = s->h.snapshots_offset, at = 0, total = 0;
+    uint64_t have = s->node.file->len, from = h->snapshots_offset, at = 0, total = 0;
     uint64_t len = from < have ? min_u64(have - from, QCOW2_MAX_SNAPSHOT_BYTES) : 0;
     uint8_t *b = malloc(len ? len : 1);
-    struct qcow2_snap *sn = xcalloc(s->h.nb_snapshots, sizeof(*sn));
+    struct qcow2_snap *sn = xcalloc(h->nb_snapshots, sizeof(*sn));
     int ret = !b ? -ENOMEM : len ? node_read(s->node.file, from, b, len) : 0;
 
-    for (uint32_t i = 0; ret == 0 && i < s->h.nb_snapshots; i++) {
+    for (uint32_t i = 0; ret == 0 && i < h->nb_snapshots; i++) {
         uint64_t n = at < len ? parse_snapshot(b + at, len - at, &sn[i]) : 0;
 
         at += n;
@@ -351,7 +351,7 @@ struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, struct err *e)
     }
     free(b);
     if (ret < 0) {
-        qcow2_free_snaps(sn, s->h.nb_snapshots);
+        qcow2_free_snaps(sn, h->nb_snapshots);
         err_set(e, ret, "its snapshot table cannot be read: %s", strerror(-ret));
         return NULL;
     }
@@ -611,42 +611,62 @@ static void build_refcounts(struct build *b)
     free(bytes);
 }
 
-static void build_header_switch(struct build *b)
+static int write_header(struct qcow2 *s, const struct header *h, bool *begun)
 {
-    struct qcow2 *s = b->w.s;
     uint8_t *bytes = calloc(1, s->cluster_size);
-    int len = bytes ? qcow2_build_header(s, b->h, bytes) : -ENOMEM;
+    int len = bytes ? qcow2_build_header(s, h, bytes) : -ENOMEM;
+    int ret = len < 0 ? len : node_flush(s->node.file);
 
-    if (len < 0 || b->ret < 0) {
-        b->ret = b->ret < 0 ? b->ret : len;
-    } else {
-        b->ret = node_flush(s->node.file);
-        b->ret = b->ret < 0 ? b->ret : node_write(s->node.file, 0, bytes, (uint64_t)len);
-        b->ret = b->ret < 0 ? b->ret : node_flush(s->node.file);
+    if (ret == 0) {
+        *begun = true;
+        ret = node_write(s->node.file, 0, bytes, (uint64_t)len);
+        ret = ret < 0 ? ret : node_flush(s->node.file);
     }
     free(bytes);
+    return ret;
 }
 
-/* The tables in memory are the old image's: load the new ones. */
-static int switch_over(struct qcow2 *s, struct header *h, struct err *e)
+int qcow2_put_header(struct qcow2 *s, const struct header *h)
 {
-    qcow2_free_tables(s);
-    qcow2_header_free(&s->h);
-    s->h = *h;
-    *h = (struct header){ 0 };
-    s->broken = false;
-    qcow2_set_shape(s);
-    return qcow2_load_tables(s, e);
+    bool begun = false;
+    int ret = write_header(s, h, &begun);
+
+    return ret < 0 && begun && write_header(s, &s->h, &begun) < 0 ? -EUCLEAN : ret;
+}
+
+/* What was built becomes the image. A new one has no header to go back to. */
+static void build_switch(struct build *b, bool fresh)
+{
+    struct qcow2 *s = b->w.s;
+    struct qcow2_tables t;
+    bool begun;
+
+    b->ret = b->ret < 0 ? b->ret : qcow2_read_tables(s, b->h, &t, b->e);
+    if (b->ret < 0) {
+        return;
+    }
+    b->ret = fresh ? write_header(s, b->h, &begun) : qcow2_put_header(s, b->h);
+    if (b->ret == 0) {
+        qcow2_take_tables(s, b->h, &t);
+        return;
+    }
+    qcow2_drop_tables(&t, b->h);
+    if (b->ret == -EUCLEAN) { /* what is written from now on might be lost */
+        s->broken = true;
+        b->ret = -EIO;
+    }
 }
 
 int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e)
 {
     struct build b = { .st = st, .h = &st->h, .e = e };
+    bool fresh = false;
 
     b.ret = walk_init(&b.w, s, NULL);
     if (b.ret == 0) {
         walk_rest(&b.w, b.h, st->snaps);
-        if (b.w.n == 0) { /* a new image: its header is still to be written */
+        fresh = b.w.n == 0;
+        if (fresh) { /* its header is still to be written */
             b.w.count[0] = 1;
             b.w.n = 1;
             b.w.bad = 0;
@@ -668,7 +688,7 @@ int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e)
         build_refcounts(&b);
     }
     if (b.ret == 0) {
-        build_header_switch(&b);
+        build_switch(&b, fresh);
     }
     walk_fini(&b.w);
     if (b.ret < 0) {
@@ -676,5 +696,5 @@ int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e)
                             : err_set(e, b.ret, "image '%s': its metadata cannot be written: %s",
                                       s->node.filename, strerror(-b.ret));
     }
-    return switch_over(s, b.h, e);
+    return 0;
 }

@@ -424,7 +424,6 @@ int qcow2_repair_refcounts(struct qcow2 *s, struct err *e)
 int qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)n;
-    uint8_t *b = xcalloc(1, s->cluster_size);
     struct header h;
     int ret = qcow2_settle(s);
 
@@ -436,12 +435,7 @@ int qcow2_set_backing(struct node *n, const char *file, const char *format, stru
     if (ret == 0 && file && strlen(file) > 1023) {
         ret = -ENAMETOOLONG;
     }
-    ret = ret < 0 ? ret : qcow2_build_header(s, &h, b);
-    if (ret > 0) {
-        ret = node_write(n->file, 0, b, (uint64_t)ret);
-        ret = ret < 0 ? ret : node_flush(n->file);
-    }
-    free(b);
+    ret = ret < 0 ? ret : qcow2_put_header(s, &h);
     if (ret < 0) {
         qcow2_header_free(&h);
         return err_set(e, ret, "image '%s': its backing file cannot be changed: %s", n->filename,

@@ -153,23 +153,44 @@ static void know_metadata(struct qcow2 *s)
     }
 }
 
-int qcow2_load_tables(struct qcow2 *s, struct err *e)
+static uint32_t reftable_entries(const struct qcow2 *s, const struct header *h)
 {
-    int ret = qcow2_read_table(s, s->h.l1_offset, s->h.l1_size, &s->l1);
+    return h->reftable_clusters << (s->cluster_bits - 3);
+}
 
-    s->reftable_len = s->h.reftable_clusters << (s->cluster_bits - 3);
-    if (ret == 0) {
-        ret = qcow2_read_table(s, s->h.reftable_offset, s->reftable_len, &s->reftable);
+int qcow2_read_tables(struct qcow2 *s, const struct header *h, struct qcow2_tables *t,
+                      struct err *e)
+{
+    *t = (struct qcow2_tables){ 0 };
+    int ret = qcow2_read_table(s, h->l1_offset, h->l1_size, &t->l1);
+
+    ret = ret < 0 ? ret
+                  : qcow2_read_table(s, h->reftable_offset, reftable_entries(s, h), &t->reftable);
+    if (ret < 0) {
+        err_set(e, ret, "its tables cannot be read: %s", strerror(-ret));
+    } else if (h->nb_snapshots && !(t->snaps = qcow2_read_snapshots(s, h, e))) {
+        ret = e->code;
     }
     if (ret < 0) {
-        return err_set(e, ret, "its tables cannot be read: %s", strerror(-ret));
+        qcow2_drop_tables(t, h);
     }
-    if (s->h.nb_snapshots) {
-        s->snaps = qcow2_read_snapshots(s, e);
-        if (!s->snaps) {
-            return e->code;
-        }
-    }
+    return ret;
+}
+
+void qcow2_drop_tables(struct qcow2_tables *t, const struct header *h)
+{
+    free(t->l1);
+    free(t->reftable);
+    qcow2_free_snaps(t->snaps, t->snaps ? h->nb_snapshots : 0);
+    *t = (struct qcow2_tables){ 0 };
+}
+
+static void set_tables(struct qcow2 *s, const struct qcow2_tables *t)
+{
+    s->l1 = t->l1;
+    s->reftable = t->reftable;
+    s->snaps = t->snaps;
+    s->reftable_len = reftable_entries(s, &s->h);
     s->l2.at = xcalloc(s->h.l1_size + 1ull, sizeof(*s->l2.at));
     s->rb.at = xcalloc(s->reftable_len + 1ull, sizeof(*s->rb.at));
     s->virgin = round_up_cluster(s, s->node.file->len) >> s->cluster_bits;
@@ -177,10 +198,9 @@ int qcow2_load_tables(struct qcow2 *s, struct err *e)
     s->comp_at = s->comp_end = 0;
     s->l1_dirty_from = s->l1_dirty_to = s->reftable_dirty_from = s->reftable_dirty_to = 0;
     know_metadata(s);
-    return 0;
 }
 
-void qcow2_free_tables(struct qcow2 *s)
+static void free_tables(struct qcow2 *s)
 {
     if (s->l2.at) {
         cache_empty(&s->l2);
@@ -199,6 +219,17 @@ void qcow2_free_tables(struct qcow2 *s)
     s->unpacked_entry = 0;
 }
 
+void qcow2_take_tables(struct qcow2 *s, struct header *h, const struct qcow2_tables *t)
+{
+    free_tables(s);
+    qcow2_header_free(&s->h);
+    s->h = *h;
+    *h = (struct header){ 0 };
+    s->broken = false;
+    qcow2_set_shape(s);
+    set_tables(s, t);
+}
+
 /* ---- opening and closing ---- */
 
 static void qcow2_free_all(struct qcow2 *s)
@@ -206,7 +237,7 @@ static void qcow2_free_all(struct qcow2 *s)
     s->node.bitmaps = NULL; /* block/node.c frees those */
     ev_timer_disarm(&s->give_back);
     qcow2_bitmaps_unload(s);
-    qcow2_free_tables(s);
+    free_tables(s);
     luks_free(s->luks);
     qcow2_header_free(&s->h);
     free(s->frees);
@@ -411,6 +442,7 @@ void qcow2_set_shape(struct qcow2 *s)
 struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)qcow2_new(file, NULL);
+    struct qcow2_tables t;
     int ret = read_header(s, e);
 
     s->inactive = o->inactive && !o->read_only;
@@ -420,7 +452,10 @@ struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct er
     if (ret == 0) {
         qcow2_set_shape(s);
         set_caches(s, o);
-        ret = qcow2_load_tables(s, e);
+        ret = qcow2_read_tables(s, &s->h, &t, e);
+    }
+    if (ret == 0) {
+        set_tables(s, &t);
     }
     ret = ret < 0 ? ret : unlock(s, o, e);
     if (ret == 0 && !o->check && !s->inactive) {
@@ -468,7 +503,8 @@ int qcow2_quiesce(struct node *n)
 int qcow2_activate(struct node *n, struct err *e)
 {
     struct qcow2 *s = (struct qcow2 *)n;
-    unsigned cluster_bits = s->cluster_bits;
+    struct header old = s->h, h;
+    struct qcow2_tables t;
     int ret;
 
     if (!s->inactive) {
@@ -476,17 +512,18 @@ int qcow2_activate(struct node *n, struct err *e)
     }
     node_drain(n);
     file_refresh(n->file);
-    qcow2_free_tables(s);
-    qcow2_header_free(&s->h);
     s->h = (struct header){ 0 };
     ret = read_header(s, e);
-    if (ret == 0 && s->h.cluster_bits != cluster_bits) {
+    h = s->h;
+    s->h = old; /* until all is read */
+    if (ret == 0 && h.cluster_bits != s->cluster_bits) {
         ret = err_set(e, -EIO, "its clusters are of another size than before");
     }
+    ret = ret < 0 ? ret : qcow2_read_tables(s, &h, &t, e);
     if (ret == 0) {
-        qcow2_set_shape(s);
-        ret = qcow2_load_tables(s, e);
+        qcow2_take_tables(s, &h, &t);
     }
+    qcow2_header_free(&h);
     if (ret == 0) {
         qcow2_bitmaps_unload(s);
         ret = qcow2_bitmaps_load(s, e);
