@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test-luks-slots.c - changes of LUKS key slots that fail or lose power anywhere.
  *
- * A change runs over a disk in memory that logs its writes and flushes. Each state that a loss of power
- * could leave (any subset of the sectors written since the last flush) and each state behind a request that
- * fails must still open with the passphrase that was not touched, or with one of the two when one replaces
- * the other, and decrypt the same.
+ * A change runs over a disk in memory that logs its writes and flushes, and over a file one of whose system
+ * calls fails. Each state that a loss of power could leave (any subset of the sectors written since the last
+ * flush) and each state behind a call that fails must still open with the passphrase that was not touched,
+ * or with one of the two when one replaces the other, and decrypt the same.
  */
 #include "block/luks.h"
 #include "dm/base/err.h"
+#include "tests/unit/fault-rig.h"
 #include "tests/unit/ram-node.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-
-#include <cmocka.h>
 
 enum { EVENTS = 64, VARIANTS = 5 };
 
@@ -34,22 +29,16 @@ static struct event {
     uint64_t offset, len;
     uint8_t *bytes;
 } log_of[EVENTS];
-static unsigned events, fail_at; /* fail_at: the request that fails, counted from 1 */
-static int fail_with;
+static unsigned events;
 
 struct disk {
     struct node base; /* first */
     struct node *ram;
-    unsigned requests;
 };
 
 static void disk_submit(struct node *n, struct node_req *r)
 {
     struct disk *d = (struct disk *)n;
-    if (++d->requests == fail_at) {
-        node_complete(r, fail_with);
-        return;
-    }
     if (r->op == NODE_WRITE || r->op == NODE_FLUSH) {
         assert_true(events < EVENTS);
         struct event *e = &log_of[events++];
@@ -180,23 +169,41 @@ static int amend(struct node *n, const struct luks_amend *a, struct err *e)
     return luks_amend(n, 0, len, a, e);
 }
 
-/* Each request fails once; what the disk holds then is looked at. */
-static void look_at_failures(const struct luks_amend *a, unsigned requests, check_fn *check)
+struct change {
+    const struct luks_amend *a;
+    check_fn *check;
+    char name[64];
+};
+
+static void failing_change(void *opaque)
 {
-    static const int errors[] = { -EIO, -ENOSPC };
-    for (unsigned i = 1; i <= requests; i++) {
-        struct err e;
-        struct node *n = disk_new(start);
-        fail_at = i;
-        fail_with = errors[i % 2];
-        int ret = amend(n, a, &e);
-        fail_at = 0;
-        assert_int_equal(ret, fail_with);
+    const struct change *c = opaque;
+    const struct file_open how = { .aio = BLK_AIO_THREADS, .cache = BLK_NONE };
+    struct err e;
+    uint64_t l;
+
+    fault_file_put(c->name, start, len);
+    struct node *n = fault_file_open(ctx, c->name, &how, true);
+    int ret = amend(n, c->a, &e);
+    assert_int_equal(node_close(n), 0);
+    if (ret < 0) {
         assert_true(e.msg[0] != '\0');
-        check(((struct ram_node *)((struct disk *)n)->ram)->data);
-        assert_int_equal(node_close(n), 0);
-        forget_events();
+        fault_expected("change", e.msg, false, ret);
     }
+    fault_over();
+    uint8_t *image = fault_file_get(c->name, &l);
+    assert_int_equal(l, len);
+    c->check(image);
+    free(image);
+}
+
+static void look_at_failures(const struct luks_amend *a, check_fn *check)
+{
+    struct change c = { a, check, "/dev/shm/keel-test-luks-XXXXXX" };
+
+    fault_file_new(c.name);
+    fault_each(failing_change, &c);
+    unlink(c.name);
 }
 
 /* A change that works, then all of its crashes and failures. The image is changed afterwards. */
@@ -208,7 +215,6 @@ static void change(const struct luks_amend *a, check_fn *check)
     if (ret < 0) {
         fail_msg("%s", e.msg);
     }
-    unsigned requests = ((struct disk *)n)->requests;
     uint8_t *after = xcalloc(1, len);
     memcpy(after, ((struct ram_node *)((struct disk *)n)->ram)->data, len);
     assert_int_equal(node_close(n), 0);
@@ -216,7 +222,7 @@ static void change(const struct luks_amend *a, check_fn *check)
     assert_true(events >= 4); /* it writes and flushes more than once */
     assert_true(look_at_crashes(check) >= 5 * VARIANTS);
     forget_events();
-    look_at_failures(a, requests, check);
+    look_at_failures(a, check);
     free(start);
     start = after;
 }
@@ -229,6 +235,7 @@ static int new_image(void **state)
     const struct luks_create c = { .key_bits = 128, .iter_ms = 1, .hash = "sha256" };
     (void)state;
     ctx = node_ctx_new(NULL);
+    node_ctx_no_threads(ctx);
     start = luks_create(&c, &first, &len, &e);
     assert_non_null(start);
     struct node *n = ram_node_new(ctx, start, len);
