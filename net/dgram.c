@@ -23,7 +23,7 @@ enum { BATCH = 64 };
 struct net_dgram {
     struct nic *n;
     struct ev_fd fd;
-    struct net_sockaddr remote, self; /* self: multicast, to know our own frames */
+    struct sock_addr remote, self; /* self: multicast, to know our own frames */
     bool multicast;
     int sender; /* multicast; -1: none */
     char *unlink;
@@ -138,14 +138,12 @@ static int join_group(struct net_dgram *d, const struct dgram_options *o, struct
 
 static int bind_local(struct net_dgram *d, const struct net_address *a, struct err *e)
 {
-    struct net_sockaddr local;
+    struct sock_addr local;
     int one = 1;
     if (net_resolve(a, SOCK_DGRAM, true, &local, e) < 0) {
         return e->code;
     }
-    if (a->kind == NET_UNIX && !a->abstract) {
-        unlink(a->path);
-    }
+    sock_clear_path(&local);
     setsockopt(d->fd.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(d->fd.fd, (struct sockaddr *)&local.ss, local.len) < 0) {
         char *text = net_address_text(&local, "udp");
@@ -157,7 +155,7 @@ static int bind_local(struct net_dgram *d, const struct net_address *a, struct e
     return 0;
 }
 
-static bool is_multicast(const struct net_sockaddr *a)
+static bool is_multicast(const struct sock_addr *a)
 {
     const struct sockaddr_in *in = (const struct sockaddr_in *)&a->ss;
     return in->sin_family == AF_INET && IN_MULTICAST(ntohl(in->sin_addr.s_addr));

@@ -5,18 +5,13 @@
 
 #include "net/net.h"
 
-#include <sys/socket.h>
-
-struct net_sockaddr {
-    struct sockaddr_storage ss;
-    socklen_t len;
-};
+#include "dm/base/sock.h"
 
 /* Looks a up (numeric or by name; blocks, so at the start only). NET_FD has none. 0 or -errno with
  * e. */
-int net_resolve(const struct net_address *a, int type, bool passive, struct net_sockaddr *out,
+int net_resolve(const struct net_address *a, int type, bool passive, struct sock_addr *out,
                 struct err *e);
-/* "tcp:host:port" or "unix:path"; malloc'd. */
-char *net_address_text(const struct net_sockaddr *a, const char *inet);
+/* As sock_text, with another word than "tcp"; malloc'd. */
+char *net_address_text(const struct sock_addr *a, const char *inet);
 
 #endif

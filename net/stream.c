@@ -31,7 +31,7 @@ struct net_stream {
     struct nic *n;
     struct ev_loop *loop;
     bool server, connecting, reading;
-    struct net_sockaddr addr;
+    struct sock_addr addr;
     char *where, *unlink;
     const char *kind;
     int64_t reconnect_ns; /* 0: never */
@@ -288,23 +288,17 @@ static void retry(void *opaque)
 
 static int start_server(struct net_stream *s, const struct net_address *a, struct err *e)
 {
-    int one = 1, fd = a->kind == NET_FD
-                          ? a->fd
-                          : socket(s->addr.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = a->kind == NET_FD ? a->fd : sock_listen(&s->addr, e);
     s->listener = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = accept_event, .opaque = s };
+    if (fd < 0) {
+        return e->code;
+    }
     if (a->kind == NET_FD) {
         fcntl(fd, F_SETFL, O_NONBLOCK);
     } else {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        if (a->kind == NET_UNIX && !a->abstract) {
-            unlink(a->path);
-        }
-        if (fd < 0 || bind(fd, (struct sockaddr *)&s->addr.ss, s->addr.len) < 0) {
-            return err_set(e, -errno, "%s: %s", s->where, strerror(errno));
-        }
         s->unlink = a->kind == NET_UNIX && !a->abstract ? xstrdup(a->path) : NULL;
     }
-    if (listen(fd, 1) < 0 || ev_fd_add(s->loop, &s->listener) < 0) {
+    if ((a->kind == NET_FD && listen(fd, 1) < 0) || ev_fd_add(s->loop, &s->listener) < 0) {
         return err_set(e, -errno, "%s: %s", s->where, strerror(errno));
     }
     return 0;

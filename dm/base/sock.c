@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/base/sock.c - stream sockets by name. */
+/* dm/base/sock.c - sockets by name. */
 #include "dm/base/sock.h"
 
 #include "dm/base/err.h"
@@ -15,36 +15,55 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-int sock_unix(const char *path, struct sock_addr *a, struct err *e)
+/* One more byte than the name has: in front of it, or behind. */
+static int unix_name(const char *name, bool abstract, struct sock_addr *a, struct err *e)
 {
     struct sockaddr_un *un = (struct sockaddr_un *)&a->ss;
+    size_t len = strlen(name);
     *a = (struct sock_addr){ 0 };
-    if (!*path || strlen(path) >= sizeof(un->sun_path)) {
+    if (!len || len >= sizeof(un->sun_path)) {
         return err_set(e, -EINVAL, "a socket's path has 1 to %zu characters",
                        sizeof(un->sun_path) - 1);
     }
     un->sun_family = AF_UNIX;
-    strcpy(un->sun_path, path);
-    a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+    memcpy(un->sun_path + abstract, name, len);
+    a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
     return 0;
 }
 
-int sock_inet(const char *host, const char *port, bool passive, struct sock_addr *a, struct err *e)
+int sock_unix(const char *path, struct sock_addr *a, struct err *e)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 };
-    struct addrinfo *list;
+    return unix_name(path, false, a, e);
+}
+
+int sock_abstract(const char *name, struct sock_addr *a, struct err *e)
+{
+    return unix_name(name, true, a, e);
+}
+
+int sock_look_up(const char *host, const char *port, int type, int family, bool passive,
+                 struct sock_addr *a, struct err *e)
+{
+    struct addrinfo *list,
+        hints = { .ai_socktype = type, .ai_family = family, .ai_flags = passive ? AI_PASSIVE : 0 };
     *a = (struct sock_addr){ 0 };
-    if (!port || !*port) {
-        return err_set(e, -EINVAL, "a port is missing");
-    }
     int ret = getaddrinfo(host && *host ? host : NULL, port, &hints, &list);
     if (ret != 0) {
-        return err_set(e, -EINVAL, "%s:%s: %s", host ? host : "", port, gai_strerror(ret));
+        return err_set(e, -EINVAL, "%s:%s: %s", host ? host : "", port ? port : "",
+                       gai_strerror(ret));
     }
     memcpy(&a->ss, list->ai_addr, list->ai_addrlen);
     a->len = list->ai_addrlen;
     freeaddrinfo(list);
     return 0;
+}
+
+int sock_inet(const char *host, const char *port, bool passive, struct sock_addr *a, struct err *e)
+{
+    if (!port || !*port) {
+        return err_set(e, -EINVAL, "a port is missing");
+    }
+    return sock_look_up(host, port, SOCK_STREAM, AF_UNSPEC, passive, a, e);
 }
 
 int sock_parse(const char *text, bool passive, struct sock_addr *a, struct err *e)
@@ -64,8 +83,7 @@ int sock_parse(const char *text, bool passive, struct sock_addr *a, struct err *
     return ret;
 }
 
-/* Removes a socket that an earlier process left behind; anything else at the path stays. */
-static void clear_path(const struct sock_addr *a)
+void sock_clear_path(const struct sock_addr *a)
 {
     const struct sockaddr_un *un = (const struct sockaddr_un *)&a->ss;
     struct stat st;
@@ -92,7 +110,7 @@ int sock_listen(const struct sock_addr *a, struct err *e)
     if (fd < 0) {
         return err_set(e, -errno, "socket: %s", strerror(errno));
     }
-    clear_path(a);
+    sock_clear_path(a);
     if (a->ss.ss_family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     }
@@ -127,7 +145,10 @@ char *sock_text(const struct sock_addr *a)
         size_t max = a->len > offsetof(struct sockaddr_un, sun_path)
                          ? a->len - offsetof(struct sockaddr_un, sun_path)
                          : 0;
-        return xasprintf("unix:%.*s", (int)strnlen(un->sun_path, max), un->sun_path);
+        bool abstract = max > 1 && !un->sun_path[0];
+        return xasprintf("unix:%s%.*s", abstract ? "@" : "",
+                         (int)strnlen(un->sun_path + abstract, max - abstract),
+                         un->sun_path + abstract);
     }
     if (getnameinfo((const struct sockaddr *)&a->ss, a->len, host, sizeof(host), port, sizeof(port),
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0) {

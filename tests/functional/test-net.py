@@ -272,7 +272,7 @@ def test_net_when_options_are_wrong_then_one_line_names_them(bed):
             ("socket,id=n,listen=:1,connect=:2", "not together"), ("socket,id=n,udp=:1", "localaddr"),
             ("stream,id=n", "addr.type"), ("stream,id=n,addr.type=inet", "addr.port"),
             ("stream,id=n,addr.type=unix,addr.path=/none/x", "/none/x"),
-            ("stream,id=n,addr.type=unix,addr.path=%s" % ("x" * 200), "too long"),
+            ("stream,id=n,addr.type=unix,addr.path=%s" % ("x" * 200), "path=: a socket's path has 1 to 107"),
             ("stream,id=n,server=on,reconnect=1,addr.type=inet,addr.port=0", "reconnect"),
             ("dgram,id=n", "local.type"), ("dgram,id=n,local.type=x", "local.type=x"),
             ("hubport,id=n", "hubid"), ("hubport,id=n,hubid=0,netdev=x", "netdev=x"),
@@ -516,6 +516,16 @@ def test_net_stream_when_server_comes_later_then_client_finds_it(bed):
     port = free_port()
     client = "stream,id=n0,addr.type=inet,addr.host=127.0.0.1,addr.port=%d,reconnect-ms=50" % port
     pair(bed, client, client.replace(",reconnect-ms=50", ",server=on"))
+
+
+def test_net_unix_when_path_is_another_file_then_it_is_refused_and_stays(bed):
+    path = bed.file("precious", b"precious")
+    base = ("-M", "pc", "-accel", "qtest", "-nodefaults", "-display", "none")
+    for spec in ("stream,id=n,server=on,addr.type=unix,addr.path=" + path, "dgram,id=n,local.type=unix,local.path=%s,"
+                 "remote.type=unix,remote.path=%s" % (path, bed.path("other"))):
+        expect_in(spec, path + ": Address already in use", bed.refused(*base, "-netdev", spec))
+        with open(path, "rb") as f:
+            expect("the file", f.read(), b"precious")
 
 
 def test_net_dgram_when_unix_then_guests_talk(bed):
