@@ -7,13 +7,14 @@ import subprocess
 import time
 
 from keel import Failure, run_tool
+from netns import can_have_namespaces
 
 VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
 def is_there():
-    if os.geteuid() == 0 and os.path.exists(VSWITCHD):
+    if can_have_namespaces() and os.path.exists(VSWITCHD):
         return True
     print("# skipped: needs root and openvswitch-switch-dpdk")
     return False
@@ -22,7 +23,7 @@ def is_there():
 class Switch:
     """`listening`: ports that are sockets named so in the bed. `calling`: those that connect to such sockets."""
 
-    def __init__(self, bed, listening=(), calling=()):
+    def __init__(self, bed, listening=(), calling=(), large=False):
         self.bed, self.daemons = bed, []
         self.env = dict(os.environ, OVS_RUNDIR=bed.dir, OVS_LOGDIR=bed.dir, OVS_DBDIR=bed.dir)
         self.db = "unix:" + bed.path("ovs.db.sock")
@@ -31,7 +32,8 @@ class Switch:
         self.vsctl("--no-wait", "init")
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
                    "other_config:dpdk-extra=--no-huge --legacy-mem -m 512 --no-pci --no-telemetry",
-                   "other_config:per-port-memory=true", "other_config:pmd-maxsleep=200")
+                   "other_config:per-port-memory=true", "other_config:pmd-maxsleep=200",
+                   "other_config:userspace-tso-enable=%s" % ("true" if large else "false"))
         self.daemon("unshare", "-n", VSWITCHD, self.db)
         self.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
         for name in listening:

@@ -254,7 +254,7 @@ WIRES = [  # card, in the order of the drivers; one end, the other: %(d)s a dire
     ("ne2k_pci", MCAST, MCAST),
 ]
 SWITCHED = ("virtio-net-pci", "vhost-user,chardev=c", "vhost-user,chardev=c")  # Open vSwitch is between the two
-CHARDEV = [None, "socket,id=c,path=%(d)s/port1,reconnect-ms=500", "socket,id=c,path=%(d)s/port2,server=on,wait=off"]
+CHARDEV = "socket,id=c,path=%s/port%d,server=on,wait=off"
 PAIR = """
 for n in %(all)s; do ip addr add 10.78.${n#eth}.%(own)d/24 dev $n; ip link set $n up; done
 """
@@ -279,7 +279,7 @@ def one_of_two(bed, name, script, own, end, ports, wires):
     names = {"all": " ".join("eth%d" % i for i in range(len(wires))), "own": own}
     initrd = initramfs.build(bed.path(name), script % names, MODULES, release=release,
                              files=[("data", DATA, 0o644)])
-    args = ["-chardev", CHARDEV[end] % ports] if SWITCHED in wires else []
+    args = ["-chardev", CHARDEV % (bed.dir, end)] if SWITCHED in wires else []
     for i, wire in enumerate(wires):
         args += ["-netdev", wire[end] % ports + ",id=n%d" % i, "-device",
                  "%s,netdev=n%d,mac=52:54:00:00:%02x:%02x" % (wire[0], i, own, i + 1)]
@@ -298,7 +298,7 @@ def test_net_two_linux_guests_talk_over_every_back_end_between_guests(bed):
     p, q, r, s = free_ports(4)
     ports = {"d": bed.dir, "p": p, "q": q, "r": r, "s": s}
     if ovs.is_there():
-        with ovs.Switch(bed, ["port1"], ["port2"]):
+        with ovs.Switch(bed, calling=["port1", "port2"], large=True):
             two_talk(bed, ports, WIRES + [SWITCHED])
     else:
         two_talk(bed, ports, WIRES)

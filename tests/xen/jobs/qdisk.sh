@@ -93,6 +93,12 @@ check "the restored guest answers" answers pv 60 again
 check "and reads its disk" say 60 "sum 32" "SUM $(sum_of $G/pv.raw 32)"
 check "and its qcow2" eventually "dd if=/dev/xvdg bs=1M skip=3 count=1 2>/dev/null | tr -d q | wc -c | grep -qx 0"
 check "and has its network" say 120 "net 10.99.0.4/24 $FIRST" "NET $FIRST 3 of 3"
+note "save without the card"
+check "xl network-detach of a card with an emulated twin" xl network-detach pv $FIRST
+check "the guest's card is gone" eventually "! grep -q $FIRST /sys/class/net/*/address"
+check "xl save" xl save pv /tmp/pv.save
+check "xl restore" restored
+check "the restored guest answers" answers pv 60 again
 note "end"
 check "xl shutdown" xl shutdown pv
 check "the domain is gone" gone pv 60
