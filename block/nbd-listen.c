@@ -3,13 +3,12 @@
 #include "block/nbd-proto.h"
 #include "block/nbd-server.h"
 #include "dm/base/err.h"
+#include "dm/base/sock.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 64 };
@@ -26,16 +25,15 @@ static int give_up(int fd, struct err *e, const char *what)
 
 static int listen_local(const char *path, struct err *e)
 {
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    struct sock_addr a;
     int fd;
 
-    if (strlen(path) >= sizeof(un.sun_path)) {
-        return err_set(e, -ENAMETOOLONG, "socket '%s': too long a path", path);
+    if (sock_unix(path, &a, e) < 0) {
+        return err_prefix(e, "socket '%s'", path);
     }
-    strcpy(un.sun_path, path);
-    unlink(path);
+    sock_clear_path(&a);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, BACKLOG) < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a.ss, a.len) < 0 || listen(fd, BACKLOG) < 0) {
         return give_up(fd, e, path);
     }
     return fd;

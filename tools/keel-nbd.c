@@ -449,6 +449,7 @@ static int serve(struct serve *s, struct node *n, int fd, int parent)
 int main(int argc, char **argv)
 {
     struct serve s = { .shared = 1, .image = { .fd = -1, .lock = true, .cache = BLK_WRITEBACK } };
+    const char *made = NULL; /* a socket's path */
     int rc, fd, parent, ret;
 
     tool_name = "keel-nbd";
@@ -478,13 +479,16 @@ int main(int argc, char **argv)
     rc = 1;
     if (n) {
         struct err e = { 0 };
-        fd = fd >= 0 ? fd : nbd_listen(s.socket, s.bind, s.port, &e);
+        if (fd < 0) {
+            fd = nbd_listen(s.socket, s.bind, s.port, &e);
+            made = fd < 0 ? NULL : s.socket;
+        }
         rc = fd < 0 ? fail("%s", e.msg) : serve(&s, n, fd, parent);
         ret = node_close(n);
         rc = ret < 0 ? fail("'%s': closing it failed: %s", argv[optind], strerror(-ret)) : rc;
     }
-    if (s.socket) {
-        unlink(s.socket);
+    if (made) {
+        unlink(made);
     }
     if (s.image_opts) {
         tool_image_opts_free(&s.image);

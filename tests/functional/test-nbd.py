@@ -70,6 +70,15 @@ def test_nbd_client_reads_and_writes_at_every_kind_of_server(bed):
             expect_in("map", '"start": 2097152', run(IMG, "map", "--output=json", s.uri("one")))
 
 
+def test_nbd_server_whose_socket_would_be_another_file_leaves_that(bed):
+    path = bed.file("precious", b"precious")
+    run(IMG, "create", "-q", bed.path("raw"), "1M")
+    said = run(NBD, "-f", "raw", "-k", path, bed.path("raw"), rc=1)
+    expect_in("said", "Failed to bind socket to %s: Address already in use" % path, said)
+    with open(path, "rb") as f:
+        expect("the file", f.read(), b"precious")
+
+
 def test_nbd_client_writethrough_and_read_only(bed):
     if not shutil.which("nbdkit"):
         return
