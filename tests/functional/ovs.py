@@ -27,11 +27,19 @@ class Switch:
         self.bed, self.daemons = bed, []
         self.env = dict(os.environ, OVS_RUNDIR=bed.dir, OVS_LOGDIR=bed.dir, OVS_DBDIR=bed.dir)
         self.db = "unix:" + bed.path("ovs.db.sock")
+        try:
+            self.start(listening, calling, large)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def start(self, listening, calling, large):
+        bed = self.bed
         run_tool("ovsdb-tool", "create", bed.path("ovs.db"), SCHEMA, env=self.env)
         self.daemon("ovsdb-server", bed.path("ovs.db"), "--remote=p" + self.db)
         self.vsctl("--no-wait", "init")
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-                   "other_config:dpdk-extra=--no-huge --legacy-mem -m 512 --no-pci --no-telemetry",
+                   "other_config:dpdk-extra=--no-huge --legacy-mem -m 512 --no-pci --no-telemetry --no-shconf",
                    "other_config:per-port-memory=true", "other_config:pmd-maxsleep=200",
                    "other_config:userspace-tso-enable=%s" % ("true" if large else "false"))
         self.daemon("unshare", "-n", VSWITCHD, self.db)
