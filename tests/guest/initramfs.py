@@ -4,6 +4,7 @@
 Everything comes from Debian's packages on this machine: linux-image-amd64 and busybox-static.
 """
 import glob
+import lzma
 import os
 import platform
 import re
@@ -28,6 +29,18 @@ def kernels(arch="amd64"):
     """(image, release) of the newest installed kernel; None when there is none."""
     found = sorted(glob.glob("/boot/vmlinuz-*-%s" % arch), key=os.path.getmtime)
     return (found[-1], found[-1].split("vmlinuz-", 1)[1]) if found else None
+
+
+def unpack(image, elf):
+    """Writes the ELF inside a kernel image, which starts by its PVH note: unpacking it is slow work for guests."""
+    with open(image, "rb") as f:
+        data = f.read()
+    data = lzma.LZMADecompressor().decompress(data[data.index(b"\xfd7zXZ\0"):])
+    if data[:4] != b"\x7fELF":
+        raise ValueError("%s: no ELF inside" % image)
+    with open(elf, "wb") as f:
+        f.write(data)
+    return elf
 
 
 def closure(release, names):

@@ -34,8 +34,10 @@ poweroff -f
 """
 
 
-def linux(bed, *args, cpus=1, accel=None, seconds=180):
+def linux(bed, *args, cpus=1, accel=None, seconds=180, unpacked=False):
     kernel, release = initramfs.kernels()
+    if unpacked:
+        kernel = initramfs.unpack(kernel, bed.path("vmlinux"))
     initrd = initramfs.build(bed.path("initrd"), SCRIPT, release=release)
     more = {"accel": accel} if accel else {}
     g = Guest(bed, "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0", "-smp",
@@ -74,7 +76,7 @@ def test_linux_with_every_feature_and_little_room_for_its_code(bed):
 
 
 def test_linux_on_the_interpreter(bed):
-    linux(bed, accel="tcg,keel-engine=interp", seconds=400)
+    linux(bed, accel="tcg,keel-engine=interp", seconds=400, unpacked=True)
 
 
 def test_linux_with_two_processors_on_one_thread(bed):

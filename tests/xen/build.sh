@@ -52,13 +52,8 @@ hypervisor_and_kernel() {
   [ -s "$out/xen" ] || zcat "/boot/xen-$xenver-amd64.gz" > "$out/xen"
   if [ ! -s "$out/vmlinux" ] || [ "/boot/vmlinuz-$kver" -nt "$out/vmlinux" ]; then
     # dom0 starts from the ELF inside the bzImage: unpacking it under emulation costs seconds
-    python3 - "/boot/vmlinuz-$kver" "$out/vmlinux" <<'PY'
-import lzma, sys
-d = open(sys.argv[1], 'rb').read()
-v = lzma.LZMADecompressor().decompress(d[d.index(b'\xfd7zXZ\0'):])
-assert v[:4] == b'\x7fELF', 'no ELF payload in the kernel image'
-open(sys.argv[2], 'wb').write(v)
-PY
+    PYTHONPATH=$here/../guest python3 -c 'import initramfs, sys; initramfs.unpack(*sys.argv[1:])' \
+      "/boot/vmlinuz-$kver" "$out/vmlinux"
   fi
 }
 
