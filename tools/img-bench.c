@@ -198,13 +198,6 @@ static int do_nocache(void *to, const char *arg)
     return 0;
 }
 
-static int do_help(void *to, const char *arg)
-{
-    (void)to, (void)arg;
-    img_usage(stdout);
-    return TOOL_END;
-}
-
 #define AT(member) .at = offsetof(struct bench, member)
 static const struct tool_opt options[] = {
     { "aio", 'i', TOOL_TAKE, .take = take_aio },
@@ -213,7 +206,7 @@ static const struct tool_opt options[] = {
     { NULL, 'f', TOOL_TEXT, AT(img.format) },
     { "flush-interval", 0, TOOL_TAKE, .take = take_flush },
     { "force-share", 'U', TOOL_FLAG, AT(img.share) },
-    { "help", 'h', TOOL_DO, .take = do_help },
+    { "help", 'h', TOOL_DO, .take = tool_help },
     { "image-opts", 0, TOOL_FLAG, AT(img.image_opts) },
     { NULL, 'n', TOOL_DO, .take = do_nocache },
     { "no-drain", 0, TOOL_FLAG, AT(no_drain) },

@@ -157,13 +157,6 @@ static int take_granularity(void *to, const char *arg)
     return 0;
 }
 
-static int do_help(void *to, const char *arg)
-{
-    (void)to, (void)arg;
-    img_usage(stdout);
-    return TOOL_END;
-}
-
 #define AT(member) .at = offsetof(struct request, member)
 static const struct tool_opt options[] = {
     { "add", 0, TOOL_DO, .take = do_add },
@@ -172,7 +165,7 @@ static const struct tool_opt options[] = {
     { "enable", 0, TOOL_DO, .take = do_enable },
     { NULL, 'f', TOOL_TEXT, AT(img.format) },
     { "granularity", 'g', TOOL_TAKE, .take = take_granularity },
-    { "help", 'h', TOOL_DO, .take = do_help },
+    { "help", 'h', TOOL_DO, .take = tool_help },
     { "image-opts", 0, TOOL_FLAG, AT(img.image_opts) },
     { "merge", 0, TOOL_TAKE, .take = take_merge },
     { "object", 0, TOOL_TAKE, .take = tool_take_object },

@@ -251,13 +251,6 @@ static int do_nothing(void *to, const char *arg)
     return 0;
 }
 
-static int do_help(void *to, const char *arg)
-{
-    (void)to, (void)arg;
-    img_usage(stdout);
-    return TOOL_END;
-}
-
 /* Those of create, dd and so on; bench and bitmap have tables of their own. */
 static const struct tool_opt options[] = {
     /* name, letter, kind, where or what, commands */
@@ -276,7 +269,7 @@ static const struct tool_opt options[] = {
     { "force", 0, TOOL_FLAG, AT(x.force), .of = "amend" },
     { "force-share", 'U', TOOL_FLAG, AT(img.share),
       .of = "check compare convert dd info map measure rebase snapshot" },
-    { "help", 'h', TOOL_DO, .take = do_help },
+    { "help", 'h', TOOL_DO, .take = tool_help },
     { "image-opts", 0, TOOL_FLAG, AT(img.image_opts),
       .of = "amend check commit compare convert dd info map measure rebase resize snapshot" },
     { NULL, 'l', TOOL_DO, .take = do_list, .of = "snapshot" },
@@ -427,6 +420,7 @@ int main(int argc, char **argv)
     struct img im = { .command = argc > 1 ? argv[1] : "" };
 
     tool_name = "keel-img";
+    tool_usage = img_usage;
     if (strcmp(im.command, "--version") == 0 || strcmp(im.command, "-V") == 0) {
         printf("keel-img version " KEEL_VERSION "\n");
         return 0;

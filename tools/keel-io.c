@@ -74,13 +74,6 @@ static int do_native(void *to, const char *arg)
     return 0;
 }
 
-static int do_help(void *to, const char *arg)
-{
-    (void)to, (void)arg;
-    usage(stdout);
-    return TOOL_END;
-}
-
 static int do_version(void *to, const char *arg)
 {
     (void)to, (void)arg;
@@ -98,7 +91,7 @@ static const struct tool_opt options[] = {
     { "discard", 'd', TOOL_TAKE, .take = take_discard },
     { "force-share", 'U', TOOL_FLAG, AT(share) },
     { "format", 'f', TOOL_TEXT, AT(o.format), .of = "keel-io" },
-    { "help", 'h', TOOL_DO, .take = do_help, .of = "keel-io" },
+    { "help", 'h', TOOL_DO, .take = tool_help, .of = "keel-io" },
     { "image-opts", 0, TOOL_FLAG, AT(image_opts), .of = "keel-io" },
     { "misalign", 'm', TOOL_MISSING },
     { "native-aio", 'k', TOOL_DO, .take = do_native },
@@ -189,6 +182,7 @@ int main(int argc, char **argv)
     int rc;
 
     tool_name = "keel-io";
+    tool_usage = usage;
     rc = tool_options(options, ARRAY_SIZE(options), "keel-io", true, &l, argc, argv);
     if (rc == TOOL_END) {
         free(l.commands);

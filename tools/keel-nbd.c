@@ -146,13 +146,6 @@ static int take_bitmap(void *to, const char *arg)
     return 0;
 }
 
-static int do_help(void *to, const char *arg)
-{
-    (void)to, (void)arg;
-    usage(stdout);
-    return TOOL_END;
-}
-
 static int do_version(void *to, const char *arg)
 {
     (void)to, (void)arg;
@@ -175,7 +168,7 @@ static const struct tool_opt options[] = {
     { "export-name", 'x', TOOL_TEXT, AT(name) },
     { "fork", 0, TOOL_FLAG, AT(fork) },
     { "format", 'f', TOOL_TEXT, AT(image.format) },
-    { "help", 'h', TOOL_DO, .take = do_help },
+    { "help", 'h', TOOL_DO, .take = tool_help },
     { "image-opts", 0, TOOL_FLAG, AT(image_opts) },
     { "list", 'L', TOOL_FLAG, AT(list) },
     { "load-snapshot", 'l', TOOL_TEXT, AT(snapshot) },
@@ -453,6 +446,7 @@ int main(int argc, char **argv)
     int rc, fd, parent, ret;
 
     tool_name = "keel-nbd";
+    tool_usage = usage;
     rc = tool_options(options, ARRAY_SIZE(options), "", false, &s, argc, argv);
     if (rc) {
         return rc == TOOL_END ? 0 : rc == TOOL_USAGE ? usage(stderr) : rc;

@@ -15,6 +15,7 @@
 enum { MAX_OPTIONS = 96 };
 
 const char *tool_name = "keel";
+int (*tool_usage)(FILE *f);
 
 int fail(const char *fmt, ...)
 {
@@ -123,6 +124,13 @@ int tool_options(const struct tool_opt *t, size_t n, const char *command, bool s
         rc = o ? take_row(o, to, argv) : TOOL_USAGE;
     }
     return rc;
+}
+
+int tool_help(void *to, const char *arg)
+{
+    (void)to, (void)arg;
+    tool_usage(stdout);
+    return TOOL_END;
 }
 
 int tool_take_object(void *to, const char *arg)

@@ -6,9 +6,12 @@
 #include "block/open.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 /* "keel-img", for messages. */
 extern const char *tool_name;
+/* Prints how the program is used; returns 1. */
+extern int (*tool_usage)(FILE *f);
 /* "keel-img: ..." to standard error. Returns 1. */
 int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -42,6 +45,8 @@ int tool_options(const struct tool_opt *t, size_t n, const char *command, bool s
                  int argc, char **argv);
 /* word is one of those between spaces. */
 bool tool_names_word(const char *words, const char *word);
+/* --help, as a row's `take`. */
+int tool_help(void *to, const char *arg);
 /* --object, as a row's `take`. */
 int tool_take_object(void *to, const char *arg);
 
