@@ -285,19 +285,9 @@ static void end_packet(struct e1000 *s, const struct tx_desc *last)
     s->popts = 0;
 }
 
-/* All or nothing, like any DMA: what cannot be read counts as zeroes. */
 static void gather(struct e1000 *s, uint64_t addr, uint32_t len)
 {
-    uint32_t room = E1000_FRAME_MAX - s->frame_len;
-    if (len > room) {
-        s->too_long = true;
-        len = room;
-    }
-    if (len && pci_dma_read(&s->pci, addr, s->frame + s->frame_len, len) < 0) {
-        guest_odd(&s->pci.dev, "packet data outside memory");
-        memset(s->frame + s->frame_len, 0, len);
-    }
-    s->frame_len += len;
+    s->too_long |= !net_gather(&s->pci, addr, len, s->frame, &s->frame_len, E1000_FRAME_MAX);
 }
 
 /* Bytes that it named. */

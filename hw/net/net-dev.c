@@ -108,3 +108,17 @@ void net_unplug_cards(struct machine *m)
         }
     }
 }
+
+bool net_gather(struct pci_dev *p, uint64_t addr, uint32_t n, uint8_t *frame, uint32_t *len,
+                uint32_t max)
+{
+    uint32_t room = max - *len;
+    bool fits = n <= room;
+    n = fits ? n : room;
+    if (n && pci_dma_read(p, addr, frame + *len, n) < 0) {
+        guest_odd(&p->dev, "packet data outside memory");
+        memset(frame + *len, 0, n);
+    }
+    *len += n;
+    return fits;
+}

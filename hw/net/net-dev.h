@@ -38,6 +38,10 @@ bool mac_is_multicast(const uint8_t *mac);
 bool mac_is_broadcast(const uint8_t *mac);
 /* Which of 64 bits of a multicast filter an address has: the top six of its CRC, highest bit first. */
 unsigned mac_hash(const uint8_t *mac);
+/* Appends n bytes of the guest's memory to a frame of *len bytes that has room for max. What cannot be read
+ * counts as zeros: all or nothing, like any DMA. False: they did not all fit. */
+bool net_gather(struct pci_dev *p, uint64_t addr, uint32_t n, uint8_t *frame, uint32_t *len,
+                uint32_t max);
 /* For a ring that tells nobody when it has room again: whether the frame that found none should wait at
  * the cable. Arms retry, which calls nic_kick, a bounded number of times; *refused counts them and
  * must become 0 when a frame is taken. */

@@ -280,13 +280,7 @@ static uint32_t put_frame(struct pcnet *s)
 
 static void gather(struct pcnet *s, const struct desc *d)
 {
-    uint32_t room = PCNET_FRAME_MAX - s->frame_len, n = d->len < room ? d->len : room;
-    s->too_long |= n < d->len;
-    if (n && pci_dma_read(&s->pci, d->addr, s->frame + s->frame_len, n) < 0) {
-        guest_odd(&s->pci.dev, "packet data outside memory");
-        memset(s->frame + s->frame_len, 0, n);
-    }
-    s->frame_len += n;
+    s->too_long |= !net_gather(&s->pci, d->addr, d->len, s->frame, &s->frame_len, PCNET_FRAME_MAX);
 }
 
 /* A packet goes on in a descriptor that is not ours: the chip runs dry. */

@@ -103,16 +103,7 @@ static void end_packet(struct rtl8139 *s)
 
 static void gather(struct rtl8139 *s, uint64_t addr, uint32_t len)
 {
-    uint32_t room = RTL_FRAME_MAX - s->frame_len;
-    if (len > room) {
-        s->too_long = true;
-        len = room;
-    }
-    if (len && pci_dma_read(&s->pci, addr, s->frame + s->frame_len, len) < 0) {
-        guest_odd(&s->pci.dev, "packet data outside memory");
-        memset(s->frame + s->frame_len, 0, len);
-    }
-    s->frame_len += len;
+    s->too_long |= !net_gather(&s->pci, addr, len, s->frame, &s->frame_len, RTL_FRAME_MAX);
 }
 
 static void take_desc(struct rtl8139 *s, uint32_t opts, uint32_t opts2, uint64_t addr)
