@@ -208,6 +208,17 @@ static bool stream_send(struct nic *n, const struct nic_frame *f)
 
 /* ---- connections ---- */
 
+/* The next try is at the name's other address. */
+static bool turn(struct net_stream *s)
+{
+    if (!sock_turn(&s->addr)) {
+        return false;
+    }
+    free(s->where);
+    s->where = net_address_text(&s->addr, "tcp");
+    return true;
+}
+
 static void connected(struct net_stream *s)
 {
     int err = 0, one = 1;
@@ -215,6 +226,7 @@ static void connected(struct net_stream *s)
     getsockopt(s->peer.fd, SOL_SOCKET, SO_ERROR, &err, &len);
     if (err) {
         log_limited(&s->log, s->n->id, "%s: %s", s->where, strerror(err));
+        turn(s);
         drop_peer(s);
         return;
     }
@@ -282,6 +294,7 @@ static void retry(void *opaque)
 {
     struct net_stream *s = opaque;
     if (try_connect(s) < 0) {
+        turn(s);
         try_later(s);
     }
 }
@@ -304,7 +317,7 @@ static int start_server(struct net_stream *s, const struct net_address *a, struc
     return 0;
 }
 
-/* The only try: whoever starts us wants to know. */
+/* No other try is to come: whoever starts us wants to know. */
 static int wait_connected(struct net_stream *s)
 {
     struct pollfd p = { s->peer.fd, POLLOUT, 0 };
@@ -316,9 +329,14 @@ static int wait_connected(struct net_stream *s)
     return n == 0 ? -ETIMEDOUT : n < 0 ? -errno : -err;
 }
 
+static int first_try(struct net_stream *s)
+{
+    int ret = try_connect(s);
+    return ret == 0 && s->connecting && !s->reconnect_ns ? wait_connected(s) : ret;
+}
+
 static int start(struct net_stream *s, const struct stream_options *o, struct err *e)
 {
-    const char *what = "tcp";
     if (o->addr.kind == NET_FD) {
         s->where = xasprintf("fd=%d", o->addr.fd);
         if (fcntl(o->addr.fd, F_GETFD) < 0) {
@@ -327,14 +345,17 @@ static int start(struct net_stream *s, const struct stream_options *o, struct er
     } else if (net_resolve(&o->addr, SOCK_STREAM, o->server, &s->addr, e) < 0) {
         return e->code;
     } else {
-        s->where = net_address_text(&s->addr, what);
+        s->where = net_address_text(&s->addr, "tcp");
     }
     if (o->server) {
         return start_server(s, &o->addr, e);
     }
-    int ret = o->addr.kind == NET_FD ? add_peer(s, o->addr.fd, false) : try_connect(s);
-    if (ret == 0 && s->connecting && !s->reconnect_ns) {
-        ret = wait_connected(s);
+    int ret = o->addr.kind == NET_FD ? add_peer(s, o->addr.fd, false) : first_try(s);
+    if (ret < 0 && turn(s)) {
+        if (s->peer.fd >= 0) {
+            drop_peer(s);
+        }
+        ret = first_try(s);
     }
     if (ret < 0 && s->reconnect_ns) {
         try_later(s);

@@ -54,6 +54,12 @@ int sock_look_up(const char *host, const char *port, int type, int family, bool 
     }
     memcpy(&a->ss, list->ai_addr, list->ai_addrlen);
     a->len = list->ai_addrlen;
+    for (const struct addrinfo *i = list->ai_next; i && !a->other_len; i = i->ai_next) {
+        if (i->ai_family != list->ai_family) {
+            memcpy(&a->other, i->ai_addr, i->ai_addrlen);
+            a->other_len = i->ai_addrlen;
+        }
+    }
     freeaddrinfo(list);
     return 0;
 }
@@ -120,7 +126,7 @@ int sock_listen(const struct sock_addr *a, struct err *e)
     return fd;
 }
 
-int sock_connect(const struct sock_addr *a, struct err *e)
+static int connect_one(const struct sock_addr *a, struct err *e)
 {
     const struct timeval patience = { .tv_sec = SOCK_CONNECT_SECONDS }, endless = { 0 };
     int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -133,6 +139,31 @@ int sock_connect(const struct sock_addr *a, struct err *e)
         return give_up(fd, "connecting to", a, e);
     }
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &endless, sizeof(endless));
+    return fd;
+}
+
+bool sock_turn(struct sock_addr *a)
+{
+    const struct sock_addr was = *a;
+    if (!a->other_len) {
+        return false;
+    }
+    *a = (struct sock_addr){ was.other, was.ss, was.other_len, was.len };
+    return true;
+}
+
+int sock_connect(const struct sock_addr *a, struct err *e)
+{
+    struct sock_addr other = *a;
+    struct err first = { 0 };
+    int fd = connect_one(a, &first);
+    if (fd < 0 && sock_turn(&other)) {
+        fd = connect_one(&other, e);
+    }
+    if (fd < 0) {
+        *e = first;
+        return first.code;
+    }
     return fd;
 }
 

@@ -8,9 +8,10 @@
 
 struct err;
 
+/* A name of a host's may have an address of each family: `other` is that to try next, if other_len. */
 struct sock_addr {
-    struct sockaddr_storage ss;
-    socklen_t len;
+    struct sockaddr_storage ss, other;
+    socklen_t len, other_len;
 };
 
 /* 0, or -EINVAL with e. */
@@ -32,8 +33,12 @@ void sock_clear_path(const struct sock_addr *a);
  * descriptor, or -errno with e. */
 int sock_listen(const struct sock_addr *a, struct err *e);
 enum { SOCK_CONNECT_SECONDS = 10 };
-/* A connection that blocks, also meanwhile, so long at most. The caller's descriptor, or -errno with e. */
+/* A connection that blocks, also meanwhile, so long at most an address. The caller's descriptor, or -errno
+ * with e. */
 int sock_connect(const struct sock_addr *a, struct err *e);
+
+/* Turns to the other address; the two change places. False: there is none. */
+bool sock_turn(struct sock_addr *a);
 
 /* "unix:/path", "unix:@name" or "tcp:host:port"; malloc'd. */
 char *sock_text(const struct sock_addr *a);

@@ -141,13 +141,39 @@ def can_have_a_resolver():
                                                       stderr=subprocess.DEVNULL).returncode == 0
 
 
-def with_resolver(bed):
-    """Has bed's Keel see a resolv.conf that names ours."""
-    bed.file("resolv.conf", b"nameserver %s\nnameserver ::1\n" % RESOLVER.encode())
-    bed.file("keel", b'#!/bin/sh\nexec unshare -m sh -c \'mount --bind "$0" /etc/resolv.conf && '
-             b'exec "$@"\' %s %s "$@"\n' % (bed.path("resolv.conf").encode(), bed.keel.encode()))
+def with_file(bed, path, data):
+    """Has bed's Keel see data as the file at path."""
+    mine = bed.file(os.path.basename(path), data)
+    bed.file("keel", b'#!/bin/sh\nexec unshare -m sh -c \'f="$1"; shift; mount --bind "$0" "$f" && '
+             b'exec "$@"\' %s %s %s "$@"\n' % (mine.encode(), path.encode(), bed.keel.encode()))
     os.chmod(bed.path("keel"), 0o755)
     bed.keel = bed.path("keel")
+
+
+def with_resolver(bed):
+    """Has bed's Keel see a resolv.conf that names ours."""
+    with_file(bed, "/etc/resolv.conf", b"nameserver %s\nnameserver ::1\n" % RESOLVER.encode())
+
+
+def test_net_stream_when_a_name_has_two_addresses_then_both_are_tried(bed):
+    """Nobody listens on ::1, which comes first."""
+    if not can_have_a_resolver() or os.geteuid() != 0:
+        return
+    with_file(bed, "/etc/hosts", b"::1 both.test\n127.0.0.1 both.test\n")
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    for extra in ("", ",reconnect-ms=20"):
+        p = bed.machine("-netdev", "stream,id=n0,addr.type=inet,addr.host=both.test,addr.port=%d%s" % (port, extra))
+        listener.settimeout(20)
+        peer = listener.accept()[0]
+        q = p.qmp()
+        wait_for("connection", lambda: "127.0.0.1:%d (connected)" % port in q.hmp("info network"))
+        q.cmd("quit")
+        p.wait()
+        peer.close()
+    p = bed.machine("-chardev", "socket,id=c0,host=both.test,port=%d" % port)
+    listener.accept()[0].close()
+    p.qmp().cmd("quit")
 
 
 def test_net_user_when_guest_asks_for_names_then_the_host_s_server_answers(bed):
