@@ -3,11 +3,11 @@
  * lead to the host: hostfwd=, guestfwd=. IPv4 only. */
 #include "net/user-int.h"
 
+#include "dm/base/sock.h"
 #include "dm/base/util.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,38 +104,16 @@ static ssize_t forward_write(const void *buf, size_t len, void *opaque)
     return g->fd < 0 ? -1 : send(g->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* "HOST:PORT" as a connected socket, or -errno. */
-static int connect_tcp(const char *target)
+/* "tcp:HOST:PORT" as a connected socket, or -errno with e. */
+static int connect_tcp(const char *target, struct err *e)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
-    const char *colon = strrchr(target, ':');
-    char host[256];
-    if (!colon || (size_t)(colon - target) >= sizeof(host)) {
-        return -EINVAL;
-    }
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - target), target);
-    if (getaddrinfo(host, colon + 1, &hints, &list) != 0) {
-        return -ENOENT;
-    }
-    int fd = -1, ret = -ECONNREFUSED;
-    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
-            ret = -errno;
-            close(fd);
-            fd = -1;
-        }
-    }
-    freeaddrinfo(list);
-    return fd < 0 ? ret : fd;
+    struct sock_addr a;
+    int ret = sock_parse(target, false, &a, e);
+    return ret < 0 ? ret : sock_connect(&a, e);
 }
 
-static int add_tcp_forward(struct user *u, struct in_addr server, uint16_t port, const char *target)
+static int add_tcp_forward(struct user *u, struct in_addr server, uint16_t port, int fd)
 {
-    int fd = connect_tcp(target);
-    if (fd < 0) {
-        return fd;
-    }
     struct guest_forward *g = xcalloc(1, sizeof(*g));
     *g = (struct guest_forward){ u, fd, server, port, -1, u->forwards };
     u->forwards = g;
@@ -156,24 +134,28 @@ int net_user_guestfwd(struct nic *n, const char *text, struct err *e)
         return err_set(e, -EINVAL, "guestfwd=%s: expected [tcp]:SERVER:PORT-TARGET", text);
     }
     pthread_mutex_lock(&u->lock);
+    struct err why = { 0 };
     int ret = -ENOTSUP;
     if (strncmp(p, "unix:", 5) == 0) {
         ret = slirp_add_unix(u->slirp, p + 5, &server, port) < 0 ? -EINVAL : 0;
     } else if (strncmp(p, "cmd:", 4) == 0) {
         ret = slirp_add_exec(u->slirp, p + 4, &server, port) < 0 ? -EINVAL : 0;
     } else if (strncmp(p, "tcp:", 4) == 0) {
-        ret = add_tcp_forward(u, server, port, p + 4);
+        int fd = connect_tcp(p, &why);
+        ret = fd < 0 ? fd : add_tcp_forward(u, server, port, fd);
     }
     pthread_mutex_unlock(&u->lock);
     user_wake(u);
-    return ret == 0          ? 0
-           : ret == -ENOTSUP ? err_set(e, ret,
-                                       "guestfwd=%s: expected tcp:HOST:PORT, unix:PATH or "
-                                       "cmd:COMMAND behind the dash",
-                                       text)
-           : ret == -EINVAL
-               ? err_set(e, ret, "guestfwd=%s: not an address of the user network", text)
-               : err_set(e, ret, "guestfwd=%s: %s", text, strerror(-ret));
+    if (why.code) {
+        return err_set(e, ret, "guestfwd=%s: %s", text, why.msg);
+    }
+    return ret == 0 ? 0
+           : ret == -ENOTSUP
+               ? err_set(e, ret,
+                         "guestfwd=%s: expected tcp:HOST:PORT, unix:PATH or "
+                         "cmd:COMMAND behind the dash",
+                         text)
+               : err_set(e, ret, "guestfwd=%s: not an address of the user network", text);
 }
 
 char *net_user_info(struct nic *n)

@@ -138,6 +138,7 @@ static void listen_again(void *opaque)
 static void connect_later(struct chr_socket *k)
 {
     if (k->reconnect_ns) {
+        (void)sock_turn(&k->to); /* each try at another of the name's addresses */
         ev_timer_arm(k->s.d.loop, &k->retry, ev_now_ns() + k->reconnect_ns);
     }
 }

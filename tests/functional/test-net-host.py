@@ -171,8 +171,9 @@ def test_net_stream_when_a_name_has_two_addresses_then_both_are_tried(bed):
         q.cmd("quit")
         p.wait()
         peer.close()
-    p = bed.machine("-chardev", "socket,id=c0,host=both.test,port=%d" % port)
-    listener.accept()[0].close()
+    p = bed.machine("-chardev", "socket,id=c0,host=both.test,port=%d,reconnect-ms=20" % port, "-serial", "chardev:c0")
+    for _ in range(3):
+        listener.accept()[0].close()
     p.qmp().cmd("quit")
 
 
