@@ -255,18 +255,22 @@ struct node *crypt_open(struct node *file, const struct luks_key *key, bool no_i
     return n;
 }
 
+int crypt_create_with(struct node *file, uint64_t size, const uint8_t *header, uint64_t len,
+                      struct err *e)
+{
+    int ret = node_write(file, 0, header, len);
+
+    return ret < 0 ? err_set(e, ret, "its LUKS header cannot be written: %s", strerror(-ret))
+                   : node_resize(file, len + size, e);
+}
+
 int crypt_create(struct node *file, uint64_t size, const struct luks_create *c,
                  const struct luks_key *key, struct err *e)
 {
     uint64_t len;
     uint8_t *header = luks_create(c, key, &len, e);
-    int ret;
+    int ret = header ? crypt_create_with(file, size, header, len, e) : e->code;
 
-    if (!header) {
-        return e->code;
-    }
-    ret = node_write(file, 0, header, len);
     free(header);
-    return ret < 0 ? err_set(e, ret, "its LUKS header cannot be written: %s", strerror(-ret))
-                   : node_resize(file, len + size, e);
+    return ret;
 }

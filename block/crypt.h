@@ -15,6 +15,9 @@ struct node *crypt_open(struct node *file, const struct luks_key *key, bool no_i
 /* Writes a LUKS header, and makes file long enough for `size` bytes behind it. */
 int crypt_create(struct node *file, uint64_t size, const struct luks_create *c,
                  const struct luks_key *key, struct err *e);
+/* The same with a header that luks_create has made, len bytes. */
+int crypt_create_with(struct node *file, uint64_t size, const uint8_t *header, uint64_t len,
+                      struct err *e);
 bool crypt_is(const struct node *n);
 
 #endif

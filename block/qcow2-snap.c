@@ -65,17 +65,17 @@ int qcow2_state_switch(struct qcow2 *s, struct new_state *st, struct err *e)
 /* A LUKS header in the clusters behind the image's; its metadata come behind that. */
 static int put_luks(struct qcow2 *s, const struct qcow2_create *o, struct err *e)
 {
-    uint64_t len;
-    uint8_t *b = luks_create(o->luks, o->key, &len, e), *whole;
+    uint64_t len = o->luks_len;
+    uint8_t *b = o->luks_header ? NULL : luks_create(o->luks, o->key, &len, e), *whole;
     int ret;
 
-    if (!b) {
+    if (!b && !o->luks_header) {
         return e->code;
     }
     s->h.crypt_offset = s->cluster_size;
     s->h.crypt_len = len;
     whole = xcalloc(1, round_up_cluster(s, len));
-    memcpy(whole, b, len);
+    memcpy(whole, b ? b : o->luks_header, len);
     ret = node_write(s->node.file, s->cluster_size, whole, round_up_cluster(s, len));
     free(whole);
     free(b);
@@ -103,7 +103,7 @@ int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e)
     struct new_state st = { 0 };
     int ret = check_l1_size(s, h.size, e);
 
-    ret = ret == 0 && o->luks ? put_luks(s, o, e) : ret;
+    ret = ret == 0 && (o->luks || o->luks_header) ? put_luks(s, o, e) : ret;
     h.crypt_offset = s->h.crypt_offset;
     h.crypt_len = s->h.crypt_len;
     if (ret == 0) {

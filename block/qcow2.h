@@ -43,8 +43,10 @@ struct qcow2_create {
     const char *backing_file, *backing_format; /* NULL: none */
     const char *data_file;                     /* NULL: the guest's data go into the image */
     bool data_file_raw;                        /* they are there as on a raw disk */
-    const struct luks_create *luks;            /* NULL: not encrypted */
+    const struct luks_create *luks;            /* NULL: not encrypted, unless: */
     const struct luks_key *key;                /* with luks */
+    const uint8_t *luks_header;                /* luks_len bytes of luks_create's, made before */
+    uint64_t luks_len;
 };
 /* What is in the LUKS header of an encrypted image. */
 int qcow2_luks_info(struct node *n, struct luks_info *out, struct err *e);

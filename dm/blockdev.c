@@ -399,6 +399,28 @@ static struct node *build(struct backends *b, struct keyval *kv, const char *pre
     return n;
 }
 
+struct node *blockdev_ref(struct backends *b, const json_t *ref, struct err *e)
+{
+    static const struct inherited in = { .growable = true };
+    struct node *n;
+
+    if (json_is_string(ref)) {
+        const char *name = json_string_value(ref);
+        n = graph_find(b->graph, name);
+        return n ? node_share(n)
+                 : (err_set(e, -ENOENT, "Cannot find device='%s' nor node-name='%s'", name, name),
+                    NULL);
+    }
+    struct keyval *kv = keyval_from_json(ref, KEYVAL_NUMBERED, e);
+    n = kv ? build(b, kv, "", in, e) : NULL;
+    if (n && keyval_done(kv, e) < 0) {
+        node_close(n);
+        n = NULL;
+    }
+    keyval_free(kv);
+    return n;
+}
+
 /* ---- the list ---- */
 
 static int take_node(struct backends *b, struct keyval *kv, struct named_node *d, struct err *e)

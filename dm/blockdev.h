@@ -24,6 +24,9 @@ struct named_node {
 int blockdev_add(struct backends *b, struct keyval *kv, struct err *e);
 /* The arguments of blockdev-add. */
 int blockdev_add_json(struct backends *b, const json_t *options, struct err *e);
+/* A node for a format to be written onto: by its name, or built by its options. One share is the
+ * caller's; NULL with e. */
+struct node *blockdev_ref(struct backends *b, const json_t *ref, struct err *e);
 int blockdev_del(struct backends *b, const char *name, struct err *e);
 void blockdev_close_all(struct backends *b);
 /* A drive that holds the node of that name, for a device: -ENOENT, -EBUSY with e and NULL. */

@@ -67,28 +67,10 @@ void jobs_watch_by_monitors(struct keel *k)
 
 /* ---- arguments ---- */
 
-/* The place of the word an argument gives, in words; absent when it gives none; -1 with the error
- * set. */
-static int word_arg(struct qmp_call *c, const char *name, const char *const *words, int absent)
-{
-    const char *v = qmp_str(c, name);
-
-    for (int i = 0; v && words[i]; i++) {
-        if (strcmp(words[i], v) == 0) {
-            return i;
-        }
-    }
-    if (v) {
-        qmp_fail(c, NULL, "Parameter '%s' does not accept value '%.60s'", name, v);
-        return -1;
-    }
-    return absent;
-}
-
 static bool error_arg(struct qmp_call *c, const char *name, enum job_on_error *out)
 {
     static const char *const words[] = { "report", "ignore", "enospc", "stop", NULL };
-    int i = word_arg(c, name, words, JOB_REPORT);
+    int i = qmp_word(c, name, words, JOB_REPORT);
 
     *out = (enum job_on_error)i;
     return i >= 0;
@@ -140,7 +122,7 @@ static struct node *make_target(struct qmp_call *c, struct node *source, enum jo
 {
     static const char *const modes[] = { "absolute-paths", "existing", NULL };
     const char *name = qmp_str(c, "node-name");
-    int mode = word_arg(c, "mode", modes, 0);
+    int mode = qmp_word(c, "mode", modes, 0);
     struct node *format = node_skip_filters(source), *target;
     struct node *backing = sync == SYNC_TOP ? format->backing : sync == SYNC_NONE ? source : NULL;
     struct new_image o = { .filename = qmp_str(c, "target"),
@@ -179,7 +161,7 @@ static json_t *mirror(struct qmp_call *c, struct node *source, struct node *targ
     static const char *const modes[] = { "background", "write-blocking", NULL };
     struct job_mirror o = { .sync = sync, .filter_name = qmp_str(c, "filter-node-name") };
     int64_t granularity = qmp_int(c, "granularity", 0);
-    int copy = word_arg(c, "copy-mode", modes, 0);
+    int copy = qmp_word(c, "copy-mode", modes, 0);
 
     if (copy < 0 || !common_args(c, qmp_str(c, "device"), source, &o.common)) {
         return NULL;
@@ -199,7 +181,7 @@ static json_t *mirror(struct qmp_call *c, struct node *source, struct node *targ
 static json_t *do_drive_mirror(struct qmp_call *c)
 {
     struct node *source = qmp_node(c, qmp_str(c, "device")), *target;
-    int sync = word_arg(c, "sync", sync_words, -1);
+    int sync = qmp_word(c, "sync", sync_words, -1);
 
     if (!source || sync < 0 || job_node_free(source, &c->err) < 0) {
         return NULL;
@@ -218,7 +200,7 @@ static json_t *do_blockdev_mirror(struct qmp_call *c)
 {
     struct node *source = qmp_node(c, qmp_str(c, "device"));
     struct node *target = source ? qmp_node(c, qmp_str(c, "target")) : NULL;
-    int sync = word_arg(c, "sync", sync_words, -1);
+    int sync = qmp_word(c, "sync", sync_words, -1);
 
     if (!target || sync < 0) {
         return NULL;
@@ -248,7 +230,7 @@ static bool backup(struct qmp_call *c, struct node *source, struct node *target,
     static const char *const modes[] = { "on-success", "never", "always", NULL };
     struct job_backup o = { .filter_name = qmp_str(c, "filter-node-name") };
     const char *bitmap = qmp_str(c, "bitmap");
-    int sync = word_arg(c, "sync", sync_words, -1), mode = word_arg(c, "bitmap-mode", modes, 0);
+    int sync = qmp_word(c, "sync", sync_words, -1), mode = qmp_word(c, "bitmap-mode", modes, 0);
 
     if (sync < 0 || mode < 0 || !common_args(c, qmp_str(c, "device"), source, &o.common)) {
         return false;
@@ -274,7 +256,7 @@ static bool backup(struct qmp_call *c, struct node *source, struct node *target,
 static bool do_drive_backup(struct qmp_call *c, struct txn_step *step)
 {
     struct node *source = qmp_node(c, qmp_str(c, "device")), *target;
-    int sync = word_arg(c, "sync", sync_words, -1);
+    int sync = qmp_word(c, "sync", sync_words, -1);
 
     if (!source || sync < 0 || job_node_free(source, &c->err) < 0) {
         return false;

@@ -20,25 +20,11 @@
 #include <string.h>
 
 const struct qmp_command *const qmp_tables[] = {
-    qmp_commands_core,
-    qmp_commands_query,
-    qmp_commands_block,
-    qmp_commands_input,
-    qmp_commands_net,
-    qmp_commands_memory,
-    qmp_commands_bitmap,
-    qmp_commands_job,
-    qmp_commands_node,
-    qmp_commands_object,
-    qmp_commands_snapshot,
-    qmp_commands_stats,
-    qmp_commands_vm_snapshot,
-    qmp_commands_probe,
-    qmp_commands_migrate,
-    qmp_commands_qom,
-    qmp_commands_chardev,
-    qmp_commands_export,
-    NULL,
+    qmp_commands_core,        qmp_commands_query,  qmp_commands_block,    qmp_commands_input,
+    qmp_commands_net,         qmp_commands_memory, qmp_commands_bitmap,   qmp_commands_job,
+    qmp_commands_node,        qmp_commands_object, qmp_commands_snapshot, qmp_commands_stats,
+    qmp_commands_vm_snapshot, qmp_commands_probe,  qmp_commands_migrate,  qmp_commands_qom,
+    qmp_commands_chardev,     qmp_commands_export, qmp_commands_create,   NULL,
 };
 
 /* ---- for handlers ---- */
@@ -110,6 +96,8 @@ static bool type_fits(char type, const json_t *v)
         return json_is_integer(v);
     case 'a':
         return json_is_array(v);
+    case 'r':
+        return json_is_string(v) || json_is_object(v);
     default:
         return json_is_object(v);
     }
@@ -117,8 +105,29 @@ static bool type_fits(char type, const json_t *v)
 
 static const char *type_name(char type)
 {
-    static const char names[][8] = { "string", "boolean", "integer", "array", "object" };
-    return names[strchr("sbiao", type) - "sbiao"];
+    static const char names[][12] = { "string", "boolean", "integer",
+                                      "array",  "object",  "BlockdevRef" };
+    return names[strchr("sbiaor", type) - "sbiaor"];
+}
+
+int qmp_word(struct qmp_call *c, const char *name, const char *const *words, int absent)
+{
+    const char *v = qmp_str(c, name);
+    for (int i = 0; v && words[i]; i++) {
+        if (strcmp(words[i], v) == 0) {
+            return i;
+        }
+    }
+    if (v) {
+        qmp_fail(c, NULL, "Parameter '%s' does not accept value '%.60s'", name, v);
+        return -1;
+    }
+    return absent;
+}
+
+static const char *where(const struct qmp_call *c)
+{
+    return c->where ? c->where : "";
 }
 
 /* Checks one "name:t?" word; true when it is fine. */
@@ -131,11 +140,12 @@ static bool check_word(struct qmp_call *c, const char *word, size_t len)
     bool optional = word[len - 1] == '?';
     json_t *v = json_object_get(c->args, name);
     if (!v) {
-        return optional || qmp_fail(c, "GenericError", "Parameter '%s' is missing", name);
+        return optional ||
+               qmp_fail(c, "GenericError", "Parameter '%s%s' is missing", where(c), name);
     }
     return type_fits(type, v) ||
-           qmp_fail(c, "GenericError", "Invalid parameter type for '%s', expected: %s", name,
-                    type_name(type));
+           qmp_fail(c, "GenericError", "Invalid parameter type for '%s%s', expected: %s",
+                    type == 'r' ? "" : where(c), name, type_name(type));
 }
 
 static bool schema_names(const char *schema, const char *key)
@@ -165,7 +175,7 @@ bool qmp_check_args(struct qmp_call *c, const char *schema)
     json_object_foreach(c->args, key, v)
     {
         if (!schema_names(schema, key)) {
-            qmp_fail(c, "GenericError", "Parameter '%s' is unexpected", key);
+            qmp_fail(c, "GenericError", "Parameter '%s%s' is unexpected", where(c), key);
             return false;
         }
     }

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""blockdev-create: images made by a machine, as QEMU's 7.2 makes them, and refused with its words."""
+import shutil
+import socket
+import subprocess
+
+from disk import holds, img
+from keel import Qmp, expect, expect_in, main, run_tool
+
+MB = 1 << 20
+QCOW2 = {"driver": "qcow2", "file": "f", "size": MB}
+LUKS = {"key-secret": "s", "iter-time": 10}
+
+# Options and what becomes of them. Each is the same in both programs.
+CASES = [
+    ({"driver": "file", "filename": "DIR/f", "size": 0}, None),
+    ({"driver": "file", "filename": "DIR/g", "size": MB, "preallocation": "falloc"}, None),
+    ({"driver": "file", "filename": "DIR/g", "size": MB, "preallocation": "full"}, None),
+    ({"driver": "file", "filename": "DIR/g"}, "Parameter 'options.size' is missing"),
+    ({"driver": "file", "filename": "DIR/g", "size": 1, "x": 1},
+     "Parameter 'options.x' is unexpected"),
+    ({"driver": "file", "filename": "DIR/g", "size": 1024, "preallocation": "metadata"},
+     "Unsupported preallocation mode: metadata"),
+    ({"driver": "file", "filename": "DIR/g", "size": 1024, "preallocation": "what"},
+     "Parameter 'preallocation' does not accept value 'what'"),
+    ({"driver": "raw"}, "Driver does not support blockdev-create"),
+    ({"driver": "wat"}, "Parameter 'driver' does not accept value 'wat'"),
+    ({"size": 1024}, "Parameter 'options.driver' is missing"),
+    ({**QCOW2, "file": "no"}, "Cannot find device='no' nor node-name='no'"),
+    ({**QCOW2, "file": 3}, "Invalid parameter type for 'file', expected: BlockdevRef"),
+    ({**QCOW2, "size": MB + 1}, "Image size must be a multiple of 512 bytes"),
+    ({"driver": "qcow2", "size": MB}, "Parameter 'options.file' is missing"),
+    ({**QCOW2, "cluster-size": 1234},
+     "Cluster size must be a power of two between 512 and 2048k"),
+    ({**QCOW2, "refcount-bits": 7},
+     "Refcount width must be a power of two and may not exceed 64 bits"),
+    ({**QCOW2, "version": "v1"}, "Parameter 'version' does not accept value 'v1'"),
+    ({**QCOW2, "version": "v2", "lazy-refcounts": True},
+     "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or "
+     "greater)"),
+    ({**QCOW2, "version": "v2", "refcount-bits": 1},
+     "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
+     "version=v3 or greater)"),
+    ({**QCOW2, "cluster-size": 4096, "extended-l2": True},
+     "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes"),
+    ({**QCOW2, "backing-fmt": "raw"}, "Backing format cannot be used without backing file"),
+    ({**QCOW2, "data-file-raw": True}, "data-file-raw requires data-file"),
+    ({**QCOW2, "preallocation": "full", "backing-file": "x", "backing-fmt": "raw"},
+     "Backing file and preallocation can only be used at the same time if extended_l2 is on"),
+    ({**QCOW2, "encrypt": {"format": "luks"}},
+     "Parameter 'encrypt.key-secret' is required for cipher"),
+    ({**QCOW2, "encrypt": {"format": "luks", "key-secret": "no"}}, "No secret with id 'no'"),
+    ({**QCOW2, "encrypt": {"format": "luks", **LUKS, "bad": 1}},
+     "Parameter 'options.encrypt.bad' is unexpected"),
+    ({"driver": "luks", "file": "f", "size": MB},
+     "Parameter 'key-secret' is required for cipher"),
+    ({"driver": "vpc", "file": "f", "size": MB, "subformat": "x"},
+     "Parameter 'subformat' does not accept value 'x'"),
+    (QCOW2, None),
+    ({**QCOW2, "version": "v2", "cluster-size": 512}, None),
+    ({**QCOW2, "compression-type": "zstd", "lazy-refcounts": True, "refcount-bits": 64}, None),
+    ({**QCOW2, "extended-l2": True, "preallocation": "metadata"}, None),
+    ({**QCOW2, "backing-file": "DIR/g", "backing-fmt": "raw"}, None),
+    ({**QCOW2, "preallocation": "full"}, None),
+    ({**QCOW2, "encrypt": {"format": "luks", **LUKS}}, None),
+    ({"driver": "luks", "file": "f", "size": MB, **LUKS}, None),
+    ({"driver": "vpc", "file": "f", "size": MB, "force-size": True}, None),
+    ({"driver": "vdi", "file": "f", "size": MB}, None),
+    ({"driver": "vmdk", "file": "f", "size": MB}, None),
+]
+
+
+def create(q, options, job="j"):
+    """Why it failed; None: it did not."""
+    answer = q.ask("blockdev-create", job_id=job, options=options)
+    if "error" in answer:
+        return answer["error"]["desc"]
+    while True:
+        e = q.event("JOB_STATUS_CHANGE")["data"]
+        if e == {"id": job, "status": "concluded"}:
+            break
+    jobs = q.cmd("query-jobs")
+    expect("job", [(j["id"], j["type"], j["status"], j["current-progress"]) for j in jobs],
+           [(job, "create", "concluded", 1)])
+    q.cmd("job-dismiss", id=job)
+    return jobs[0].get("error")
+
+
+def within(options, path):
+    """options with DIR as path."""
+    if isinstance(options, dict):
+        return {k: within(v, path) for k, v in options.items()}
+    return options.replace("DIR", path) if isinstance(options, str) else options
+
+
+def machine(bed, *args):
+    p = bed.start("-M", "none", "-nodefaults", "-display", "none", "-object",
+                  "secret,id=s,data=pw", "-qmp",
+                  "unix:%s,server=on,wait=off" % bed.path("qmp"), *args)
+    return p, p.qmp()
+
+
+def run_cases(q, path):
+    for i, (options, want) in enumerate(CASES):
+        expect("%r" % options, create(q, within(options, path)), want)
+        if i == 0:
+            q.cmd("blockdev-add", driver="file", node_name="f", filename=path + "/f")
+
+
+def test_create_answers_as_qemu_does(bed):
+    p, q = machine(bed)
+    run_cases(q, bed.path(""))
+    q.cmd("quit")
+    p.wait()
+
+
+def test_create_cases_are_qemus(bed):
+    if not shutil.which("qemu-system-x86_64"):
+        return
+    ours, theirs = socket.socketpair()
+    p = subprocess.Popen(
+        ["qemu-system-x86_64", "-M", "none", "-nodefaults", "-display", "none", "-object",
+         "secret,id=s,data=pw", "-chardev", "socket,id=c,fd=%d" % theirs.fileno(), "-mon",
+         "c,mode=control"], pass_fds=[theirs.fileno()])
+    theirs.close()
+    q = Qmp(ours)
+    run_cases(q, bed.path(""))
+    q.cmd("quit")
+    p.wait()
+
+
+def test_create_makes_images_that_can_be_used(bed):
+    p, q = machine(bed)
+    for name in "fdo":
+        expect("file", create(q, {"driver": "file", "filename": bed.path(name), "size": 0}), None)
+        q.cmd("blockdev-add", driver="file", node_name=name, filename=bed.path(name))
+    q.cmd("blockdev-add", driver="file", node_name="r", filename=bed.file("r"), read_only=True)
+    expect("read-only", create(q, {**QCOW2, "file": "r"}), "Block node is read-only")
+    # Encrypted, with a data file, over a backing file; what was there before is gone.
+    expect("luks", create(q, {**QCOW2, "encrypt": {"format": "luks", **LUKS}}), None)
+    expect_in("luks", "encrypted: yes", img("info", "-U", "-f", "qcow2", bed.path("f")))
+    expect("data file", create(q, {**QCOW2, "data-file": "d"}), None)
+    q.cmd("blockdev-add", driver="qcow2", node_name="q", file="f", data_file="d")
+    expect_in("in use", "in use", create(q, QCOW2))
+    expect("overlay", create(q, {**QCOW2, "file": "o", "backing-file": bed.path("f"),
+                                 "backing-fmt": "qcow2"}), None)
+    q.cmd("blockdev-del", node_name="q")
+    q.cmd("blockdev-del", node_name="f")
+    # Inline options, and a file that is in the way.
+    expect("inline", create(q, {**QCOW2, "file": {"driver": "file", "filename": bed.path("f")},
+                                "preallocation": "falloc"}), None)
+    expect_in("nowhere", "No such file",
+              create(q, {"driver": "file", "filename": bed.path("no/where"), "size": 0}))
+    # The end may come while a thread is at work.
+    q.cmd("blockdev-create", job_id="last", options={
+        "driver": "luks", "file": "d", "size": MB, "key-secret": "s", "iter-time": 500})
+    q.cmd("quit")
+    expect("exit status", p.wait(), 0)
+    img("check", "-q", "-f", "qcow2", bed.path("f"))
+    holds(bed.path("f"), "-P 0 0 1M")
+    if shutil.which("qemu-img"):
+        run_tool("qemu-img", "check", "-q", bed.path("f"))
+        expect_in("overlay", "backing file: " + bed.path("f"),
+                  run_tool("qemu-img", "info", bed.path("o")))
+
+
+main(globals())
