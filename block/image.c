@@ -125,7 +125,7 @@ void blk_image_allow_discard(struct blk_image *i)
         ((struct image *)i)->ignore_discard = false;
     }
     if (format && qcow2_is(format)) {
-        qcow2_pass_discard(format);
+        qcow2_pass_discard(format, true);
     }
 }
 

@@ -344,9 +344,9 @@ bool qcow2_is(const struct node *n)
     return n->ops == &qcow2_ops;
 }
 
-void qcow2_pass_discard(struct node *n)
+void qcow2_pass_discard(struct node *n, bool on)
 {
-    ((struct qcow2 *)n)->pass_discard = true;
+    ((struct qcow2 *)n)->pass_discard = on;
 }
 
 static void set_caches(struct qcow2 *s, const struct qcow2_open *o)

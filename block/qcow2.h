@@ -23,8 +23,8 @@ struct qcow2_open {
 /* Takes file, also when it fails. NULL with e naming what is wrong with the image. */
 struct node *qcow2_open(struct node *file, const struct qcow2_open *o, struct err *e);
 bool qcow2_is(const struct node *n);
-/* n is one: as with pass_discard, from now on. */
-void qcow2_pass_discard(struct node *n);
+/* n is one: as with pass_discard or without, from now on. */
+void qcow2_pass_discard(struct node *n, bool on);
 /* Where the guest's data of an image are that has a data file (qcow2_info). Takes data; until then
  * the image's data cannot be reached (-ENOMEDIUM). */
 void qcow2_set_data(struct node *n, struct node *data);

@@ -310,20 +310,35 @@ static void throttle_submit(struct node *n, struct node_req *r)
     release(t->group);
 }
 
-static int throttle_close(struct node *n)
+static void join(struct throttle *t, struct throttle_group *g)
 {
-    struct throttle *t = (struct throttle *)n, **at = &t->group->members;
-    int ret;
+    t->group = g;
+    throttle_group_share(g);
+    t->next = g->members;
+    g->members = t;
+}
+
+static void leave(struct throttle *t)
+{
+    struct throttle **at = &t->group->members;
 
     while (*at != t) {
         at = &(*at)->next;
     }
     *at = t->next;
-    node_ctx_del_poller(n->ctx, &t->poller);
     if (!t->group->members) {
         ev_timer_disarm(&t->group->timer);
     }
     throttle_group_drop(NULL, t->group);
+}
+
+static int throttle_close(struct node *n)
+{
+    struct throttle *t = (struct throttle *)n;
+    int ret;
+
+    leave(t);
+    node_ctx_del_poller(n->ctx, &t->poller);
     ret = node_close(n->file);
     free(t);
     return ret;
@@ -343,10 +358,7 @@ struct node *throttle_new(struct node *child, struct throttle_group *g)
     struct throttle *t = xcalloc(1, sizeof(*t));
 
     filter_init(&t->base, &throttle_ops, child);
-    t->group = g;
-    throttle_group_share(g);
-    t->next = g->members;
-    g->members = t;
+    join(t, g);
     t->queue[0].tail = &t->queue[0].first;
     t->queue[1].tail = &t->queue[1].first;
     t->poller = (struct node_poller){ .poll = throttle_poll, .opaque = t };
@@ -357,4 +369,12 @@ struct node *throttle_new(struct node *child, struct throttle_group *g)
 struct throttle_group *throttle_group_of(const struct node *n)
 {
     return n->ops == &throttle_ops ? ((const struct throttle *)n)->group : NULL;
+}
+
+void throttle_set_group(struct node *n, struct throttle_group *g)
+{
+    struct throttle *t = (struct throttle *)n;
+
+    leave(t);
+    join(t, g);
 }

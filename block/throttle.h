@@ -45,5 +45,7 @@ bool throttle_group_used(const struct throttle_group *g);
 struct node *throttle_new(struct node *child, struct throttle_group *g);
 /* n's group; NULL when n is none of these nodes. */
 struct throttle_group *throttle_group_of(const struct node *n);
+/* n is one of them: it is in g from now on. Nothing is in flight. */
+void throttle_set_group(struct node *n, struct throttle_group *g);
 
 #endif
