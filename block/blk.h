@@ -108,6 +108,9 @@ void blk_image_allow_discard(struct blk_image *i);
 struct node *blk_image_node(struct blk_image *i);
 /* The node has another length or name now. */
 void blk_image_resized(struct blk_image *i);
+/* Requests of i's drive are held to g's limits from now on; NULL: to none of its own. Nothing is in
+ * flight, and i has a node. */
+void blk_image_throttle(struct blk_image *i, struct throttle_group *g);
 /* An image of n, one share of which it takes. flush_writes: a write counts once it is on disk. */
 struct blk_image *blk_image_of_node(struct node *n, bool discard, bool flush_writes);
 

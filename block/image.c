@@ -177,6 +177,21 @@ void blk_image_resized(struct blk_image *i)
     }
 }
 
+void blk_image_throttle(struct blk_image *i, struct throttle_group *g)
+{
+    struct node_root *r = &((struct image *)i)->root;
+    struct node *n = r->node;
+    bool own = throttle_group_of(n) && (!n->name[0] || n->name[0] == '#'); /* the user made none */
+
+    if (own && g) {
+        throttle_set_group(n, g);
+    } else if (own) {
+        node_close(node_root_swap(r, node_share(n->file)));
+    } else if (g) {
+        node_root_swap(r, throttle_new(n, g));
+    }
+}
+
 struct blk_image *blk_image_of_node(struct node *n, bool discard, bool flush_writes)
 {
     struct image *im = xcalloc(1, sizeof(*im));

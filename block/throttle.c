@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define THROTTLE_MOST 1000000000000000ull /* of anything, a second */
+
 struct queue {
     struct node_req *first, **tail; /* linked through next: they are not completed yet */
 };
@@ -46,30 +48,36 @@ struct throttle_group {
 
 int throttle_check(const struct throttle_limits *l, struct err *e)
 {
-    static const char *const names[THROTTLE_LIMITS] = { "bps",  "bps_rd",  "bps_wr",
-                                                        "iops", "iops_rd", "iops_wr" };
+    bool requests = l->avg[THROTTLE_IOPS] || l->avg[THROTTLE_IOPS_RD] || l->avg[THROTTLE_IOPS_WR];
 
     for (size_t i = 0; i < THROTTLE_LIMITS; i++) {
-        const char *n = names[i];
         size_t total = i / 3 * 3;
-        if (l->max[i] && !l->avg[i]) {
-            return err_set(e, -EINVAL, "%s_max: without %s it limits nothing", n, n);
-        }
-        if (l->max[i] && l->max[i] < l->avg[i]) {
-            return err_set(e, -EINVAL, "%s_max: less than %s", n, n);
-        }
-        if (l->length[i] > 1 && !l->max[i]) {
-            return err_set(e, -EINVAL, "%s_max_length: without %s_max there are no bursts", n, n);
-        }
-        if (i != total && l->avg[total] && l->avg[i]) {
-            return err_set(e, -EINVAL, "%s and %s cannot be used at the same time", names[total],
-                           n);
+        if ((l->avg[total] && i != total && l->avg[i]) ||
+            (l->max[total] && i != total && l->max[i])) {
+            return err_set(e, -EINVAL,
+                           "bps/iops/max total values and read/write values cannot be used at the "
+                           "same time");
         }
     }
-    return l->iops_size && !l->avg[THROTTLE_IOPS] && !l->avg[THROTTLE_IOPS_RD] &&
-                   !l->avg[THROTTLE_IOPS_WR]
-               ? err_set(e, -EINVAL, "iops_size: without iops it does nothing")
-               : 0;
+    if (l->iops_size && !requests) {
+        return err_set(e, -EINVAL, "iops size requires an iops value to be set");
+    }
+    for (size_t i = 0; i < THROTTLE_LIMITS; i++) {
+        if (l->avg[i] > THROTTLE_MOST || l->max[i] > THROTTLE_MOST) {
+            return err_set(e, -EINVAL, "bps/iops/max values must be within [0, %llu]",
+                           THROTTLE_MOST);
+        }
+        if (l->max[i] && !l->avg[i]) {
+            return err_set(e, -EINVAL, "bps_max/iops_max require corresponding bps/iops values");
+        }
+        if (l->max[i] && l->max[i] < l->avg[i]) {
+            return err_set(e, -EINVAL, "bps_max/iops_max cannot be lower than bps/iops");
+        }
+        if (l->length[i] > 1 && !l->max[i]) {
+            return err_set(e, -EINVAL, "burst length set without burst rate");
+        }
+    }
+    return 0;
 }
 
 static void group_time(void *opaque);

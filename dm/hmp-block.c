@@ -27,6 +27,8 @@ static const struct {
     { "block_job_resume", "block-job-resume", "device:s", "" },
     { "block_job_set_speed", "block-job-set-speed", "device:s speed:i", "" },
     { "block_resize", "block_resize", "device:s size:i", "" },
+    { "block_set_io_throttle", "block_set_io_throttle",
+      "device:s bps:i bps_rd:i bps_wr:i iops:i iops_rd:i iops_wr:i", "" },
     { "block_stream", "block-stream", "device:s speed:i base:s", "" },
     { "drive_backup", "drive-backup", "device:s target:s format:s", "fsync ncreate" },
     { "drive_mirror", "drive-mirror", "device:s target:s format:s", "fsync ncreate" },

@@ -343,6 +343,7 @@ static const struct hmp_command {
     { "block_job_resume", 1, "JOB", do_block },
     { "block_job_set_speed", 2, "JOB BYTES_A_SECOND", do_block },
     { "block_resize", 2, "DRIVE SIZE, in MiB unless it says so", do_block },
+    { "block_set_io_throttle", 7, "DRIVE BPS BPS_RD BPS_WR IOPS IOPS_RD IOPS_WR", do_block },
     { "block_stream", 1, "DRIVE [SPEED [BASE]]", do_block },
     { "change", 2, "DRIVE FILE, or vnc password TEXT", do_change },
     { "chardev-add", 1, "KIND,id=ID[,...], as -chardev", do_chardev },

@@ -132,6 +132,9 @@ void node_limits_json(json_t *info, const struct throttle_group *g)
             json_object_set_new(info, length, json_integer((json_int_t)max_u64(l->length[i], 1)));
         }
     }
+    if (l->iops_size) {
+        json_object_set_new(info, "iops_size", json_integer((json_int_t)l->iops_size));
+    }
     if (g && throttle_group_name(g)[0]) {
         json_object_set_new(info, "group", qmp_text(throttle_group_name(g)));
     }

@@ -20,13 +20,17 @@
 #include <string.h>
 
 const struct qmp_command *const qmp_tables[] = {
-    qmp_commands_core,        qmp_commands_query,    qmp_commands_block,
-    qmp_commands_input,       qmp_commands_net,      qmp_commands_memory,
-    qmp_commands_bitmap,      qmp_commands_job,      qmp_commands_node,
-    qmp_commands_object,      qmp_commands_snapshot, qmp_commands_stats,
-    qmp_commands_vm_snapshot, qmp_commands_probe,    qmp_commands_migrate,
-    qmp_commands_qom,         qmp_commands_chardev,  qmp_commands_export,
-    qmp_commands_create,      qmp_commands_reopen,   NULL,
+    qmp_commands_core,        qmp_commands_query,
+    qmp_commands_block,       qmp_commands_input,
+    qmp_commands_net,         qmp_commands_memory,
+    qmp_commands_bitmap,      qmp_commands_job,
+    qmp_commands_node,        qmp_commands_object,
+    qmp_commands_snapshot,    qmp_commands_stats,
+    qmp_commands_vm_snapshot, qmp_commands_probe,
+    qmp_commands_migrate,     qmp_commands_qom,
+    qmp_commands_chardev,     qmp_commands_export,
+    qmp_commands_create,      qmp_commands_reopen,
+    qmp_commands_throttle,    NULL,
 };
 
 /* ---- for handlers ---- */

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""blockdev-reopen and change-backing-file: what may be changed, and the words in which the rest is
-refused, are QEMU's 7.2."""
+"""blockdev-reopen, change-backing-file, block_set_io_throttle: what may be changed, and the words in which
+the rest is refused, are QEMU's 7.2."""
+import json
 import os
 import shutil
 import socket
 import subprocess
+import time
 
 from disk import Disk, holds, img
-from keel import Qmp, expect, expect_in, main, run_tool
+from keel import Failure, Qmp, expect, expect_in, main, run_tool
 
 MB = 1 << 20
 Q = {"driver": "qcow2", "node-name": "q", "file": "f"}
@@ -23,6 +25,31 @@ def change(device, node):
     return "change-backing-file", {"device": device, "image-node-name": node,
                                    "backing-file": "DIR/b"}
 
+
+def limit(**limits):
+    no = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+    return "block_set_io_throttle", {"device": "d", **no, **limits}
+
+
+# What is refused, with what QEMU says.
+LIMITS = [
+    (limit(device="no"), "Device 'no' not found"),
+    (limit(id="x"), "Need exactly one of 'device' and 'id'"),
+    (limit(device="cd", bps=1000), "Device has no medium"),
+    (limit(bps=-1), "bps/iops/max values must be within [0, 1000000000000000]"),
+    (limit(bps=1000, bps_rd=100), "bps/iops/max total values and read/write values cannot be used "
+     "at the same time"),
+    (limit(bps_max=100), "bps_max/iops_max require corresponding bps/iops values"),
+    (limit(bps=100, bps_max=10), "bps_max/iops_max cannot be lower than bps/iops"),
+    (limit(bps=100, bps_max_length=3), "burst length set without burst rate"),
+    (limit(bps=100, bps_max=200, bps_max_length=0), "the burst length cannot be 0"),
+    (limit(iops_size=4096), "iops size requires an iops value to be set"),
+    (limit(bps=1 << 20, bps_max=2 << 20, bps_max_length=5, iops=100, iops_size=4096),
+     {"bps": 1 << 20, "bps_max": 2 << 20, "bps_max_length": 5, "iops": 100, "iops_size": 4096,
+      "group": "d"}),
+    (limit(iops_rd=5, group="other"), {"bps": 0, "iops_rd": 5, "group": "other"}),
+    (limit(), {"bps": 0, "iops_rd": 0, "group": None}),
+]
 
 # Commands and the error, or what holds of node q afterwards.
 STORY = [
@@ -55,7 +82,13 @@ STORY = [
 ]
 
 
-def tell(q, path):
+def ask(q, command, arguments):
+    """The whole reply; arguments are named as they are."""
+    q.send(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    return q.reply()
+
+
+def tell(q, path, story=STORY):
     def fill(v):
         if isinstance(v, dict):
             return {k: fill(w) for k, w in v.items()}
@@ -63,15 +96,16 @@ def tell(q, path):
             return [fill(w) for w in v]
         return v.replace("DIR", path) if isinstance(v, str) else v
 
-    for (command, arguments), want in STORY:
-        answer = q.ask(command, **fill(arguments))
+    for (command, arguments), want in story:
+        answer = ask(q, command, fill(arguments))
         if isinstance(want, str):
             expect("%r" % (arguments,), answer.get("error", {}).get("desc"), want)
             continue
         expect("%r" % (arguments,), answer, {"return": {}})
-        node = [n for n in q.cmd("query-named-block-nodes") if n["node-name"] == "q"][0]
+        node = q.cmd("query-block")[0]["inserted"] if story is LIMITS else \
+            [n for n in q.cmd("query-named-block-nodes") if n["node-name"] == "q"][0]
         for key, value in want.items():
-            expect("%r: %s" % (arguments, key), node[key], value)
+            expect("%r: %s" % (arguments, key), node.get(key), value)
 
 
 def nodes(bed):
@@ -85,13 +119,16 @@ def nodes(bed):
             "-blockdev", "driver=raw,node-name=b,read-only=on,file.driver=file,file.filename="
             + bed.path("b"),
             "-blockdev", "driver=file,node-name=n,filename=" + bed.path("n"),
-            "-blockdev", "driver=throttle,node-name=t,file=n,throttle-group=g1"]
+            "-blockdev", "driver=throttle,node-name=t,file=n,throttle-group=g1",
+            "-drive", "if=none,id=d,format=raw,file=" + bed.file("d", bytes(MB)),
+            "-drive", "if=none,id=cd,media=cdrom"]
 
 
 def test_reopen_changes_what_qemu_changes(bed):
     p = bed.start(*nodes(bed), "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"))
     q = p.qmp()
     tell(q, os.path.dirname(bed.path("f")))
+    tell(q, "", LIMITS)
     expect("group", [n.get("group") for n in q.cmd("query-named-block-nodes", flat=True)
                      if n["node-name"] == "t"], ["g2"])
     q.cmd("quit")
@@ -109,8 +146,28 @@ def test_reopen_story_is_qemus(bed):
     theirs.close()
     q = Qmp(ours)
     tell(q, os.path.dirname(bed.path("f")))
+    tell(q, "", LIMITS)
     q.cmd("quit")
     p.wait()
+
+
+def test_limits_of_a_disk_in_use(bed):
+    d = Disk(bed, "-drive", "id=d,if=ide,index=0,format=raw,file=" + bed.file("r", bytes(MB)))
+    d.put(1, 0x11)
+    expect("limit", ask(d.q, *limit(iops_wr=2)), {"return": {}})
+    began = time.time()
+    for n in range(2, 5):
+        d.put(n, n)
+    if time.time() - began < 0.5:
+        raise Failure("three writes at two a second took %f s" % (time.time() - began))
+    # To nobody's harm while a request waits, through the other monitor.
+    expect("hmp", d.q.hmp("block_set_io_throttle d 0 0 0 0 0 0"), "")
+    for n in range(5, 60):
+        d.put(n, n)
+    expect("guest", [d.get(n) for n in (1, 2, 4, 59)], [0x11, 2, 4, 59])
+    d.q.cmd("quit")
+    d.p.wait()
+    holds(bed.path("r"), "-P 4 2048 512", fmt="raw")
 
 
 def test_reopen_under_a_guest(bed):
