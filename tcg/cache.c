@@ -100,10 +100,11 @@ int cache_init(struct tcg_cache *c, size_t bytes, struct err *e)
 }
 
 /* Large programs jump all over the cache: with huge pages the processor's TLB holds where to. The kernel
- * may not have any: nothing is lost then. */
+ * may not have any: nothing is lost then. It refuses where no page is at all: hence the read. */
 void cache_grow(struct tcg_cache *c, size_t need)
 {
     while (c->huge < c->used + need && c->huge + HUGE_PAGE <= c->bytes) {
+        (void)*(volatile uint8_t *)(c->rw + c->huge);
         madvise(c->rx + c->huge, HUGE_PAGE, MADV_COLLAPSE);
         c->huge += HUGE_PAGE;
     }
