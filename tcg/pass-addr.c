@@ -85,9 +85,8 @@ void pass_addr(struct ir_block *b)
             fold_base(&s, &o->mem);
         }
         struct sum m = sum_of(&s, o);
-        uint16_t written = ir_gprs_written(o);
-        for (unsigned k = 0; k < 16; k++) {
-            s.gpr[k] += written >> k & 1;
+        for (unsigned left = ir_gprs_written(o); left; left &= left - 1) {
+            s.gpr[__builtin_ctz(left)]++;
         }
         if (o->dst.kind == IR_TEMP) {
             s.of[o->dst.num] = m;

@@ -117,11 +117,8 @@ static void fold(struct ir_op *o)
 
 static void learn(struct known *k, const struct ir_op *o)
 {
-    uint16_t written = ir_gprs_written(o);
-    for (unsigned i = 0; i < 16; i++) {
-        if (written >> i & 1) {
-            k->gpr[i] = false;
-        }
+    for (unsigned left = ir_gprs_written(o); left; left &= left - 1) {
+        k->gpr[__builtin_ctz(left)] = false;
     }
     if (o->op != IR_MOV || o->a.kind != IR_CONST) {
         return;

@@ -41,9 +41,8 @@ static void forward(struct ir_block *b)
         for (unsigned k = 0, n = ir_uses(o, use); k < n; k++) {
             replace(&c, use[k]);
         }
-        uint16_t written = ir_gprs_written(o);
-        for (unsigned k = 0; k < 16; k++) {
-            c.gpr[k] += written >> k & 1;
+        for (unsigned left = ir_gprs_written(o); left; left &= left - 1) {
+            c.gpr[__builtin_ctz(left)]++;
         }
         if (may_replace(o)) {
             c.of[o->dst.num] = o->a;

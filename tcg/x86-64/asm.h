@@ -105,34 +105,32 @@ static inline unsigned as_scale_bits(unsigned scale)
     return scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
 }
 
-/* ModRM, SIB and displacement. */
-static inline void as_modrm(struct as *a, unsigned reg, const struct rm *m)
+/* ModRM, SIB and displacement, written at p; returns what lies behind. A pointer of the caller's own, because a
+ * byte that is written might be part of struct as for all the compiler knows. */
+static inline uint8_t *as_modrm_at(uint8_t *p, unsigned reg, const struct rm *m)
 {
     unsigned r = (reg & 7) << 3;
     if (!m->mem) {
-        as_byte(a, 0xc0 | r | (m->reg & 7));
-        return;
+        *p++ = (uint8_t)(0xc0 | r | (m->reg & 7));
+        return p;
     }
-    if (m->reg == NO_REG) { /* no base: disp32, with SIB */
-        as_byte(a, 0x04 | r);
-        as_byte(a, as_scale_bits(m->scale) << 6 |
-                       (m->index == NO_REG ? 4u : (unsigned)(m->index & 7)) << 3 | 5);
-        as_u32(a, (uint32_t)m->disp);
-        return;
-    }
-    bool sib = m->index != NO_REG || (m->reg & 7) == SP;
+    bool none = m->reg == NO_REG; /* no base: disp32, with SIB */
+    bool sib = none || m->index != NO_REG || (m->reg & 7) == SP;
     bool d8 = m->disp == (int8_t)m->disp;
-    unsigned mod = m->disp == 0 && (m->reg & 7) != BP ? 0 : d8 ? 1 : 2;
-    as_byte(a, mod << 6 | r | (sib ? 4u : (m->reg & 7u)));
+    unsigned base = none ? BP : m->reg & 7u;
+    unsigned mod = none || (m->disp == 0 && base != BP) ? 0 : d8 ? 1 : 2;
+    *p++ = (uint8_t)(mod << 6 | r | (sib ? 4u : base));
     if (sib) {
         unsigned index = m->index == NO_REG ? 4u : m->index & 7u;
-        as_byte(a, as_scale_bits(m->scale) << 6 | index << 3 | (m->reg & 7));
+        *p++ = (uint8_t)(as_scale_bits(m->scale) << 6 | index << 3 | base);
     }
     if (mod == 1) {
-        as_byte(a, (unsigned)m->disp & 0xff);
-    } else if (mod == 2) {
-        as_u32(a, (uint32_t)m->disp);
+        *p++ = (uint8_t)m->disp;
+    } else if (mod == 2 || none) {
+        memcpy(p, &m->disp, 4);
+        p += 4;
     }
+    return p;
 }
 
 static inline unsigned as_rex_bits(unsigned reg, const struct rm *m)
@@ -171,27 +169,28 @@ static inline void as_full(struct as *a, unsigned op, unsigned size, unsigned re
     }
     bool empty = (byte_reg && !(reg & HIGH) && !high && as_byte_rex(reg)) ||
                  (byte_rm && !m->mem && !high && as_byte_rex(m->reg));
+    uint8_t *p = a->p;
     if (size == 2) {
-        as_byte(a, 0x66);
+        *p++ = 0x66;
     }
     if (op & P_MASK) {
-        as_byte(a, prefix[(op & P_MASK) >> 12]);
+        *p++ = prefix[(op & P_MASK) >> 12];
     }
     if (size == 8) {
         rex |= 8;
     }
     assert(!high || (!rex && !empty));
     if (rex || empty) {
-        as_byte(a, 0x40 | rex);
+        *p++ = (uint8_t)(0x40 | rex);
     }
     if (op & M_MASK) {
-        as_byte(a, 0x0f);
+        *p++ = 0x0f;
         if ((op & M_MASK) != M_0F) {
-            as_byte(a, (op & M_MASK) == M_0F38 ? 0x38 : 0x3a);
+            *p++ = (op & M_MASK) == M_0F38 ? 0x38 : 0x3a;
         }
     }
-    as_byte(a, op & 0xff);
-    as_modrm(a, reg, &plain);
+    *p++ = (uint8_t)op;
+    a->p = as_modrm_at(p, reg, &plain);
 }
 
 /* Both operands have `size`; the opcode is given for bytes and has bit 0 set otherwise. */
@@ -292,11 +291,12 @@ static inline void as_vex(struct as *a, unsigned op, bool w, bool l, unsigned re
                           const struct rm *m)
 {
     unsigned rex = as_rex_bits(reg, m), map = (op & M_MASK) >> 8;
-    as_byte(a, 0xc4);
-    as_byte(a, (~rex & 4) << 5 | (~rex & 2) << 5 | (~rex & 1) << 5 | map);
-    as_byte(a, (unsigned)w << 7 | (~v & 15) << 3 | (unsigned)l << 2 | (op & P_MASK) >> 12);
-    as_byte(a, op & 0xff);
-    as_modrm(a, reg, m);
+    uint8_t *p = a->p;
+    *p++ = 0xc4;
+    *p++ = (uint8_t)((~rex & 4) << 5 | (~rex & 2) << 5 | (~rex & 1) << 5 | map);
+    *p++ = (uint8_t)((unsigned)w << 7 | (~v & 15) << 3 | (unsigned)l << 2 | (op & P_MASK) >> 12);
+    *p++ = (uint8_t)op;
+    a->p = as_modrm_at(p, reg, m);
 }
 
 /* ---- jumps ---- */

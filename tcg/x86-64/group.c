@@ -95,10 +95,8 @@ static void note_results(struct scan *s, const struct ir_op *o)
     struct value v = result_of(s, o), *to = value_at(s, &o->dst);
     uint16_t written = ir_gprs_written(o);
     s->changed |= written || (o->fneed & ir_flags_written(o));
-    for (unsigned i = 0; i < 16; i++) {
-        if (written >> i & 1) {
-            s->gpr[i] = unknown(s);
-        }
+    for (unsigned left = written; left; left &= left - 1) {
+        s->gpr[__builtin_ctz(left)] = unknown(s);
     }
     if (o->dst2.kind == IR_TEMP) {
         s->temp[o->dst2.num] = unknown(s);
@@ -287,10 +285,12 @@ void group_accesses(struct gen *g)
 {
     struct scan s;
     struct ir_block *ir = g->ir;
+    unsigned n = 0;
     for (unsigned i = 0; i < ir->n; i++) {
         g->place[i] = (struct place){ .group = NO_GROUP, .next = NEVER };
+        n += accesses(&ir->op[i]);
     }
-    if (!(g->t->opt.passes & PASS_GROUP) || g->b->tb.key.cflags & (TB_APART | TB_ICOUNT)) {
+    if (n < 2 || !(g->t->opt.passes & PASS_GROUP) || g->b->tb.key.cflags & (TB_APART | TB_ICOUNT)) {
         return;
     }
     s.g = g;
