@@ -46,8 +46,8 @@ class Backend:
                 self.conn, _ = self.listener.accept()
             except OSError:
                 return
-            self.connections += 1
             self.rings, self.said = {}, []
+            self.connections += 1
             try:
                 while self.one():
                     pass
@@ -75,11 +75,11 @@ class Backend:
         body = self.conn.recv(size, socket.MSG_WAITALL) if size else b""
         name = NAMES.get(req, str(req))
         answer = self.take(name, body, fds)
-        self.said.append(name)  # it is done, for who waits
         if answer is None and flags & 8:
             answer = 1 if name == self.refuse else 0
         if answer is not None:
             self.conn.sendall(struct.pack("<IIIQ", req, 5, 8, answer))
+        self.said.append(name)  # it is done, for who waits
         return True
 
     def take(self, name, body, fds):
