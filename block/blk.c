@@ -87,6 +87,7 @@ static bool blk_is_our_error(const struct blk_req *r)
 static void count(struct blk_stats *st, const struct blk_req *r)
 {
     st->last_ns = ev_now_ns();
+    histogram_count(&st->took[r->op], (uint64_t)(st->last_ns - r->start_ns));
     if (r->ret == 0) {
         st->ops[r->op]++;
         st->bytes[r->op] += r->len;
@@ -369,12 +370,25 @@ static void blk_drop_image(struct blk *b)
     }
 }
 
+int blk_count_latency(struct blk *b, enum blk_op op, const uint64_t *boundary, size_t n)
+{
+    return histogram_set(&b->stats.took[op], boundary, n);
+}
+
+void blk_count_no_latency(struct blk *b)
+{
+    for (unsigned op = 0; op < BLK_OPS; op++) {
+        histogram_fini(&b->stats.took[op]);
+    }
+}
+
 void blk_free(struct blk *b)
 {
     if (!b) {
         return;
     }
     blk_drop_image(b);
+    blk_count_no_latency(b);
     ev_post_cancel(b->loop, &b->post);
     free(b->id);
     free(b);

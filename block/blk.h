@@ -9,6 +9,8 @@
 #ifndef BLOCK_BLK_H
 #define BLOCK_BLK_H
 
+#include "block/histogram.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -125,7 +127,8 @@ struct blk_stats {
     uint64_t ops[BLK_OPS], bytes[BLK_OPS], errors[BLK_OPS];
     uint64_t invalid[BLK_OPS];  /* the guest's mistakes: no medium, past the end, not writable */
     uint64_t total_ns[BLK_OPS]; /* from submission to the end, of those that ended well */
-    int64_t last_ns;            /* when the last one ended, as ev_now_ns; 0: none has */
+    struct histogram took[BLK_OPS]; /* how long each took, in ns: blk_count_latency */
+    int64_t last_ns;                /* when the last one ended, as ev_now_ns; 0: none has */
 };
 
 /* id as in -drive id=. Starts empty. */
@@ -200,5 +203,8 @@ struct blk_watch {
 void blk_set_watch(struct blk *b, const struct blk_watch *w, void *opaque);
 unsigned blk_in_flight(const struct blk *b);
 const struct blk_stats *blk_stats(const struct blk *b);
+/* Counts how many requests took how long, from now on: histogram_set. */
+int blk_count_latency(struct blk *b, enum blk_op op, const uint64_t *boundary, size_t n);
+void blk_count_no_latency(struct blk *b);
 
 #endif

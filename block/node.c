@@ -38,6 +38,8 @@ struct node_ctx {
     unsigned holds; /* node_ctx_hold */
     bool collected; /* some poller has something to send */
     struct node_ctx_graph graph;
+    void (*on_threshold)(void *opaque, struct node *n, uint64_t end);
+    void *on_threshold_opaque;
     struct ring *ring;
     struct pool *pool;
     unsigned working;
@@ -389,12 +391,32 @@ void node_adopt(struct node *n, struct node_req *r)
     n->ctx->in_flight++;
 }
 
+void node_ctx_on_threshold(struct node_ctx *c,
+                           void (*fn)(void *opaque, struct node *n, uint64_t end), void *opaque)
+{
+    c->on_threshold = fn;
+    c->on_threshold_opaque = opaque;
+}
+
+static void look_at_threshold(struct node *n, const struct node_req *r)
+{
+    uint64_t end = r->offset + r->len;
+
+    if ((r->op == NODE_WRITE || r->op == NODE_ZERO) && end > n->write_threshold) {
+        n->ctx->on_threshold(n->ctx->on_threshold_opaque, n, end);
+        n->write_threshold = 0;
+    }
+}
+
 void node_submit(struct node *n, struct node_req *r)
 {
     int ret = check_req(n, r);
 
     assert(!r->node && r->op < NODE_OPS);
     node_adopt(n, r);
+    if (ret == 0 && n->write_threshold) {
+        look_at_threshold(n, r);
+    }
     if (ret == 0 && n->detect_zeroes && r->op == NODE_WRITE) {
         find_zeroes(n, r);
     }

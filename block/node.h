@@ -110,11 +110,12 @@ struct node {
     bool zero_tail; /* growable, and what lies past the end is zeros until it is written */
     bool is_file;   /* of the host's: its limit on file sizes holds */
     char *filename;
-    struct node *file;      /* where a format keeps its bytes */
-    struct node *backing;   /* what a format reads where it has nothing of its own */
-    struct bitmap *bitmaps; /* block/bitmap.h */
-    struct node *other;     /* what a job's filter writes beside `file`; owned too */
-    uint64_t written_end;   /* past the last byte that was written since it was opened */
+    struct node *file;        /* where a format keeps its bytes */
+    struct node *backing;     /* what a format reads where it has nothing of its own */
+    struct bitmap *bitmaps;   /* block/bitmap.h */
+    struct node *other;       /* what a job's filter writes beside `file`; owned too */
+    uint64_t written_end;     /* past the last byte that was written since it was opened */
+    uint64_t write_threshold; /* a write past it is told of, once: node_ctx_on_threshold; 0: none */
     unsigned in_flight;
     unsigned shares; /* owners beyond the first */
     unsigned mark;   /* block/graph.c's */
@@ -180,6 +181,10 @@ void node_ctx_hold(struct node_ctx *c);
 void node_ctx_release(struct node_ctx *c);
 /* An eventfd that wakes the context up; pollers are asked when it is signalled. */
 int node_ctx_eventfd(const struct node_ctx *c);
+
+/* fn runs for each write past its node's write_threshold, which is 0 afterwards. */
+void node_ctx_on_threshold(struct node_ctx *c,
+                           void (*fn)(void *opaque, struct node *n, uint64_t end), void *opaque);
 
 /* Queues r. Out of range, misaligned (-EINVAL) and read-only (-EROFS) complete with an error like
  * any other. */

@@ -152,13 +152,14 @@ json_t *node_info_json(struct node *n, bool chain)
          b = node_skip_filters(b->backing)) {
         depth++;
     }
-    json_t *info = json_pack(
-        "{s:o, s:o, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file",
-        qmp_text(n->filename), "node-name", qmp_text(node_name(n)), "ro", (int)n->read_only, "drv",
-        n->ops->name, "backing_file_depth", depth, "encrypted",
-        (int)image_encrypted(node_skip_filters(n)), "detect_zeroes", zeroes[n->detect_zeroes],
-        "write_threshold", 0, "image", image_json(node_skip_filters(n), chain), "cache", "no-flush",
-        cache == BLK_UNSAFE, "direct", (int)direct, "writeback", (int)!through);
+    json_t *info =
+        json_pack("{s:o, s:o, s:b, s:s, s:i, s:b, s:s, s:I, s:o, s:{s:b, s:b, s:b}}", "file",
+                  qmp_text(n->filename), "node-name", qmp_text(node_name(n)), "ro",
+                  (int)n->read_only, "drv", n->ops->name, "backing_file_depth", depth, "encrypted",
+                  (int)image_encrypted(node_skip_filters(n)), "detect_zeroes",
+                  zeroes[n->detect_zeroes], "write_threshold", (json_int_t)n->write_threshold,
+                  "image", image_json(node_skip_filters(n), chain), "cache", "no-flush",
+                  cache == BLK_UNSAFE, "direct", (int)direct, "writeback", (int)!through);
     if (n->backing) {
         json_object_set_new(info, "backing_file", qmp_text(n->backing->filename));
     }

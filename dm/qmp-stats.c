@@ -24,6 +24,21 @@ static void put(json_t *o, const char *before, const char *what, const char *aft
     json_object_set_new(o, key, json_integer((json_int_t)v));
 }
 
+static void put_histogram(json_t *o, const char *what, const struct histogram *h)
+{
+    json_t *boundaries = json_array(), *bins = json_array();
+    char key[48];
+
+    snprintf(key, sizeof(key), "%s_latency_histogram", what);
+    for (size_t i = 0; i <= h->n; i++) {
+        json_array_append_new(bins, json_integer((json_int_t)h->bin[i]));
+        if (i < h->n) {
+            json_array_append_new(boundaries, json_integer((json_int_t)h->boundary[i]));
+        }
+    }
+    json_object_set_new(o, key, json_pack("{s:o, s:o}", "boundaries", boundaries, "bins", bins));
+}
+
 /* st NULL: a node's, which counts nothing. */
 static json_t *stats_json(const struct blk_stats *st, uint64_t written_end)
 {
@@ -40,6 +55,9 @@ static json_t *stats_json(const struct blk_stats *st, uint64_t written_end)
         put(o, "", names[i], "_total_time_ns", st->total_ns[i]);
         put(o, "failed_", names[i], "_operations", st->errors[i]);
         put(o, "invalid_", names[i], "_operations", st->invalid[i]);
+        if (st->took[i].bin) {
+            put_histogram(o, names[i], &st->took[i]);
+        }
         if (i != BLK_FLUSH) {
             put(o, "", names[i], "_bytes", st->bytes[i]);
             put(o, "", names[i], "_merged", 0);

@@ -39,7 +39,7 @@ extern const struct qmp_command qmp_commands_core[], qmp_commands_query[], qmp_c
     qmp_commands_job[], qmp_commands_node[], qmp_commands_object[], qmp_commands_snapshot[],
     qmp_commands_stats[], qmp_commands_vm_snapshot[], qmp_commands_probe[], qmp_commands_migrate[],
     qmp_commands_qom[], qmp_commands_chardev[], qmp_commands_export[], qmp_commands_create[],
-    qmp_commands_reopen[], qmp_commands_throttle[];
+    qmp_commands_reopen[], qmp_commands_throttle[], qmp_commands_watch[];
 
 /* Sets the error and returns NULL. */
 json_t *qmp_fail(struct qmp_call *c, const char *class, const char *fmt, ...)

@@ -47,6 +47,61 @@ def test_drives_say_what_they_did(bed):
     expect("by node", {k for n in nodes for k in n}, {"node-name", "stats", "parent"})
 
 
+def test_drives_tell_when_a_node_is_written_past_a_threshold(bed):
+    top = bed.path("d.qcow2")
+    img("create", "-q", "-f", "qcow2", top, "8M")
+    m = Disk(bed, "-blockdev", "driver=file,node-name=f,filename=" + top,
+             "-blockdev", "driver=qcow2,node-name=q,file=f",
+             "-device", "ide-hd,drive=q,bus=ide.0,unit=0")
+    expect("unknown", m.q.error("block-set-write-threshold", node_name="no", write_threshold=1),
+           ("GenericError", "Device 'no' not found"))
+
+    def threshold():
+        return [n["write_threshold"] for n in m.q.cmd("query-named-block-nodes")
+                if n["node-name"] == "f"][0]
+
+    m.q.cmd("block-set-write-threshold", node_name="f", write_threshold=1 << 20)
+    m.put(1, 0x11)
+    expect("below", (threshold(), m.q.events), (1 << 20, []))
+    m.q.cmd("block-set-write-threshold", node_name="f", write_threshold=100000)
+    m.put(8000, 0x22)
+    e = m.q.event("BLOCK_WRITE_THRESHOLD")["data"]
+    expect("event", (e["node-name"], e["write-threshold"], e["amount-exceeded"] > 0),
+           ("f", 100000, True))
+    # It is told of once.
+    m.put(16000, 0x33)
+    expect("once", (threshold(), m.q.events), (0, []))
+
+
+def test_drives_count_how_long_requests_take(bed):
+    disk = bed.file("d", bytes(1 << 20))
+    m = Disk(bed, "-drive", "file=%s,format=raw,if=none,id=d" % disk,
+             "-device", "ide-hd,id=dev,drive=d,bus=ide.0,unit=0")
+
+    def histograms():
+        st = m.q.cmd("query-blockstats")[0]["stats"]
+        return {k.split("_")[0]: v for k, v in st.items() if k.endswith("_latency_histogram")}
+
+    for args, want in (({"id": "d"}, "Device 'd' not found"),
+                       ({"id": "dev", "boundaries": [10, 5]},
+                        "Device 'dev' set read boundaries fail"),
+                       ({"id": "dev", "boundaries": ["x"]},
+                        "Parameter 'boundaries[0]' expects uint64")):
+        expect("refused", m.q.error("block-latency-histogram-set", **args)[1], want)
+    expect("off", histograms(), {})
+    m.q.cmd("block-latency-histogram-set", id="dev", boundaries=[1, 1 << 40],
+            boundaries_write=[1 << 40])
+    for n in range(3):
+        m.put(n, n)
+    m.get(1)
+    expect("counted", histograms(),
+           {"rd": {"boundaries": [1, 1 << 40], "bins": [0, 1, 0]},
+            "wr": {"boundaries": [1 << 40], "bins": [3, 0]},
+            "flush": {"boundaries": [1, 1 << 40], "bins": [0, 3, 0]}})
+    m.q.cmd("block-latency-histogram-set", id="dev")
+    expect("off", histograms(), {})
+
+
 def test_drives_say_what_they_hold(bed):
     base, top = overlay(bed)
     img("bitmap", "--add", top, "b")
