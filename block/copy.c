@@ -136,8 +136,41 @@ static void piece_read(struct node_req *r, int ret)
     if (ret < 0) {
         piece_next(p, ret);
     } else {
-        piece_send(p, NODE_WRITE, 0);
+        piece_send(p, NODE_WRITE, p->c->compress ? NODE_COMPRESS : 0);
     }
+}
+
+/* Only whole clusters can be compressed. False: this one holds more than one kind of thing. */
+static bool piece_round(struct piece *p)
+{
+    uint64_t cluster = p->c->compress, left = p->end - p->at;
+
+    if (!cluster || p->step == left) {
+        return true;
+    }
+    if (p->step < cluster) {
+        p->step = min_u64(cluster, left);
+        return false;
+    }
+    p->step -= p->step % cluster;
+    return true;
+}
+
+static void piece_read_data(struct piece *p)
+{
+    if (!p->buf && posix_memalign(&p->buf, 4096, p->end - p->range.from)) {
+        p->buf = NULL;
+        piece_next(p, -ENOMEM);
+        return;
+    }
+    p->iov = (struct iovec){ p->buf, p->step };
+    p->r = (struct node_req){ .op = NODE_READ,
+                              .offset = p->at,
+                              .len = p->step,
+                              .iov = &p->iov,
+                              .iovcnt = 1,
+                              .done = piece_read };
+    node_submit(p->c->from, &p->r);
 }
 
 static void piece_looked(struct chain_status *s, int ret)
@@ -149,22 +182,14 @@ static void piece_looked(struct chain_status *s, int ret)
     p->step = min_u64(s->len, p->end - p->at);
     if (ret < 0) {
         piece_next(p, ret);
+    } else if (!piece_round(p)) {
+        piece_read_data(p);
     } else if ((s->depth < 0 && (c->base || c->skip_top)) || (s->depth == 0 && c->skip_top)) {
         piece_next(p, 0);
     } else if (s->status.flags & NODE_IS_ZERO) {
         piece_send(p, NODE_ZERO, c->keep_storage ? 0 : NODE_UNMAP);
-    } else if (!p->buf && posix_memalign(&p->buf, 4096, p->end - p->range.from)) {
-        p->buf = NULL;
-        piece_next(p, -ENOMEM);
     } else {
-        p->iov = (struct iovec){ p->buf, p->step };
-        p->r = (struct node_req){ .op = NODE_READ,
-                                  .offset = p->at,
-                                  .len = p->step,
-                                  .iov = &p->iov,
-                                  .iovcnt = 1,
-                                  .done = piece_read };
-        node_submit(c->from, &p->r);
+        piece_read_data(p);
     }
 }
 

@@ -22,6 +22,7 @@ struct copier {
     bool skip_top;           /* what `from` itself holds is not copied: it is there already */
     bool unchanged;          /* `to` reads the same before and after */
     bool keep_storage;       /* no holes where zeros are */
+    uint64_t compress;       /* bytes of the clusters that are written compressed; 0: none are */
     struct bitmap *todo;
     struct ranges *locks; /* pieces hold theirs exclusively: also against each other */
     /* Each piece, when it has ended, with the bytes it brought forward. ret 0, or -errno of reading

@@ -15,6 +15,7 @@
 
 #include "block/bitmap.h"
 #include "block/filter.h"
+#include "block/qcow2.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 
@@ -185,6 +186,19 @@ static const struct job_ops backup_ops = { .type = "backup",
                                            .abort = backup_abort,
                                            .free = backup_free };
 
+/* The clusters in which target takes compressed writes; 0: it takes none. */
+static uint64_t packed_cluster(struct node *target)
+{
+    struct node *n = node_skip_filters(target);
+    struct qcow2_info info;
+
+    if (!qcow2_is(n)) {
+        return 0;
+    }
+    qcow2_info(n, &info);
+    return info.data_file || info.encrypted ? 0 : 1ull << info.cluster_bits;
+}
+
 static int check(struct node *source, struct node *target, const struct job_backup *o,
                  struct err *e)
 {
@@ -205,6 +219,10 @@ static int check(struct node *source, struct node *target, const struct job_back
     }
     if (o->bitmap && bitmap_usable(o->bitmap, e) < 0) {
         return e->code;
+    }
+    if (o->compress && !packed_cluster(target)) {
+        return err_set(e, -ENOTSUP, "Compression is not supported for this drive %s",
+                       node_name(target));
     }
     if (target->len < source->len && !target->growable) {
         return err_set(e, -EINVAL, "Source and target image have different sizes");
@@ -255,6 +273,7 @@ static int begin(struct backup *b, struct node *source, struct node *target,
 
     b->job.copy.from = source;
     b->job.copy.to = target;
+    b->job.copy.compress = o->compress ? packed_cluster(target) : 0;
     b->job.copy.base = o->sync == SYNC_TOP ? node_skip_filters(source)->backing : NULL;
     b->job.copy.todo = cbw ? bitmap_new(cbw, "job", granularity, e) : NULL;
     if (!b->job.copy.todo || (b->job.copy.todo->recording = false, take_bitmap(b, o, e) < 0)) {

@@ -32,6 +32,7 @@ struct job_backup {
     enum job_sync sync;
     struct bitmap *bitmap; /* for incremental and bitmap; also full, top: what was not copied */
     enum job_bitmap_mode bitmap_mode;
+    bool compress; /* what is written to target, a qcow2 image */
     const char *filter_name;
 };
 /* Makes target hold what source holds at this moment: what the guest is about to overwrite is

@@ -228,15 +228,13 @@ static bool backup(struct qmp_call *c, struct node *source, struct node *target,
                    struct txn_step *step)
 {
     static const char *const modes[] = { "on-success", "never", "always", NULL };
-    struct job_backup o = { .filter_name = qmp_str(c, "filter-node-name") };
+    struct job_backup o = { .filter_name = qmp_str(c, "filter-node-name"),
+                            .compress = qmp_bool(c, "compress", false) };
     const char *bitmap = qmp_str(c, "bitmap");
     int sync = qmp_word(c, "sync", sync_words, -1), mode = qmp_word(c, "bitmap-mode", modes, 0);
 
     if (sync < 0 || mode < 0 || !common_args(c, qmp_str(c, "device"), source, &o.common)) {
         return false;
-    }
-    if (qmp_bool(c, "compress", false)) {
-        return qmp_fail(c, NULL, "compress: Keel does not have it yet");
     }
     if (sync == SYNC_BITMAP && !qmp_str(c, "bitmap-mode")) {
         return qmp_fail(c, NULL, "Bitmap sync mode must be given when providing a bitmap");

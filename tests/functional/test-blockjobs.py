@@ -3,11 +3,12 @@
 """Live operations on disks, over QMP: nodes, snapshots, jobs, bitmaps, transactions."""
 import os
 import resource
+import shutil
 import subprocess
 import time
 
 from disk import Disk, holds, img
-from keel import Failure, expect, expect_in, main
+from keel import Failure, expect, expect_in, main, run_tool
 
 MB = 1 << 20
 
@@ -154,6 +155,29 @@ def test_jobs_backup_full_and_incremental(bed):
     img("rebase", "-u", "-f", "qcow2", "-b", bed.path("full"), "-F", "qcow2", bed.path("inc"))
     holds(bed.path("inc"), "-P 0x11 512 512", "-P 0x22 1024 512", "-P 0x55 2560000 512",
           "-P 0 1536 512")
+
+
+def test_jobs_backup_compressed(bed):
+    """Clusters whole, in part, of zeros, and what the guest overwrites meanwhile."""
+    d = disk(bed, qcow2(bed))
+    q = d.q
+    for n in (1, 300, 301, 5000):
+        d.put(n, n & 127)
+    expect_in("raw", "Compression is not supported for this drive",
+              q.error("drive-backup", device="d", sync="full", target=bed.path("r"), format="raw",
+                      compress=True)[1])
+    q.cmd("drive-backup", device="d", sync="full", target=bed.path("c"), compress=True, speed=1 << 20)
+    d.put(5000, 0x77)
+    d.put(16000, 0x77)
+    q.cmd("block-job-set-speed", device="d", speed=0)
+    expect("backup", d.finish("d")["data"].get("error"), None)
+    d.quit()
+    img("check", "-q", bed.path("c"))
+    holds(bed.path("c"), *("-P %d %d 512" % (n & 127, n * 512) for n in (1, 300, 301, 5000)),
+          "-P 0 8192000 512", "-P 0 0 512")
+    if shutil.which("qemu-img"):
+        said = run_tool("qemu-img", "check", bed.path("c"))
+        expect_in("compressed", "100.00% compressed clusters", said)
 
 
 def test_jobs_point_in_time_view(bed):

@@ -31,6 +31,7 @@ struct plot {
     bool raw;      /* the disk and the target, or the lowest layer */
     bool blocking; /* a mirror: the guest's writes reach the target before they end */
     bool bitmap;   /* a backup: of what changed */
+    bool compress; /* a backup: its target */
 };
 
 static const struct plot plots[] = {
@@ -40,6 +41,7 @@ static const struct plot plots[] = {
     { "backup of a raw disk", BACKUP, .raw = true },
     { "backup", BACKUP },
     { "backup of what changed", BACKUP, .bitmap = true },
+    { "compressed backup", BACKUP, .compress = true },
     { "commit of the top", COMMIT_TOP },
     { "commit of layers between", COMMIT_MIDDLE },
     { "commit into a raw disk", COMMIT_MIDDLE, .raw = true },
@@ -248,7 +250,7 @@ static struct job *start(struct world *w, struct err *e)
         .id = "j", .chunk = 64 << 10, .on_source_error = on, .on_target_error = on
     };
     struct job_mirror m = { .common = o, .write_blocking = w->p->blocking };
-    struct job_backup b = { .common = o };
+    struct job_backup b = { .common = o, .compress = w->p->compress };
     struct job_commit c = { .common = o };
     struct job_stream s = { .common = o };
 
