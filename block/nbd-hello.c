@@ -10,20 +10,19 @@
 #include "block/tls.h"
 #include "dm/base/bytes.h"
 #include "dm/base/err.h"
+#include "dm/base/sock.h"
 #include "dm/base/util.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum { HELLO_SECONDS = 30, MAX_REPLY = 65536, MAX_REPLIES = 1000, CONNECT_SECONDS = 20 };
+enum { HELLO_SECONDS = 30, MAX_REPLY = 65536, MAX_REPLIES = 1000 };
 
 struct address {
     char *host, *port, *socket, *export;
@@ -159,51 +158,20 @@ static void set_timeout(int fd, int seconds)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
 
-static int connect_local(const struct address *a, struct err *e)
+static int connect_to(const struct address *a, struct err *e)
 {
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    int fd;
+    struct sock_addr to;
+    int one = 1;
+    int ret = a->socket ? sock_unix(a->socket, &to, e) : sock_inet(a->host, a->port, false, &to, e);
 
-    if (strlen(a->socket) >= sizeof(un.sun_path)) {
-        return err_set(e, -ENAMETOOLONG, "socket '%s': too long a path", a->socket);
+    if (ret < 0 && !a->socket) {
+        e->code = -EHOSTUNREACH; /* a name that may be known later */
     }
-    strcpy(un.sun_path, a->socket);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    set_timeout(fd, CONNECT_SECONDS);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
-        int ret = err_set(e, -errno, "socket '%s': %s", a->socket, strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-        }
-        return ret;
+    int fd = ret < 0 ? e->code : sock_connect(&to, e);
+    if (fd >= 0 && !a->socket) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     }
-    return fd;
-}
-
-static int connect_tcp(const struct address *a, struct err *e)
-{
-    struct addrinfo want = { .ai_socktype = SOCK_STREAM }, *list = NULL;
-    int ret = getaddrinfo(a->host, a->port, &want, &list), fd = -1, one = 1;
-
-    if (ret) {
-        return err_set(e, -EHOSTUNREACH, "%s:%s: %s", a->host, a->port, gai_strerror(ret));
-    }
-    ret = -EHOSTUNREACH;
-    for (struct addrinfo *i = list; i && fd < 0; i = i->ai_next) {
-        fd = socket(i->ai_family, i->ai_socktype | SOCK_CLOEXEC, i->ai_protocol);
-        set_timeout(fd, CONNECT_SECONDS);
-        if (fd >= 0 && connect(fd, i->ai_addr, i->ai_addrlen) < 0) {
-            ret = -errno;
-            close(fd);
-            fd = -1;
-        }
-    }
-    freeaddrinfo(list);
-    if (fd < 0) {
-        return err_set(e, ret, "%s:%s: %s", a->host, a->port, strerror(-ret));
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     return fd;
 }
 
@@ -444,7 +412,7 @@ static int connect_and(const char *address, const struct nbd_how *how, struct nb
 
     *h = (struct nbd_hello){ .fd = -1, .max_data = NBD_MAX_DATA };
     if (ret == 0) {
-        h->fd = ret = a.socket ? connect_local(&a, e) : connect_tcp(&a, e);
+        h->fd = ret = connect_to(&a, e);
     }
     if (ret >= 0) {
         struct err why = { 0 };
@@ -522,18 +490,30 @@ static int get_exports(struct nbd_hello *h, struct listing *l, struct reply *r, 
 }
 
 /* INFO: size, flags, block sizes. */
-static int get_info(struct nbd_hello *h, struct nbd_export_info *x, struct reply *r)
+/* An option about one export: its name, then up to eight bytes. */
+static int ask_about(struct nbd_hello *h, const char *name, uint32_t option, const void *more,
+                     size_t len)
 {
-    size_t n = strlen(x->name);
-    uint8_t *data = xcalloc(1, n + 8);
+    size_t n = strlen(name);
+    uint8_t *data = xcalloc(1, 4 + n + len);
     int ret;
 
     store_be32(data, (uint32_t)n);
-    memcpy(data + 4, x->name, n);
-    store_be16(data + 4 + n, 1);
-    store_be16(data + 6 + n, NBD_INFO_BLOCK_SIZE);
-    ret = send_option(h->fd, NBD_OPT_INFO, data, n + 8);
+    memcpy(data + 4, name, n);
+    memcpy(data + 4 + n, more, len);
+    ret = send_option(h->fd, option, data, 4 + n + len);
     free(data);
+    return ret;
+}
+
+static int get_info(struct nbd_hello *h, struct nbd_export_info *x, struct reply *r)
+{
+    uint8_t wanted[4];
+    int ret;
+
+    store_be16(wanted, 1);
+    store_be16(wanted + 2, NBD_INFO_BLOCK_SIZE);
+    ret = ask_about(h, x->name, NBD_OPT_INFO, wanted, sizeof(wanted));
     for (unsigned i = 0; ret == 0 && i < MAX_REPLIES; i++) {
         ret = get_reply(h->fd, NBD_OPT_INFO, r);
         unsigned what = ret == 0 && r->len >= 2 ? load_be16(r->data) : NBD_INFO_NAME;
@@ -554,14 +534,9 @@ static int get_info(struct nbd_hello *h, struct nbd_export_info *x, struct reply
 
 static int get_contexts(struct nbd_hello *h, struct nbd_export_info *x, struct reply *r)
 {
-    size_t n = strlen(x->name);
-    uint8_t *data = xcalloc(1, n + 8);
-    int ret;
+    static const uint8_t all[4]; /* no queries: every one there is */
+    int ret = ask_about(h, x->name, NBD_OPT_LIST_META_CONTEXT, all, sizeof(all));
 
-    store_be32(data, (uint32_t)n);
-    memcpy(data + 4, x->name, n);
-    ret = send_option(h->fd, NBD_OPT_LIST_META_CONTEXT, data, n + 8);
-    free(data);
     for (unsigned i = 0; ret == 0 && i < MAX_REPLIES; i++) {
         ret = get_reply(h->fd, NBD_OPT_LIST_META_CONTEXT, r);
         if (ret < 0 || r->type != NBD_REP_META_CONTEXT || r->len < 4) {

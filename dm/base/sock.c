@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { BACKLOG = 64 }; /* connections that wait to be taken */
+
 /* One more byte than the name has: in front of it, or behind. */
 static int unix_name(const char *name, bool abstract, struct sock_addr *a, struct err *e)
 {
@@ -120,7 +122,7 @@ int sock_listen(const struct sock_addr *a, struct err *e)
     if (a->ss.ss_family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     }
-    if (bind(fd, (const struct sockaddr *)&a->ss, a->len) < 0 || listen(fd, 8) < 0) {
+    if (bind(fd, (const struct sockaddr *)&a->ss, a->len) < 0 || listen(fd, BACKLOG) < 0) {
         return give_up(fd, "listening on", a, e);
     }
     return fd;
