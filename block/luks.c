@@ -7,7 +7,7 @@
  *
  * A header is as hostile as any image: the work it asks for is bounded.
  */
-#include "block/luks.h"
+#include "block/luks-int.h"
 
 #include "block/node.h"
 #include "dm/base/bytes.h"
@@ -24,22 +24,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum {
-    HEADER_BYTES = 592,
-    HEADER_READ = 1024, /* whole sectors */
-    SLOT_AT = 208,
-    SLOT_BYTES = 48,
-    SALT = 32,
-    DIGEST = 20,
-    STRIPES = 4000,
-    KEY_ALIGN = 4096,
-    MAX_KEY = 64,
-    MAX_ITERATIONS = 16 * 1000 * 1000, /* some seconds */
-    MIN_ITERATIONS = 1000,
-};
-#define SLOT_ACTIVE 0x00ac71f3u
-#define SLOT_FREE 0x0000deadu
-
 struct luks {
     bool wide; /* AES-256 */
     struct xts_aes128_key enc128, dec128;
@@ -49,19 +33,13 @@ struct luks {
 
 /* ---- hashes ---- */
 
-struct hash {
-    const struct nettle_hash *hash;
-    void (*derive)(size_t key_len, const uint8_t *key, unsigned iterations, size_t salt_len,
-                   const uint8_t *salt, size_t len, uint8_t *out);
-};
-
-static const struct hash hashes[] = {
+static const struct luks_hash hashes[] = {
     { &nettle_sha1, pbkdf2_hmac_sha1 },
     { &nettle_sha256, pbkdf2_hmac_sha256 },
     { &nettle_sha512, pbkdf2_hmac_sha512 },
 };
 
-static const struct hash *find_hash(const char *name)
+static const struct luks_hash *find_hash(const char *name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(hashes); i++) {
         if (strcmp(hashes[i].hash->name, name) == 0) {
@@ -85,14 +63,14 @@ static uint64_t split_bytes(unsigned key_bits)
     return 2ull * key_bits / 8 * STRIPES;
 }
 
-static uint64_t slot_bytes(unsigned key_bits)
+uint64_t luks_slot_bytes(unsigned key_bits)
 {
     return (split_bytes(key_bits) + KEY_ALIGN - 1) & ~(uint64_t)(KEY_ALIGN - 1);
 }
 
 uint64_t luks_header_bytes(unsigned key_bits)
 {
-    return KEY_ALIGN + LUKS_SLOTS * slot_bytes(key_bits);
+    return KEY_ALIGN + LUKS_SLOTS * luks_slot_bytes(key_bits);
 }
 
 static int check_slot(const struct luks_info *i, unsigned n, struct err *e)
@@ -142,8 +120,8 @@ static int check_info(const struct luks_info *i, uint64_t room, struct err *e)
     return ret;
 }
 
-static int read_header(struct node *file, uint64_t at, uint64_t room, uint8_t *b,
-                       struct luks_info *out, struct err *e)
+int luks_read_header(struct node *file, uint64_t at, uint64_t room, uint8_t *b,
+                     struct luks_info *out, struct err *e)
 {
     int ret = node_read(file, at, b, HEADER_READ);
 
@@ -178,7 +156,7 @@ int luks_info(struct node *file, uint64_t at, uint64_t room, struct luks_info *o
     uint8_t b[HEADER_READ];
 
     *out = (struct luks_info){ 0 };
-    return read_header(file, at, room, b, out, e);
+    return luks_read_header(file, at, room, b, out, e);
 }
 
 /* ---- splitting a key so that all of its parts are needed (the specification, 2.4) ---- */
@@ -205,7 +183,7 @@ static void mix(uint8_t *to, const uint8_t *with, size_t len)
 }
 
 /* parts: STRIPES times len bytes, all but the last of them random. */
-static void split_key(const struct nettle_hash *h, const uint8_t *key, size_t len, uint8_t *parts)
+void luks_split_key(const struct nettle_hash *h, const uint8_t *key, size_t len, uint8_t *parts)
 {
     uint8_t sum[MAX_KEY] = { 0 };
 
@@ -270,18 +248,8 @@ void luks_crypt(const struct luks *l, bool encrypt, uint64_t sector, uint8_t *by
 
 /* ---- opening ---- */
 
-struct opening {
-    const struct luks_info *info;
-    const struct hash *hash;
-    const struct luks_key *key;
-    const uint8_t *header;
-    uint8_t *parts; /* room for a split key, whole sectors */
-    size_t len;     /* of the master key */
-};
-
-/* Encrypts or decrypts a split key with what the passphrase gives. */
-static void crypt_parts(const struct opening *o, bool encrypt, unsigned iterations,
-                        const uint8_t *salt)
+void luks_crypt_parts(const struct luks_opening *o, bool encrypt, unsigned iterations,
+                      const uint8_t *salt)
 {
     uint8_t derived[MAX_KEY];
     struct luks l = { 0 };
@@ -293,14 +261,14 @@ static void crypt_parts(const struct opening *o, bool encrypt, unsigned iteratio
     explicit_bzero(&l, sizeof(l));
 }
 
-static void digest_key(const struct opening *o, const uint8_t *master, const uint8_t *salt,
+static void digest_key(const struct luks_opening *o, const uint8_t *master, const uint8_t *salt,
                        uint8_t *out)
 {
     o->hash->derive(o->len, master, o->info->master_iterations, SALT, salt, DIGEST, out);
 }
 
 /* 1: master is the key; 0: this slot does not take the passphrase. */
-static int try_slot(const struct opening *o, struct node *file, uint64_t at, unsigned n,
+static int try_slot(const struct luks_opening *o, struct node *file, uint64_t at, unsigned n,
                     uint8_t *master)
 {
     const struct luks_slot *s = &o->info->slot[n];
@@ -310,15 +278,14 @@ static int try_slot(const struct opening *o, struct node *file, uint64_t at, uns
     if (ret < 0) {
         return ret;
     }
-    crypt_parts(o, false, s->iterations, o->header + SLOT_AT + n * SLOT_BYTES + 8);
+    luks_crypt_parts(o, false, s->iterations, o->header + SLOT_AT + n * SLOT_BYTES + 8);
     merge_key(o->hash->hash, o->parts, o->len, master);
     digest_key(o, master, o->header + 132, digest);
     return memcmp(digest, o->header + 112, DIGEST) == 0;
 }
 
-/* The first slot from *n on that takes the passphrase: 1, and master is the key. 0: none does. */
-static int open_slot(const struct opening *o, struct node *file, uint64_t at, unsigned *n,
-                     uint8_t *master)
+int luks_open_slot(const struct luks_opening *o, struct node *file, uint64_t at, unsigned *n,
+                   uint8_t *master)
 {
     for (; *n < LUKS_SLOTS; ++*n) {
         int ret = o->info->slot[*n].active ? try_slot(o, file, at, *n, master) : 0;
@@ -329,7 +296,7 @@ static int open_slot(const struct opening *o, struct node *file, uint64_t at, un
     return 0;
 }
 
-static int refuse_key(int ret, const struct luks_key *key, struct err *e)
+int luks_refuse_key(int ret, const struct luks_key *key, struct err *e)
 {
     if (ret < 0) {
         return err_set(e, ret, "%s", strerror(-ret));
@@ -341,21 +308,21 @@ static int refuse_key(int ret, const struct luks_key *key, struct err *e)
     return -EACCES;
 }
 
-static struct opening opening_of(const struct luks_info *info, const uint8_t *header,
-                                 const struct luks_key *key)
+struct luks_opening luks_opening_of(const struct luks_info *info, const uint8_t *header,
+                                    const struct luks_key *key)
 {
-    return (struct opening){ .info = info,
-                             .hash = find_hash(info->hash),
-                             .key = key,
-                             .header = header,
-                             .parts = xcalloc(1, slot_bytes(info->key_bits)),
-                             .len = info->key_bits / 4 };
+    return (struct luks_opening){ .info = info,
+                                  .hash = find_hash(info->hash),
+                                  .key = key,
+                                  .header = header,
+                                  .parts = xcalloc(1, luks_slot_bytes(info->key_bits)),
+                                  .len = info->key_bits / 4 };
 }
 
-static void opening_end(struct opening *o, uint8_t *master)
+void luks_opening_end(struct luks_opening *o, uint8_t *master)
 {
     explicit_bzero(master, MAX_KEY);
-    explicit_bzero(o->parts, slot_bytes(o->info->key_bits));
+    explicit_bzero(o->parts, luks_slot_bytes(o->info->key_bits));
     free(o->parts);
 }
 
@@ -366,20 +333,20 @@ struct luks *luks_open(struct node *file, uint64_t at, uint64_t room, const stru
     struct luks_info info = { 0 };
     struct luks *l = NULL;
 
-    if (read_header(file, at, room, b, &info, e) < 0) {
+    if (luks_read_header(file, at, room, b, &info, e) < 0) {
         return NULL;
     }
-    struct opening o = opening_of(&info, b, key);
+    struct luks_opening o = luks_opening_of(&info, b, key);
     unsigned slot = 0;
-    int ret = open_slot(&o, file, at, &slot, master);
+    int ret = luks_open_slot(&o, file, at, &slot, master);
     if (ret == 1) {
         l = xcalloc(1, sizeof(*l));
         l->payload = info.payload;
         set_key(l, info.key_bits, master);
     } else {
-        refuse_key(ret, key, e);
+        luks_refuse_key(ret, key, e);
     }
-    opening_end(&o, master);
+    luks_opening_end(&o, master);
     return l;
 }
 
@@ -398,8 +365,7 @@ uint64_t luks_payload(const struct luks *l)
 
 /* ---- making ---- */
 
-/* How many iterations take `ms` of this thread's time. */
-static unsigned iterations_for(const struct hash *h, unsigned ms)
+unsigned luks_iterations_for(const struct luks_hash *h, unsigned ms)
 {
     uint8_t salt[SALT] = { 0 }, out[MAX_KEY];
     struct timespec a, b;
@@ -416,7 +382,7 @@ static unsigned iterations_for(const struct hash *h, unsigned ms)
     return (unsigned)min_u64(max_u64((uint64_t)(n / took * ms), MIN_ITERATIONS), MAX_ITERATIONS);
 }
 
-static int random_bytes(void *p, size_t len, struct err *e)
+int luks_random(void *p, size_t len, struct err *e)
 {
     for (size_t at = 0; at < len;) {
         ssize_t n = getrandom((char *)p + at, len - at, 0);
@@ -457,7 +423,7 @@ static void make_uuid(char *out, const uint8_t *r)
 uint8_t *luks_create(const struct luks_create *c, const struct luks_key *key, uint64_t *len,
                      struct err *e)
 {
-    const struct hash *h = find_hash(c->hash);
+    const struct luks_hash *h = find_hash(c->hash);
     uint8_t *b, master[MAX_KEY], uuid[16];
     struct luks_info i = { .key_bits = c->key_bits, .payload = luks_header_bytes(c->key_bits) };
 
@@ -470,222 +436,27 @@ uint8_t *luks_create(const struct luks_create *c, const struct luks_key *key, ui
     }
     *len = i.payload;
     b = xcalloc(1, *len);
-    struct opening o = {
+    struct luks_opening o = {
         .info = &i, .hash = h, .key = key, .parts = b + KEY_ALIGN, .len = c->key_bits / 4
     };
     uint8_t *slot = b + SLOT_AT;
-    if (random_bytes(master, sizeof(master), e) < 0 || random_bytes(uuid, sizeof(uuid), e) < 0 ||
-        random_bytes(b + 132, SALT, e) < 0 || random_bytes(slot + 8, SALT, e) < 0 ||
-        random_bytes(o.parts, (STRIPES - 1) * o.len, e) < 0) {
+    if (luks_random(master, sizeof(master), e) < 0 || luks_random(uuid, sizeof(uuid), e) < 0 ||
+        luks_random(b + 132, SALT, e) < 0 || luks_random(slot + 8, SALT, e) < 0 ||
+        luks_random(o.parts, (STRIPES - 1) * o.len, e) < 0) {
         free(b);
         return NULL;
     }
     make_uuid(i.uuid, uuid);
     for (unsigned n = 0; n < LUKS_SLOTS; n++) {
-        i.slot[n].offset = KEY_ALIGN + n * slot_bytes(c->key_bits);
+        i.slot[n].offset = KEY_ALIGN + n * luks_slot_bytes(c->key_bits);
     }
     i.slot[0].active = true;
-    i.slot[0].iterations = iterations_for(h, c->iter_ms);
+    i.slot[0].iterations = luks_iterations_for(h, c->iter_ms);
     i.master_iterations = (unsigned)max_u64(i.slot[0].iterations / 8, MIN_ITERATIONS);
     put_header(b, &i, c->hash);
     digest_key(&o, master, b + 132, b + 112);
-    split_key(h->hash, master, o.len, o.parts);
-    crypt_parts(&o, true, i.slot[0].iterations, slot + 8);
+    luks_split_key(h->hash, master, o.len, o.parts);
+    luks_crypt_parts(&o, true, i.slot[0].iterations, slot + 8);
     explicit_bzero(master, sizeof(master));
     return b;
-}
-
-/* ---- changing slots ---- */
-
-/* What a change works on. */
-struct change {
-    struct node *file;
-    uint64_t at; /* the header's first byte */
-    uint8_t b[HEADER_READ];
-    struct luks_info info;
-};
-
-static int write_header(struct change *c)
-{
-    int ret = node_write(c->file, c->at, c->b, sizeof(c->b));
-
-    return ret < 0 ? ret : node_flush(c->file);
-}
-
-/* One write of one sector says that a slot is in use, or not. */
-static int mark_slot(struct change *c, unsigned n, bool active)
-{
-    store_be32(c->b + SLOT_AT + n * SLOT_BYTES, active ? SLOT_ACTIVE : SLOT_FREE);
-    c->info.slot[n].active = active;
-    return write_header(c);
-}
-
-/* Nothing of what was there can be read any more. */
-static int wipe_slot(struct change *c, unsigned n, struct err *e)
-{
-    size_t len = slot_bytes(c->info.key_bits);
-    uint8_t *noise = xcalloc(1, len);
-    int ret = random_bytes(noise, len, e);
-
-    if (ret == 0) {
-        ret = node_write(c->file, c->at + c->info.slot[n].offset, noise, len);
-        ret = ret < 0 ? ret : node_flush(c->file);
-        ret = ret < 0 ? err_set(e, ret, "LUKS key slot %u: %s", n, strerror(-ret)) : 0;
-    }
-    free(noise);
-    return ret;
-}
-
-static int erase_slot(struct change *c, unsigned n, struct err *e)
-{
-    int ret = mark_slot(c, n, false);
-
-    return ret < 0 ? err_set(e, ret, "its LUKS header cannot be written: %s", strerror(-ret))
-                   : wipe_slot(c, n, e);
-}
-
-static unsigned slots_used(const struct luks_info *i)
-{
-    unsigned n = 0;
-
-    for (unsigned k = 0; k < LUKS_SLOTS; k++) {
-        n += i->slot[k].active;
-    }
-    return n;
-}
-
-/* Its place is the header's own word, also where a slot is free. */
-static int check_place(const struct luks_info *i, unsigned n, struct err *e)
-{
-    const struct luks_slot *s = &i->slot[n];
-
-    return s->offset % KEY_ALIGN || s->offset < KEY_ALIGN ||
-                   s->offset + slot_bytes(i->key_bits) > i->payload
-               ? err_set(e, -EINVAL, "LUKS key slot %u is not between the header and the data", n)
-               : 0;
-}
-
-static int choose_slot(const struct luks_info *i, const struct luks_amend *a, struct err *e)
-{
-    int n = a->slot;
-
-    for (unsigned k = 0; n < 0 && k < LUKS_SLOTS; k++) {
-        n = i->slot[k].active ? n : (int)k;
-    }
-    if (n < 0) {
-        return err_set(e, -ENOSPC, "Can't add a keyslot - all keyslots are in use");
-    }
-    if (i->slot[n].active && !a->force) {
-        return err_set(e, -EBUSY, "Refusing to overwrite active keyslot %d - please erase it first",
-                       n);
-    }
-    return check_place(i, (unsigned)n, e) < 0 ? e->code : n;
-}
-
-/* The slot n takes the new passphrase: first all of it, then the word that it does. */
-static int fill_slot(struct change *c, const struct luks_amend *a, unsigned n, uint8_t *master,
-                     struct err *e)
-{
-    uint8_t *slot = c->b + SLOT_AT + n * SLOT_BYTES;
-    struct opening o = opening_of(&c->info, c->b, a->other);
-    unsigned iterations = iterations_for(o.hash, a->iter_ms);
-    int ret = random_bytes(o.parts, (STRIPES - 1) * o.len, e);
-
-    ret = ret < 0 || !c->info.slot[n].active ? ret : mark_slot(c, n, false);
-    ret = ret < 0 ? ret : random_bytes(slot + 8, SALT, e);
-    if (ret == 0) {
-        store_be32(slot + 4, iterations);
-        store_be32(slot + 44, STRIPES);
-        split_key(o.hash->hash, master, o.len, o.parts);
-        crypt_parts(&o, true, iterations, slot + 8);
-        ret = node_write(c->file, c->at + c->info.slot[n].offset, o.parts,
-                         slot_bytes(c->info.key_bits));
-        ret = ret < 0 ? ret : write_header(c);
-        ret = ret < 0 ? ret : mark_slot(c, n, true);
-    }
-    opening_end(&o, master);
-    return ret < 0 && !e->code ? err_set(e, ret, "LUKS key slot %u: %s", n, strerror(-ret)) : ret;
-}
-
-static int activate(struct change *c, const struct luks_amend *a, struct err *e)
-{
-    uint8_t master[MAX_KEY];
-    struct opening o = opening_of(&c->info, c->b, a->key);
-    unsigned unlocked = 0;
-    int n = choose_slot(&c->info, a, e), ret = n;
-
-    if (n >= 0) {
-        ret = open_slot(&o, c->file, c->at, &unlocked, master);
-        ret = ret == 1 ? fill_slot(c, a, (unsigned)n, master, e) : refuse_key(ret, a->key, e);
-    }
-    opening_end(&o, master);
-    return ret;
-}
-
-/* Which slots old_key opens, as bits. */
-static int slots_of(struct change *c, const struct luks_amend *a, unsigned *bits, struct err *e)
-{
-    uint8_t master[MAX_KEY];
-    struct opening o = opening_of(&c->info, c->b, a->other);
-    int ret;
-
-    *bits = 0;
-    for (unsigned n = 0; (ret = open_slot(&o, c->file, c->at, &n, master)) == 1; n++) {
-        *bits |= 1u << n;
-    }
-    opening_end(&o, master);
-    if (ret < 0) {
-        return refuse_key(ret, a->other, e);
-    }
-    return *bits
-               ? 0
-               : err_set(e, -EACCES, "No keyslots match given (old) password for erase operation");
-}
-
-static int deactivate(struct change *c, const struct luks_amend *a, struct err *e)
-{
-    unsigned bits = a->slot >= 0 ? 1u << a->slot : 0, opened = 0, used = slots_used(&c->info);
-    int ret = a->other ? slots_of(c, a, &opened, e) : 0;
-
-    if (ret == 0 && bits && a->other && !(bits & opened)) {
-        return err_set(e, -EINVAL, "This keyslot %d doesn't contain given old password", a->slot);
-    }
-    bits = bits ? bits : opened;
-    if (ret == 0 && a->slot >= 0 && !c->info.slot[a->slot].active && !a->force) {
-        return err_set(e, -EINVAL, "Given keyslot %d is already erased (inactive)", a->slot);
-    }
-    if (ret == 0 && !a->force && (unsigned)__builtin_popcount(bits) >= used) {
-        return a->slot >= 0
-                   ? err_set(e, -EPERM,
-                             "Attempt to erase the only active keyslot %d which will erase all the "
-                             "data in the image irreversibly - refusing operation",
-                             a->slot)
-                   : err_set(e, -EPERM,
-                             "All the active keyslots match the (old) password that was given and "
-                             "erasing them will erase all the data in the image irreversibly - "
-                             "refusing operation");
-    }
-    for (unsigned n = 0; n < LUKS_SLOTS && ret == 0; n++) {
-        if (bits >> n & 1) {
-            ret = check_place(&c->info, n, e);
-            ret = ret < 0 ? ret : erase_slot(c, n, e);
-        }
-    }
-    return ret;
-}
-
-int luks_amend(struct node *file, uint64_t at, uint64_t room, const struct luks_amend *a,
-               struct err *e)
-{
-    struct change c = { .file = file, .at = at };
-    int ret = read_header(file, at, room, c.b, &c.info, e);
-
-    if (ret < 0) {
-        return ret;
-    }
-    if (a->slot >= LUKS_SLOTS) {
-        return err_set(e, -EINVAL, "Invalid keyslot %d specified, must be between 0 and %d",
-                       a->slot, LUKS_SLOTS - 1);
-    }
-    return a->activate ? activate(&c, a, e) : deactivate(&c, a, e);
 }
