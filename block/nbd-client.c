@@ -16,7 +16,7 @@
  * up, and those in flight go out once more, from their beginning, when a connection is there. When it
  * takes longer they end like that (`dead`), until it is there.
  */
-#include "block/nbd.h"
+#include "block/nbd-client-int.h"
 
 #include "block/nbd-proto.h"
 #include "block/tls.h"
@@ -27,7 +27,6 @@
 #include "dm/base/util.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,56 +34,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    SLOTS = 64,           /* commands in flight */
-    IOV = 64,             /* elements handed to one system call */
-    ZERO_STEP = 1 << 20,  /* bytes, where the server cannot write zeroes */
-    RANGE_STEP = 1 << 30, /* bytes of a trim, a zeroing, a status */
-    MAX_STATUS = 1 << 20, /* bytes of a status reply */
-};
-
-struct op {
-    struct node_work work; /* first */
-    struct nbd *n;
-    struct node_req *r;
-    struct op *next;
-    uint64_t at, len; /* the step: its place in the request, its bytes */
-    uint64_t have;    /* bytes of a read's step that were answered */
-    unsigned slot;
-    bool flush; /* the write is done, now its flush */
-    bool ended; /* the last chunk has been seen */
-    bool with_data;
-    uint8_t head[NBD_REQUEST_LEN];
-    uint64_t sent; /* bytes of head and data */
-    int ret;
-};
-
-struct nbd {
-    struct node base; /* first */
-    struct nbd_hello h;
-    struct nbd_how how;
-    char *tls_host;
-    bool sync_writes, ignore_flush;
-    struct op *waiting, **waiting_tail; /* for a slot; the context's thread only */
-    uint8_t *zeros;
-    pthread_t sender, receiver;
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct op *slot[SLOTS];
-    unsigned used;
-    struct op *queue, **queue_tail; /* to be sent, in this order */
-    struct op *sending;
-    bool dead;
-    bool stop;             /* atomic */
-    bool lost;             /* no connection: nothing is sent */
-    struct nbd_hello next; /* lost: the one that is being made */
-};
-
 /* ---- sending ---- */
 
 /* Sends what is left of op. 0: all gone. -EAGAIN only with MSG_DONTWAIT. */
-static int send_rest(struct nbd *n, struct op *op, int flags)
+static int send_rest(struct nbd *n, struct nbd_op *op, int flags)
 {
     uint64_t data = op->with_data ? op->len : 0;
     struct iovec zeros = { n->zeros, op->len };
@@ -120,7 +73,7 @@ static void *sender(void *opaque)
 
     pthread_mutex_lock(&n->lock);
     while (!n->stop) {
-        struct op *op = n->lost ? NULL : n->queue;
+        struct nbd_op *op = n->lost ? NULL : n->queue;
         if (!op) {
             pthread_cond_wait(&n->changed, &n->lock);
             continue;
@@ -143,7 +96,7 @@ static void *sender(void *opaque)
     return NULL;
 }
 
-static void step_command(struct op *op)
+static void step_command(struct nbd_op *op)
 {
     const struct nbd *n = op->n;
     const struct node_req *r = op->r;
@@ -185,7 +138,7 @@ static void step_command(struct op *op)
 }
 
 /* A free slot is op's. */
-static void step_send(struct op *op)
+static void step_send(struct nbd_op *op)
 {
     struct nbd *n = op->n;
 
@@ -214,234 +167,12 @@ static void step_send(struct op *op)
     pthread_mutex_unlock(&n->lock);
 }
 
-/* ---- receiving ---- */
-
-static int get(struct nbd *n, void *buf, size_t len)
-{
-    for (size_t at = 0; at < len;) {
-        ssize_t k = recv(n->h.fd, (char *)buf + at, len - at, 0);
-        if (k < 0 && errno == EINTR) {
-            continue;
-        }
-        if (k <= 0) {
-            return k < 0 ? -errno : -ECONNRESET;
-        }
-        at += (size_t)k;
-    }
-    return 0;
-}
-
-/* len bytes into the read's buffers, from byte `at` of the step on. */
-static int get_data(struct nbd *n, struct op *op, uint64_t at, uint64_t len)
-{
-    while (len) {
-        struct iovec iov[IOV];
-        int cnt = node_iov_part(op->r->iov, op->r->iovcnt, op->at + at, len, iov, IOV);
-        struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)cnt };
-        ssize_t k = recvmsg(n->h.fd, &m, 0);
-        if (k < 0 && errno == EINTR) {
-            continue;
-        }
-        if (k <= 0) {
-            return k < 0 ? -errno : -ECONNRESET;
-        }
-        at += (uint64_t)k;
-        len -= (uint64_t)k;
-    }
-    return 0;
-}
-
-static int skip(struct nbd *n, uint32_t len)
-{
-    char buf[512];
-    int ret = 0;
-
-    while (len && ret == 0) {
-        uint32_t k = len < sizeof(buf) ? len : (uint32_t)sizeof(buf);
-        ret = get(n, buf, k);
-        len -= k;
-    }
-    return ret;
-}
-
-static int wire_error(uint32_t v)
-{
-    static const int known[] = {
-        EPERM, EIO, ENOMEM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP, ESHUTDOWN
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-        if ((uint32_t)known[i] == v) { /* the wire's numbers are Linux's */
-            return -known[i];
-        }
-    }
-    return v ? -EIO : 0;
-}
-
-/* Who waits for this handle. It stays in its slot; its buffers are not being sent from. */
-static struct op *find_op(struct nbd *n, uint64_t handle)
-{
-    struct op *op = NULL;
-
-    pthread_mutex_lock(&n->lock);
-    if (handle < SLOTS) {
-        op = n->slot[handle];
-    }
-    while (op && n->sending == op) {
-        pthread_cond_wait(&n->changed, &n->lock);
-    }
-    for (const struct op *q = n->queue; op && q; q = q->next) {
-        op = q == op ? NULL : op; /* answered before it was asked */
-    }
-    pthread_mutex_unlock(&n->lock);
-    return op;
-}
-
-static void end_op(struct nbd *n, struct op *op)
-{
-    pthread_mutex_lock(&n->lock);
-    n->slot[op->slot] = NULL;
-    n->used--;
-    pthread_mutex_unlock(&n->lock);
-    node_ctx_end(&op->work);
-}
-
-static bool is_read(const struct op *op)
-{
-    return op->r->op == NODE_READ && !op->flush;
-}
-
-/* base:allocation: the first extent alone is of interest. */
-static int take_status(struct nbd *n, struct op *op, uint32_t len)
-{
-    uint8_t ext[12];
-    int ret;
-
-    if (op->r->op != NODE_STATUS || len < sizeof(ext) || len % 8 != 4 || len > MAX_STATUS) {
-        return -EPROTO;
-    }
-    ret = get(n, ext, sizeof(ext));
-    ret = ret < 0 ? ret : skip(n, len - (uint32_t)sizeof(ext));
-    if (ret < 0 || load_be32(ext) != n->h.context) {
-        return ret;
-    }
-    struct node_status *st = &op->r->status;
-    uint32_t flags = load_be32(ext + 8), bytes = load_be32(ext + 4);
-    bool whole = bytes >= op->len; /* then it holds for the sector beyond the end, too */
-    st->len = whole ? op->r->len - op->at : bytes & ~(uint32_t)(NODE_ALIGN - 1);
-    st->len = min_u64(st->len, RANGE_STEP);
-    st->flags = NODE_ALLOCATED | NODE_MAPPED | (flags & NBD_STATE_HOLE ? 0 : NODE_HAS_DATA) |
-                (flags & NBD_STATE_ZERO ? NODE_IS_ZERO : 0);
-    if (!st->len || !(st->flags & (NODE_HAS_DATA | NODE_IS_ZERO))) {
-        st->len = max_u64(st->len, NODE_ALIGN);
-        st->flags = NODE_ALLOCATED | NODE_MAPPED | NODE_HAS_DATA;
-    }
-    st->mapped = op->r->offset;
-    op->have = op->len;
-    return 0;
-}
-
-static int take_chunk(struct nbd *n, struct op *op, unsigned type, uint32_t len)
-{
-    uint8_t buf[12];
-    int ret;
-
-    if (type & 0x8000) {
-        ret = len < 6 ? -EPROTO : get(n, buf, 6);
-        if (ret == 0 && op->ret == 0) {
-            op->ret = wire_error(load_be32(buf));
-            op->ret = op->ret ? op->ret : -EIO;
-        }
-        return ret < 0 ? ret : skip(n, len - 6);
-    }
-    switch (type) {
-    case NBD_CHUNK_NONE:
-        return len ? -EPROTO : 0;
-    case NBD_CHUNK_STATUS:
-        return take_status(n, op, len);
-    case NBD_CHUNK_DATA:
-    case NBD_CHUNK_HOLE:
-        break;
-    default:
-        return -EPROTO;
-    }
-    bool hole = type == NBD_CHUNK_HOLE;
-    if (!is_read(op) || (hole ? len != 12 : len <= 8)) {
-        return -EPROTO;
-    }
-    ret = get(n, buf, hole ? 12 : 8);
-    if (ret < 0) {
-        return ret;
-    }
-    uint64_t at = load_be64(buf) - (op->r->offset + op->at);
-    uint64_t bytes = hole ? load_be32(buf + 8) : len - 8;
-    if (at > op->len || bytes > op->len - at) {
-        return -EPROTO;
-    }
-    op->have += bytes;
-    if (hole) {
-        node_iov_zero(op->r->iov, op->r->iovcnt, op->at + at, bytes);
-        return 0;
-    }
-    return get_data(n, op, at, bytes);
-}
-
-static int take_simple(struct nbd *n, struct op *op, uint32_t error)
-{
-    op->ret = wire_error(error);
-    if (op->ret == 0 && op->r->op == NODE_STATUS) {
-        return -EPROTO;
-    }
-    op->ended = true;
-    if (op->ret == 0 && is_read(op)) {
-        if (n->h.structured) {
-            return -EPROTO; /* reads are answered in chunks then */
-        }
-        op->have = op->len;
-        return get_data(n, op, 0, op->len);
-    }
-    return 0;
-}
-
-/* One reply, or one chunk of one. */
-static int receive(struct nbd *n)
-{
-    uint8_t head[NBD_CHUNK_LEN];
-    int ret = get(n, head, NBD_SIMPLE_LEN);
-    uint32_t magic = load_be32(head);
-    struct op *op;
-
-    if (ret < 0) {
-        return ret;
-    }
-    if (magic != NBD_SIMPLE_MAGIC && (magic != NBD_CHUNK_MAGIC || !n->h.structured)) {
-        return -EPROTO;
-    }
-    op = find_op(n, load_be64(head + 8));
-    if (!op) {
-        return -EPROTO;
-    }
-    if (magic == NBD_SIMPLE_MAGIC) {
-        ret = take_simple(n, op, load_be32(head + 4));
-    } else {
-        ret = get(n, head + NBD_SIMPLE_LEN, 4);
-        ret = ret < 0 ? ret : take_chunk(n, op, load_be16(head + 6), load_be32(head + 16));
-        op->ended = load_be16(head + 4) & NBD_CHUNK_DONE;
-    }
-    if (ret == 0 && op->ended) {
-        bool all = !(is_read(op) || op->r->op == NODE_STATUS) || op->have >= op->len;
-        op->ret = op->ret < 0 || all ? op->ret : -EIO;
-        end_op(n, op);
-    }
-    return ret;
-}
-
 /* ---- losing a connection ---- */
 
 /* Everything that waits ends with an error. */
 static void fail_all(struct nbd *n)
 {
-    struct op *gone[SLOTS];
+    struct nbd_op *gone[SLOTS];
 
     pthread_mutex_lock(&n->lock);
     n->dead = true;
@@ -498,7 +229,7 @@ static void found_again(struct nbd *n)
     n->queue = NULL;
     n->queue_tail = &n->queue;
     for (int i = 0; i < SLOTS; i++) {
-        struct op *op = n->slot[i];
+        struct nbd_op *op = n->slot[i];
         if (op) {
             op->sent = op->have = 0;
             op->ended = false;
@@ -555,7 +286,7 @@ static void *receiver(void *opaque)
     do {
         int ret = 0;
         while (ret == 0) {
-            ret = receive(n);
+            ret = nbd_receive(n);
         }
         lose(n, ret);
         again = n->how.reconnect_s && reconnect(n);
@@ -574,7 +305,7 @@ static bool slot_free(struct nbd *n)
     return is;
 }
 
-static void start(struct op *op)
+static void start(struct nbd_op *op)
 {
     struct nbd *n = op->n;
 
@@ -590,7 +321,7 @@ static void start(struct op *op)
 static void start_waiting(struct nbd *n)
 {
     while (n->waiting && slot_free(n)) {
-        struct op *op = n->waiting;
+        struct nbd_op *op = n->waiting;
         n->waiting = op->next;
         if (!n->waiting) {
             n->waiting_tail = &n->waiting;
@@ -607,7 +338,7 @@ static bool changes(const struct node_req *r)
 /* A step has ended: the next, or the end. */
 static void step_done(struct node_work *w)
 {
-    struct op *op = (struct op *)w;
+    struct nbd_op *op = (struct nbd_op *)w;
     struct nbd *n = op->n;
     struct node_req *r = op->r;
     bool clipped = op->len % NODE_ALIGN; /* by the export's end */
@@ -634,7 +365,7 @@ static void step_done(struct node_work *w)
 static void nbd_submit(struct node *node, struct node_req *r)
 {
     struct nbd *n = (struct nbd *)node;
-    struct op *op;
+    struct nbd_op *op;
 
     if (r->op == NODE_STATUS && !n->h.status) {
         r->status = (struct node_status){ .len = r->len,
