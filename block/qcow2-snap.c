@@ -275,7 +275,11 @@ int qcow2_snapshot_create_vm(struct node *n, const char *name, const struct qcow
     if (ret < 0) {
         return ret;
     }
-    clock_gettime(CLOCK_REALTIME, &now);
+    if (vm) {
+        now = vm->date;
+    } else {
+        clock_gettime(CLOCK_REALTIME, &now);
+    }
     sn = xcalloc(count + 1ull, sizeof(*sn));
     if (count) {
         memcpy(sn, s->snaps, count * sizeof(*sn));

@@ -9,6 +9,8 @@
 #include "block/luks.h"
 #include "block/node.h"
 
+#include <time.h>
+
 struct qcow2_open {
     bool read_only;
     bool check;    /* for a check or repair: corrupt and dirty images open as they are */
@@ -93,8 +95,9 @@ int qcow2_snapshot_create(struct node *n, const char *name, struct err *e);
 struct qcow2_vm {
     const void *state; /* len bytes; len 0: the disk alone, of a machine whose state is elsewhere */
     uint64_t len;
-    uint64_t clock_ns; /* the machine's virtual time */
-    uint64_t icount;   /* instructions, UINT64_MAX: they are not counted */
+    uint64_t clock_ns;    /* the machine's virtual time */
+    uint64_t icount;      /* instructions, UINT64_MAX: they are not counted */
+    struct timespec date; /* of the host: the same on every disk */
 };
 /* vm NULL: the disk alone. */
 int qcow2_snapshot_create_vm(struct node *n, const char *name, const struct qcow2_vm *vm,

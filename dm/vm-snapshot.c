@@ -174,10 +174,11 @@ static char *last_id(const struct node *n)
 static int save_disks(const struct disks *s, const char *tag, const struct qcow2_vm *vm,
                       struct err *e)
 {
-    struct qcow2_vm disk_only = { .clock_ns = vm->clock_ns, .icount = vm->icount };
+    struct qcow2_vm disk_only = *vm;
     int ret = 0;
     size_t i;
 
+    disk_only.len = 0;
     for (i = 0; i < s->n && ret == 0; i++) {
         ret = qcow2_snapshot_create_vm(s->d[i].n, tag, i == s->state ? vm : &disk_only, e);
     }
@@ -201,6 +202,7 @@ static int save_stopped(struct keel *k, const struct disks *s, const char *tag, 
     char **old = xcalloc(s->n, sizeof(*old));
     int ret = machine_save(k->m, &b, e);
 
+    clock_gettime(CLOCK_REALTIME, &vm.date);
     vm.state = b.p;
     vm.len = b.len;
     for (size_t i = 0; i < s->n; i++) {
