@@ -653,6 +653,8 @@ static void test_fault_by_every_engine_and_cache_mode(void **state)
           QCOW2(.cluster_bits = 12) },
         { "qcow2 with a data file", .acts = brief, .size = MIB, .step = 48 * KIB, .len = 16 * KIB,
           QCOW2(.cluster_bits = 14, .extended_l2 = true, .data_file = "data"), .bitmap = true },
+        { "qcow2 with snapshots", .acts = upkeep, .size = MIB, .step = 12 * KIB, .len = 4 * KIB,
+          QCOW2(.cluster_bits = 12) },
     };
 
     (void)state;
