@@ -9,6 +9,7 @@
 struct x86_string {
     struct x86_cpu *c;
     unsigned size, addr; /* bytes of an element, of an address */
+    unsigned shift;      /* size is 1 << shift */
     unsigned prefix;     /* 0 none, 1 rep or repe, 2 repne */
     unsigned seg;        /* of the source */
     int step;            /* bytes, negative with DF */

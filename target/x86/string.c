@@ -35,6 +35,7 @@ void x86_string_begin(struct x86_string *s, struct tcg_cpu *t, uint64_t a, uint6
                               .seg = seg,
                               .next = next,
                               .here = here };
+    s->shift = (unsigned)__builtin_ctz(s->size);
     s->step = c->eflags & EF_DF ? -(int)s->size : (int)s->size;
     s->src_base = c64 && seg != FS && seg != GS ? 0 : t->seg_base[seg];
     s->dst_base = c64 ? 0 : t->seg_base[ES];
@@ -97,13 +98,13 @@ uint64_t x86_string_room(const struct x86_string *s, uint64_t off, uint64_t line
         if (in_page + s->size > 4096) {
             return 0;
         }
-        uint64_t left = min_u64(in_page / s->size, cut(s, off) / s->size);
+        uint64_t left = min_u64(in_page >> s->shift, cut(s, off) >> s->shift);
         return left + 1;
     }
-    uint64_t n = (4096 - in_page) / s->size;
+    uint64_t n = (4096 - in_page) >> s->shift;
     if (s->addr < 8) {
         uint64_t top = s->addr == 4 ? 1ull << 32 : 1u << 16;
-        n = min_u64(n, (top - cut(s, off)) / s->size);
+        n = min_u64(n, (top - cut(s, off)) >> s->shift);
     }
     return n;
 }
@@ -162,7 +163,7 @@ static uint64_t grow(const struct x86_string *s, uint64_t linear, const uint8_t 
         if (!h || h != host + n * s->size) {
             break;
         }
-        n = min_u64(most, n + 4096 / s->size);
+        n = min_u64(most, n + (4096u >> s->shift));
     }
     return n;
 }
