@@ -193,7 +193,7 @@ uint16_t ir_cond_flags(enum ir_cond c); /* which flags it reads */
     X(CALL, 3, 0, 0)   /* dst = helper(cpu, a, b, c); imm 1: only unless c is 0, without dst */    \
     X(NATIVE, 0, 0, 0) /* an instruction of the host's own kind, see struct ir_native */           \
     /* terminators */                                                                              \
-    X(GOTO, 0, 0, 0) /* exit 0 */                                                                  \
+    X(GOTO, 0, 0, 0) /* exit 0; imm: IR_JMP_CALL or 0 */                                           \
     X(BRCC, 0, 0, 0) /* cond on F ? exit 0 : exit 1 */                                             \
     X(BRNZ, 1, 0, 0) /* a (of size) != 0 ? exit 0 : exit 1 */                                      \
     X(JMP, 1, 0, 0)  /* to RIP a; imm: IR_JMP_* */                                                 \
@@ -205,7 +205,7 @@ enum ir_opcode {
 #undef X
         IR_OPCODES
 };
-/* Hints for return prediction; MODE: the block changed the mode, look where cpu->jc says now. */
+/* Of GOTO, too, what is no prediction. CALL: exit 1 says what follows the call; RET: probably there. MODE: the block changed the mode, look where cpu->jc says now. */
 enum { IR_JMP_PLAIN, IR_JMP_CALL, IR_JMP_RET, IR_JMP_MODE };
 
 struct ir_opdef {

@@ -22,6 +22,13 @@ static void grow_old(struct tcg_cpu *cpu, unsigned mode)
     cpu->jc2_age[mode] = ++e->jc2_ages;
 }
 
+static void forget_returns(struct tcg_cpu *cpu, unsigned mode)
+{
+    for (unsigned i = 0; cpu->tcg->jit && i < RET_SIZE; i++) {
+        cpu->ret[mode][i] = (struct tcg_ret_entry){ 0, jit_no_return(cpu->tcg, mode) };
+    }
+}
+
 void jc_init(struct tcg_cpu *cpu)
 {
     for (unsigned m = 0; m < TLB_MODES; m++) {
@@ -29,6 +36,7 @@ void jc_init(struct tcg_cpu *cpu)
             cpu->jcs[m][i].pc = JC_EMPTY(i);
         }
         grow_old(cpu, m);
+        forget_returns(cpu, m);
     }
 }
 
@@ -94,6 +102,7 @@ void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode)
     }
     e->jc_filled[mode] = 0;
     grow_old(cpu, mode);
+    forget_returns(cpu, mode);
     if (e->code_pages[mode]) {
         memset(cpu->code_page[mode], 0, sizeof(cpu->code_page[mode]));
         e->code_pages[mode] = false;

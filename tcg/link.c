@@ -14,7 +14,7 @@ static bool may_link(struct tcg *t, const struct tcg_link *l, const struct block
     if (l->same_page) {
         return block_page(from, 0) == block_page(to, 0);
     }
-    return l->slot && b->page && jit_guard(t, l, b->page);
+    return l->slot && !l->returns && b->page && jit_guard(t, l, b->page);
 }
 
 static void may_ask(struct tcg_link *l, bool ask)
@@ -32,7 +32,7 @@ void block_link(struct tcg *t, struct tcg_link *l, struct block *to)
     to->in = l;
     __atomic_store_n(&l->to, to, __ATOMIC_RELEASE);
     if (l->slot) {
-        bool skip = link_from(l)->vec_out && to->vec_skip;
+        bool skip = link_from(l)->vec_out && to->vec_skip && !l->returns;
         jit_patch(t, l, (const uint8_t *)to->tb.code + (skip ? to->vec_skip : 0));
     }
     t->stats.chained++;

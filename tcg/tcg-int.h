@@ -22,9 +22,10 @@ struct tcg_link {
     struct tcg_link *next_in; /* others that lead to the same block */
     uint64_t pc;
     uint32_t slot;                      /* the rel32 that is patched; 0: never linked */
-    uint32_t stub : 22;                 /* where the slot leads while it is not linked */
+    uint32_t stub : 21;                 /* where the slot leads while it is not linked */
     uint32_t number : 1, same_page : 1; /* number: its place in the block's exit[] */
-    bool ask; /* to another page: worth trying to link; read without the lock */
+    uint32_t returns : 1; /* of a call, to what follows it: the slot is a pointer that RET finds */
+    bool ask;             /* to another page: worth trying to link; read without the lock */
 };
 _Static_assert(sizeof(struct tcg_link) == 32, "block descriptors are most of the engine's memory");
 
@@ -303,11 +304,13 @@ void jit_free(struct jit *j);
 /* False: no room in the cache. */
 bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir);
 enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link);
-/* Points the jump of a link at host code (executable view). */
+/* Points the jump of a link, or its pointer, at host code (executable view). */
 void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target);
 /* Of a link to another page: whether its look at cpu->code_page is for this number, which the first call
  * decides for good: somebody may stand between the look and the jump. */
 bool jit_guard(struct tcg *t, const struct tcg_link *l, uint32_t page);
+/* A pointer to code that asks the jump cache of the mode: in cpu->ret where no call has been. */
+const void *const *jit_no_return(const struct tcg *t, unsigned mode);
 extern const bool jit_exists; /* false: no generator for this host */
 
 #endif

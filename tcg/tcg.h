@@ -73,6 +73,15 @@ struct tcg_jc2_entry {
 #define CODE_PAGE_BITS 12
 #define CODE_PAGES (1u << CODE_PAGE_BITS)
 
+/* Where calls will return to, as the blocks that made them know it, by the stack pointer in front of the call: no
+ * order that a switch of stacks could upset. cell points at a pointer to the code, so that what is said there
+ * changes with the links. Right as long as the jump cache is, and emptied with it. */
+#define RET_SIZE 256u
+struct tcg_ret_entry {
+    uint64_t pc;
+    const void *const *cell;
+};
+
 struct tcg_cpu {
     uint64_t gpr[16];     /* x86 numbering: rax rcx rdx rbx rsp rbp rsi rdi r8.. */
     uint64_t pc;          /* RIP; exact whenever C code of the target runs */
@@ -102,6 +111,7 @@ struct tcg_cpu {
     struct tcg_jc_entry jcs[TLB_MODES][JC_SIZE]; /* a block belongs to one protection mode */
     struct tcg_jc2_entry jc2[JC2_SIZE];
     uint32_t jc2_age[TLB_MODES];
+    struct tcg_ret_entry ret[TLB_MODES][RET_SIZE];
     uint32_t code_page[TLB_MODES][CODE_PAGES];
     uint64_t stat[16]; /* counters, see tcg-stats in docs/translator.md */
 };

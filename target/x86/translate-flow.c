@@ -248,18 +248,31 @@ void emit_jmp(struct dc *d)
     }
 }
 
+/* The block's end is a call that pushed size bytes. */
+static void mark_call(struct dc *d, unsigned size)
+{
+    struct ir_op *o = &d->b->op[d->b->n - 1];
+    if (o->op == IR_GOTO || o->op == IR_JMP) { /* no single step */
+        o->imm = IR_JMP_CALL;
+        o->imm2 = size;
+        d->b->exit[1].pc = d->next;
+    }
+}
+
 void emit_call(struct dc *d)
 {
     unsigned size = insn_size(d);
     if (is_imm(d, 0)) {
         push(d, size, imm(d->next, size));
         go_to(d, branch_target(d));
+        mark_call(d, size);
     } else if (is_far(d)) {
         far_transfer(d, &x86_h_call_far);
     } else {
         struct ir_arg t = indirect_target(d);
         push(d, size, imm(d->next, size));
         jump_to(d, t, IR_JMP_CALL);
+        mark_call(d, size);
     }
 }
 

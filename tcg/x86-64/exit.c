@@ -8,7 +8,8 @@
  *     je    block
  *     jmp   stub                                asks the jump caches
  *
- * Indirect jumps, and ways to a block that lies on two pages, go through the jump cache. Every loop has a jump that goes backwards or an indirect
+ * A call notes RIP behind it and where a pointer to the code there is (cpu->ret), in a place that its stack pointer
+ * chooses; RET finds it there. Other indirect jumps, and ways to a block that lies on two pages, go through the jump cache. Every loop has a jump that goes backwards or an indirect
  * one: only those look for a request to leave.
  */
 #include "tcg/x86-64/gen.h"
@@ -116,6 +117,52 @@ static void branch_nonzero(struct gen *g, const struct ir_op *o)
     two_ways(g, CC_NE);
 }
 
+static size_t ret_off(const struct gen *g)
+{
+    return CPU(ret) + g->b->tb.key.mode * sizeof(((struct tcg_cpu *)0)->ret[0]);
+}
+
+/* R15 becomes half the offset of the entry for a stack pointer. */
+static void ret_slot(struct gen *g, int64_t above)
+{
+    enum { HALF_ENTRY = sizeof(struct tcg_ret_entry) / 2 };
+    as_lea(&g->a, 4, R15, rm_at(R13, (int32_t)above));
+    as_alu_imm(&g->a, ALU_AND, 4, rm_reg(R15), (RET_SIZE - 1) * HALF_ENTRY);
+}
+
+/* A call notes where it returns to; R14 stays. pushed: bytes. */
+static void note_return(struct gen *g, int64_t pushed)
+{
+    uint64_t pc = g->b->exit[1].pc;
+    ret_slot(g, pushed);
+    struct rm entry = rm_sum(SP, R15, 2, (int32_t)ret_off(g));
+    if (fits32((int64_t)pc)) {
+        as_mov_imm(&g->a, 8, entry, (int64_t)pc);
+    } else {
+        as_const(&g->a, R12, pc);
+        as_mov_to(&g->a, 8, entry, R12);
+    }
+    as_byte(&g->a, 0x4c); /* lea r12, [rip + ...] */
+    as_byte(&g->a, 0x8d);
+    as_byte(&g->a, 0x25);
+    as_u32(&g->a, 0);
+    g->return_cell = g->a.p;
+    entry.disp += (int32_t)offsetof(struct tcg_ret_entry, cell);
+    as_mov_to(&g->a, 8, entry, R12);
+}
+
+/* RET to R14: mostly where the call said that pushed it. */
+static void go_back(struct gen *g)
+{
+    ret_slot(g, 0);
+    struct rm entry = rm_sum(SP, R15, 2, (int32_t)ret_off(g)), cell = entry;
+    cell.disp += (int32_t)offsetof(struct tcg_ret_entry, cell);
+    as_mov(&g->a, 8, R12, cell);
+    as_alu(&g->a, ALU_CMP, 8, R14, entry);
+    as_jcc(&g->a, CC_NE, g->jit->leave_return[g->b->tb.key.mode]);
+    as_rm(&g->a, 0xff, 4, 4, rm_at(R12, 0)); /* jmp */
+}
+
 /* To a RIP known only now. */
 static void indirect(struct gen *g, const struct ir_op *o)
 {
@@ -128,8 +175,15 @@ static void indirect(struct gen *g, const struct ir_op *o)
     } else if (o->size == 4) {
         as_mov(&g->a, 4, R14, rm_reg(R14));
     }
+    if (o->imm == IR_JMP_CALL) {
+        note_return(g, o->imm2);
+    }
     ask_request(g);
     as_jcc(&g->a, CC_NE, g->jit->leave_pc);
+    if (o->imm == IR_JMP_RET) {
+        go_back(g);
+        return;
+    }
     jc_slot_code(&g->a, R15, R14, JC_SIZE);
     struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc_off(g));
     const uint8_t *missed = g->jit->leave_missed[g->b->tb.key.mode];
@@ -150,6 +204,9 @@ void gen_exit(struct gen *g, const struct ir_op *o)
     cache_write_back(g);
     switch (o->op) {
     case IR_GOTO:
+        if (o->imm == IR_JMP_CALL) {
+            note_return(g, o->imm2);
+        }
         leave_by(g, 0);
         break;
     case IR_BRCC:
@@ -180,12 +237,32 @@ static uint32_t stub_code(struct gen *g, unsigned k, struct exit_stub *s, const 
     return at;
 }
 
+/* A pointer to what follows the call, once that is known: until then to code that finds it. */
+static void return_cell(struct gen *g)
+{
+    struct tcg_link *l = &g->b->exit[1];
+    const uint8_t *stub = as_here(&g->a);
+    as_const(&g->a, R12, (uint64_t)(uintptr_t)l);
+    as_jmp(&g->a, g->jit->leave_far[g->b->tb.key.mode]);
+    while ((uintptr_t)g->a.p & 7) {
+        as_byte(&g->a, 0xcc);
+    }
+    as_land(&g->a, g->return_cell);
+    l->returns = 1;
+    l->stub = 0x1fffff & (uint32_t)(stub - g->start);
+    l->slot = (uint32_t)(as_here(&g->a) - g->start);
+    as_u64(&g->a, (uint64_t)(uintptr_t)stub);
+}
+
 void exit_stubs(struct gen *g)
 {
     for (unsigned k = 0; k < 2; k++) {
         struct tcg_link *l = &g->b->exit[k];
         stub_code(g, k, &g->stub[k], g->jit->leave_link);
-        l->stub = 0x3fffff & stub_code(g, k, &g->far_stub[k], g->jit->leave_far[g->b->tb.key.mode]);
+        l->stub = 0x1fffff & stub_code(g, k, &g->far_stub[k], g->jit->leave_far[g->b->tb.key.mode]);
+    }
+    if (g->return_cell) {
+        return_cell(g);
     }
 }
 
@@ -225,6 +302,11 @@ bool jit_guard(struct tcg *t, const struct tcg_link *l, uint32_t page)
 void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target)
 {
     const uint8_t *slot = (const uint8_t *)link_from(l)->tb.code + l->slot;
+    if (l->returns) {
+        __atomic_store_n((uint64_t *)(void *)cache_rw(&t->cache, slot), (uint64_t)(uintptr_t)target,
+                         __ATOMIC_RELEASE);
+        return;
+    }
     __atomic_store_n((uint32_t *)(void *)cache_rw(&t->cache, slot), (uint32_t)(target - slot - 4),
                      __ATOMIC_RELEASE);
 }

@@ -602,6 +602,7 @@ static void begin(struct gen *g, struct block *b, struct ir_block *ir)
     g->pc = ir->pc;
     memset(g->stub, 0, sizeof(g->stub));
     memset(g->far_stub, 0, sizeof(g->far_stub));
+    g->return_cell = NULL;
     count_uses(g);
     group_accesses(g);
     flags_liveness(g);

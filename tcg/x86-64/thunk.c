@@ -379,6 +379,7 @@ static const uint8_t *leave_far_code(struct jit *j, struct as *a, unsigned mode)
     as_alu_imm(a, ALU_CMP, 1, rm_at(R12, offsetof(struct tcg_link, ask)), 0);
     as_jcc(a, CC_NE, j->leave_link);
     as_mov(a, 8, R14, rm_at(R12, offsetof(struct tcg_link, pc)));
+    j->leave_return[mode] = as_here(a);
     jc_slot_code(a, R15, R14, JC_SIZE);
     size_t jc = CPU(jcs) + mode * sizeof(((struct tcg_cpu *)0)->jcs[0]);
     struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc);
@@ -387,6 +388,21 @@ static const uint8_t *leave_far_code(struct jit *j, struct as *a, unsigned mode)
     entry.disp += (int32_t)offsetof(struct tcg_jc_entry, code);
     as_rm(a, 0xff, 4, 4, entry); /* jmp */
     return start;
+}
+
+static const void *const *cell_with(struct as *a, const uint8_t *code)
+{
+    while ((uintptr_t)a->p & 7) {
+        as_byte(a, 0xcc);
+    }
+    const uint8_t *at = as_here(a);
+    as_u64(a, (uint64_t)(uintptr_t)code);
+    return (const void *const *)(const void *)at;
+}
+
+const void *const *jit_no_return(const struct tcg *t, unsigned mode)
+{
+    return t->jit->no_return[mode];
 }
 
 static const uint8_t *leave_with(struct jit *j, struct as *a, enum leave why)
@@ -435,6 +451,7 @@ static void thunks_make(struct jit *j)
     for (unsigned m = 0; m < TLB_MODES; m++) {
         j->leave_missed[m] = leave_missed_code(j, &a, m);
         j->leave_far[m] = leave_far_code(j, &a, m);
+        j->no_return[m] = cell_with(&a, j->leave_return[m]);
     }
     j->leave_block = leave_with(j, &a, LEAVE_BLOCK);
     j->leave_icount = leave_with(j, &a, LEAVE_ICOUNT);

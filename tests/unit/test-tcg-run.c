@@ -356,6 +356,94 @@ static void test_code_behind_a_linked_page_may_change(struct rig *r)
     assert_int_equal(links_made(r), r->t->jit ? 8 : 0);
 }
 
+/* FAR calls BACK, which lets `meanwhile` happen and returns to RDX; what lies there leaves its first byte in RBX. */
+enum { AFTER = FAR + 0x20, ELSEWHERE = FAR + 0x30 };
+static void (*meanwhile)(struct tcg_cpu *cpu);
+
+static uint64_t call_meanwhile(struct tcg_cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a, (void)b, (void)c;
+    if (meanwhile) {
+        meanwhile(cpu);
+    }
+    return 0;
+}
+static const struct ir_helper meanwhile_helper = { "meanwhile", call_meanwhile, IR_H_READS };
+
+static void build_call(struct ir_block *b, const struct tb_key *key)
+{
+    insn(b, key->pc);
+    if (key->pc == FAR) {
+        ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none())->imm = IR_JMP_CALL;
+        b->exit[0] = (struct ir_exit){ BACK, 0 };
+        b->exit[1].pc = AFTER;
+    } else if (key->pc == BACK) {
+        ir_emit(b, IR_CALL, 8, ir_none(), ir_none(), ir_none())->helper = &meanwhile_helper;
+        ir_emit(b, IR_JMP, 8, ir_none(), ir_gpr(2), ir_none())->imm = IR_JMP_RET;
+    } else {
+        ir_emit(b, IR_MOV, 8, ir_gpr(3), ir_const(rig_mem[key->phys - RIG_BASE]), ir_none());
+        end(b);
+    }
+}
+
+static uint64_t byte_behind_call(struct rig *r, uint64_t returns_to, void (*then)(struct tcg_cpu *))
+{
+    meanwhile = then;
+    r->cpu->pc = FAR;
+    r->cpu->gpr[2] = returns_to;
+    r->cpu->gpr[3] = 0;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    return r->cpu->gpr[3];
+}
+
+static void call_start(struct rig *r)
+{
+    far_start(r);
+    rig_build = build_call;
+    rig_mem[AFTER - RIG_BASE] = 1;
+    rig_mem[AFTER - RIG_BASE - 0x1000] = 2;
+    rig_mem[ELSEWHERE - RIG_BASE] = 3;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(byte_behind_call(r, AFTER, NULL), 1);
+    }
+}
+
+static void test_a_return_may_lead_elsewhere_than_the_call_said(struct rig *r)
+{
+    call_start(r);
+    assert_int_equal(byte_behind_call(r, ELSEWHERE, NULL), 3);
+    assert_int_equal(byte_behind_call(r, AFTER, NULL), 1);
+    assert_int_equal(byte_behind_call(r, ELSEWHERE, NULL), 3);
+}
+
+static void change_after(struct tcg_cpu *cpu)
+{
+    rig_mem[AFTER - RIG_BASE]++;
+    tcg_invalidate(cpu->tcg, NULL, AFTER, 1);
+}
+
+static void test_code_behind_a_call_may_change_before_the_return(struct rig *r)
+{
+    call_start(r);
+    for (unsigned i = 2; i < 6; i++) {
+        assert_int_equal(byte_behind_call(r, AFTER, change_after), i);
+        assert_int_equal(byte_behind_call(r, AFTER, NULL), i);
+    }
+}
+
+static void remap_far(struct tcg_cpu *cpu)
+{
+    map_far(cpu, FAR_PAGE - 0x1000);
+}
+
+static void test_what_follows_a_call_may_be_mapped_elsewhere_before_the_return(struct rig *r)
+{
+    call_start(r);
+    assert_int_equal(byte_behind_call(r, AFTER, remap_far), 2);
+    r->c->far_phys = 0;
+    tcg_jc_flush(r->cpu);
+}
+
 /* A loop over two pages looks for a request where it goes backwards. */
 static void build_endless(struct ir_block *b, const struct tb_key *key)
 {
@@ -456,6 +544,9 @@ IN_EVERY_ENGINE(test_a_jump_to_another_page_is_linked)
 IN_EVERY_ENGINE(test_a_linked_page_may_be_mapped_elsewhere)
 IN_EVERY_ENGINE(test_processors_may_map_a_linked_page_differently)
 IN_EVERY_ENGINE(test_code_behind_a_linked_page_may_change)
+IN_EVERY_ENGINE(test_a_return_may_lead_elsewhere_than_the_call_said)
+IN_EVERY_ENGINE(test_code_behind_a_call_may_change_before_the_return)
+IN_EVERY_ENGINE(test_what_follows_a_call_may_be_mapped_elsewhere_before_the_return)
 IN_EVERY_ENGINE(test_a_kick_is_seen_in_a_loop_over_two_pages)
 
 int main(void)
@@ -473,6 +564,9 @@ int main(void)
         cmocka_unit_test(test_a_linked_page_may_be_mapped_elsewhere_here),
         cmocka_unit_test(test_processors_may_map_a_linked_page_differently_here),
         cmocka_unit_test(test_code_behind_a_linked_page_may_change_here),
+        cmocka_unit_test(test_a_return_may_lead_elsewhere_than_the_call_said_here),
+        cmocka_unit_test(test_code_behind_a_call_may_change_before_the_return_here),
+        cmocka_unit_test(test_what_follows_a_call_may_be_mapped_elsewhere_before_the_return_here),
         cmocka_unit_test(test_a_kick_is_seen_in_a_loop_over_two_pages_here),
         cmocka_unit_test(test_perf_finds_blocks_by_name),
     };
