@@ -24,6 +24,7 @@ struct reopen {
     struct throttle_group *group;
     bool read_only, discard, new_backing;
     enum node_zeroes zeroes;
+    bool written; /* somebody above it may write */
     bool was_read_only, changed;
 };
 
@@ -135,18 +136,15 @@ static void find_writer(void *opaque, struct node *u)
 {
     struct reopen *r = opaque;
 
-    r->changed |= (u->file == r->n || u->backing == r->n) && !u->read_only && u->file == r->n;
+    r->written |= u->file == r->n && !u->read_only;
 }
 
 /* Whoever writes to it needs it writable. */
 static bool check_users(struct qmp_call *c, struct reopen *r)
 {
-    bool used = graph_has_user(r->n) && !r->n->read_only;
-
+    r->written = graph_has_user(r->n) && !r->n->read_only;
     graph_each(r->n->ctx, find_writer, r);
-    used |= r->changed;
-    r->changed = false;
-    return !r->read_only || r->n->read_only || !used ||
+    return !r->read_only || r->n->read_only || !r->written ||
            qmp_fail(c, NULL, "Read-only block node '%s' cannot support read-write users",
                     node_name(r->n));
 }
