@@ -41,8 +41,9 @@ struct bitmap {
     bool busy;        /* a job uses it: nobody else may change or remove it */
 };
 
-/* A new, empty bitmap that records. granularity, in bytes; 0: 64 KiB. NULL with e: the name is taken (-EEXIST), too long or empty, the granularity
- * is no power of two in bounds, or there are too many bits (-EFBIG). */
+/* A new, empty bitmap that records. granularity, in bytes; 0: 64 KiB. NULL with e: the name is taken
+ * (-EEXIST), too long or empty, the granularity is no power of two in bounds, or there are too many bits
+ * (-EFBIG). */
 struct bitmap *bitmap_new(struct node *n, const char *name, uint32_t granularity, struct err *e);
 /* Takes it off its node. NULL is fine. */
 void bitmap_free(struct bitmap *b);

@@ -2,8 +2,8 @@
 /* dm/save.c - device state to and from files, descriptors and commands.
  *
  * Under Xen guest RAM, video memory included, travels by the toolstack; with processors of Keel's own
- * it is part of the state. The file holds what machine_save writes and nothing else. Disks are drained first, so no request is in the stream. A restore
- * reads the whole file before it touches the machine.
+ * it is part of the state. The file holds what machine_save writes and nothing else. Disks are drained
+ * first, so no request is in the stream. A restore reads the whole file before it touches the machine.
  */
 #include "dm/keel.h"
 

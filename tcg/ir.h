@@ -205,7 +205,8 @@ enum ir_opcode {
 #undef X
         IR_OPCODES
 };
-/* Of GOTO, too, what is no prediction. CALL: exit 1 says what follows the call; RET: probably there. MODE: the block changed the mode, look where cpu->jc says now. */
+/* What a JMP is, CALL also of a GOTO: then exit 1 says what follows the call, and RET probably leads
+ * there. MODE: the block changed the mode, look where cpu->jc says now. */
 enum { IR_JMP_PLAIN, IR_JMP_CALL, IR_JMP_RET, IR_JMP_MODE };
 
 struct ir_opdef {

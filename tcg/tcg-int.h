@@ -136,8 +136,7 @@ struct tcg {
     size_t interp_bytes;                  /* what it holds when there is no generator */
     struct tb_table table;
     struct code_page **l1[1 << L1_BITS]; /* by guest-physical address */
-    uint32_t
-        page_names; /* numbers given out; none twice, so that what is left of old ones is harmless */
+    uint32_t page_names; /* numbers given out; none twice: what is left of old ones does no harm */
     struct engine_cpu *cpus;
     struct ir_block *ir; /* scratch, under the lock */
     int room_wanted;     /* atomic */
@@ -174,7 +173,8 @@ static inline uint8_t *cache_rw(const struct tcg_cache *c, const void *rx)
 
 /* ---- tb.c ---- */
 
-/* The block for cpu->pc as the CPU stands, made if need be; cflags: 0 or TB_APART; may raise. NULL: the cache is full. */
+/* The block for cpu->pc as the CPU stands, made if need be; cflags: 0 or TB_APART; may raise. NULL: the
+ * cache is full. */
 struct block *block_find(struct tcg_cpu *cpu, uint32_t cflags);
 /* A block of one instruction for the interpreter; the caller frees it. */
 struct block *block_single(struct tcg_cpu *cpu);

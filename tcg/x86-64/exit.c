@@ -8,9 +8,10 @@
  *     je    block
  *     jmp   stub                                asks the jump caches
  *
- * A call notes RIP behind it and where a pointer to the code there is (cpu->ret), in a place that its stack pointer
- * chooses; RET finds it there. Other indirect jumps, and ways to a block that lies on two pages, go through the jump cache. Every loop has a jump that goes backwards or an indirect
- * one: only those look for a request to leave.
+ * A call notes RIP behind it and where a pointer to the code there is (cpu->ret), in a place that its
+ * stack pointer chooses; RET finds it there. Other indirect jumps, and ways to a block that lies on two
+ * pages, go through the jump cache. Every loop has a jump that goes backwards or an indirect one: only
+ * those look for a request to leave.
  */
 #include "tcg/x86-64/gen.h"
 
