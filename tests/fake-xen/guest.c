@@ -127,16 +127,21 @@ static void deliver(struct fake_guest *g, uint32_t local)
     }
 }
 
+/* A model that dies with an event unread resets the connection. */
 static void read_unmasks(struct fake_guest *g)
 {
     uint32_t ports[64];
     ssize_t n;
-    while (g->evtchn_fd >= 0 && (n = recv(g->evtchn_fd, ports, sizeof(ports), 0)) != -1) {
-        if (n == 0) {
+    while (g->evtchn_fd >= 0) {
+        n = recv(g->evtchn_fd, ports, sizeof(ports), 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        }
+        if (n <= 0) {
             close(g->evtchn_fd);
             g->evtchn_fd = -1;
         }
-        for (size_t i = 0; i < (size_t)n / 4; i++) {
+        for (ssize_t i = 0; i < n / 4; i++) {
             uint32_t p = ports[i] % FAKE_LOCAL_PORTS;
             g->masked[p] = false;
             if (g->pending[p]) {
