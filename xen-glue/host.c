@@ -279,6 +279,7 @@ void xen_stats(const struct xen *x, struct xen_stats *out)
         .timeoffset = __atomic_load_n(&x->stats.timeoffset, __ATOMIC_RELAXED),
         .bad_slot = __atomic_load_n(&x->stats.bad_slot, __ATOMIC_RELAXED),
         .lingered = __atomic_load_n(&x->stats.lingered, __ATOMIC_RELAXED),
+        .vain = __atomic_load_n(&x->stats.vain, __ATOMIC_RELAXED),
         .map_hits = cache.hits,
         .map_misses = cache.misses,
         .map_bytes = cache.bytes,

@@ -164,6 +164,7 @@ static bool linger(struct xen *x)
         count(&x->stats.lingered);
         return true;
     }
+    count(&x->stats.vain);
     if (x->linger_penalty < LINGER_MOST_REST) {
         x->linger_penalty = x->linger_penalty * 2 + 1;
     }

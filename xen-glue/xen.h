@@ -66,6 +66,7 @@ struct xen_stats {
     uint64_t sync, buffered, invalidate, timeoffset, bad_slot;
     uint64_t map_hits, map_misses, map_bytes;
     uint64_t lingered; /* times that requests were there before the thread had gone to sleep */
+    uint64_t vain;     /* times that it looked for them and slept after all */
 };
 void xen_stats(const struct xen *x, struct xen_stats *out);
 
