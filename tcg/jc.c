@@ -9,24 +9,18 @@
 
 #define JC_LISTED (sizeof(((struct engine_cpu *)0)->jc_list[0]) / sizeof(uint16_t))
 
-/* Makes the second cache's entries of a mode wrong. */
+/* Makes the second cache's entries of a mode wrong, and what calls said of their returns. */
 static void grow_old(struct tcg_cpu *cpu, unsigned mode)
 {
     struct engine_cpu *e = engine_of(cpu);
     if (e->jc2_ages == UINT32_MAX) {
         memset(cpu->jc2, 0, sizeof(cpu->jc2));
+        memset(cpu->ret, 0, sizeof(cpu->ret));
         for (e->jc2_ages = 0; e->jc2_ages < TLB_MODES; e->jc2_ages++) {
             cpu->jc2_age[e->jc2_ages] = e->jc2_ages + 1;
         }
     }
     cpu->jc2_age[mode] = ++e->jc2_ages;
-}
-
-static void forget_returns(struct tcg_cpu *cpu, unsigned mode)
-{
-    for (unsigned i = 0; cpu->tcg->jit && i < RET_SIZE; i++) {
-        cpu->ret[mode][i] = (struct tcg_ret_entry){ 0, jit_no_return(cpu->tcg, mode) };
-    }
 }
 
 void jc_init(struct tcg_cpu *cpu)
@@ -36,7 +30,6 @@ void jc_init(struct tcg_cpu *cpu)
             cpu->jcs[m][i].pc = JC_EMPTY(i);
         }
         grow_old(cpu, m);
-        forget_returns(cpu, m);
     }
 }
 
@@ -102,7 +95,6 @@ void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode)
     }
     e->jc_filled[mode] = 0;
     grow_old(cpu, mode);
-    forget_returns(cpu, mode);
     if (e->code_pages[mode]) {
         memset(cpu->code_page[mode], 0, sizeof(cpu->code_page[mode]));
         e->code_pages[mode] = false;

@@ -2,12 +2,6 @@
 /* tcg/no-jit.c - hosts without a code generator: the interpreter is the engine. */
 #include "tcg/tcg-int.h"
 
-const void *const *jit_no_return(const struct tcg *t, unsigned mode)
-{
-    (void)t, (void)mode;
-    return NULL;
-}
-
 const bool jit_exists = false;
 
 struct jit *jit_new(struct tcg *t, struct err *e)

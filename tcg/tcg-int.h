@@ -309,8 +309,6 @@ void jit_patch(struct tcg *t, struct tcg_link *l, const uint8_t *target);
 /* Of a link to another page: whether its look at cpu->code_page is for this number, which the first call
  * decides for good: somebody may stand between the look and the jump. */
 bool jit_guard(struct tcg *t, const struct tcg_link *l, uint32_t page);
-/* A pointer to code that asks the jump cache of the mode: in cpu->ret where no call has been. */
-const void *const *jit_no_return(const struct tcg *t, unsigned mode);
 extern const bool jit_exists; /* false: no generator for this host */
 
 #endif

@@ -73,13 +73,14 @@ struct tcg_jc2_entry {
 #define CODE_PAGE_BITS 12
 #define CODE_PAGES (1u << CODE_PAGE_BITS)
 
-/* Where calls will return to, as the blocks that made them know it, by the stack pointer in front of the call: no
- * order that a switch of stacks could upset. cell points at a pointer to the code, so that what is said there
- * changes with the links. Right as long as the jump cache is, and emptied with it. */
+/* Where calls will return to, as the blocks that made them know it, by the stack pointer in front of the
+ * call: no order that a switch of stacks could upset. cell is the place in the code cache of a pointer to
+ * the code, so that what is said there changes with the links. Right while age is the mode's, as in the
+ * second jump cache. */
 #define RET_SIZE 256u
 struct tcg_ret_entry {
     uint64_t pc;
-    const void *const *cell;
+    uint32_t cell, age;
 };
 
 struct tcg_cpu {

@@ -118,9 +118,16 @@ static void branch_nonzero(struct gen *g, const struct ir_op *o)
     two_ways(g, CC_NE);
 }
 
-static size_t ret_off(const struct gen *g)
+static size_t age_off(const struct gen *g)
 {
-    return CPU(ret) + g->b->tb.key.mode * sizeof(((struct tcg_cpu *)0)->ret[0]);
+    return CPU(jc2_age) + g->b->tb.key.mode * sizeof(((struct tcg_cpu *)0)->jc2_age[0]);
+}
+
+/* A field of the entry that ret_slot chose. */
+static struct rm ret_entry(const struct gen *g, size_t field)
+{
+    size_t mode = g->b->tb.key.mode * sizeof(((struct tcg_cpu *)0)->ret[0]);
+    return rm_sum(SP, R15, 2, (int32_t)(CPU(ret) + mode + field));
 }
 
 /* R15 becomes half the offset of the entry for a stack pointer. */
@@ -135,33 +142,33 @@ static void ret_slot(struct gen *g, int64_t above)
 static void note_return(struct gen *g, int64_t pushed)
 {
     uint64_t pc = g->b->exit[1].pc;
+    struct rm entry = ret_entry(g, offsetof(struct tcg_ret_entry, pc));
     ret_slot(g, pushed);
-    struct rm entry = rm_sum(SP, R15, 2, (int32_t)ret_off(g));
     if (fits32((int64_t)pc)) {
         as_mov_imm(&g->a, 8, entry, (int64_t)pc);
     } else {
         as_const(&g->a, R12, pc);
         as_mov_to(&g->a, 8, entry, R12);
     }
-    as_byte(&g->a, 0x4c); /* lea r12, [rip + ...] */
-    as_byte(&g->a, 0x8d);
-    as_byte(&g->a, 0x25);
-    as_u32(&g->a, 0);
-    g->return_cell = g->a.p;
-    entry.disp += (int32_t)offsetof(struct tcg_ret_entry, cell);
-    as_mov_to(&g->a, 8, entry, R12);
+    as_mov(&g->a, 4, R12, rm_cpu(age_off(g)));
+    as_mov_to(&g->a, 4, ret_entry(g, offsetof(struct tcg_ret_entry, age)), R12);
+    as_mov_imm(&g->a, 4, ret_entry(g, offsetof(struct tcg_ret_entry, cell)), 0);
+    g->return_cell = g->a.p - 4;
 }
 
 /* RET to R14: mostly where the call said that pushed it. */
 static void go_back(struct gen *g)
 {
+    const uint8_t *unknown = g->jit->leave_return[g->b->tb.key.mode];
     ret_slot(g, 0);
-    struct rm entry = rm_sum(SP, R15, 2, (int32_t)ret_off(g)), cell = entry;
-    cell.disp += (int32_t)offsetof(struct tcg_ret_entry, cell);
-    as_mov(&g->a, 8, R12, cell);
-    as_alu(&g->a, ALU_CMP, 8, R14, entry);
-    as_jcc(&g->a, CC_NE, g->jit->leave_return[g->b->tb.key.mode]);
-    as_rm(&g->a, 0xff, 4, 4, rm_at(R12, 0)); /* jmp */
+    as_mov(&g->a, 4, R12, ret_entry(g, offsetof(struct tcg_ret_entry, age)));
+    as_alu(&g->a, ALU_CMP, 4, R12, rm_cpu(age_off(g)));
+    as_jcc(&g->a, CC_NE, unknown);
+    as_alu(&g->a, ALU_CMP, 8, R14, ret_entry(g, offsetof(struct tcg_ret_entry, pc)));
+    as_jcc(&g->a, CC_NE, unknown);
+    as_mov(&g->a, 4, R12, ret_entry(g, offsetof(struct tcg_ret_entry, cell)));
+    as_const(&g->a, R15, (uint64_t)(uintptr_t)g->t->cache.rx);
+    as_rm(&g->a, 0xff, 4, 4, rm_sum(R15, R12, 1, 0)); /* jmp */
 }
 
 /* To a RIP known only now. */
@@ -248,7 +255,8 @@ static void return_cell(struct gen *g)
     while ((uintptr_t)g->a.p & 7) {
         as_byte(&g->a, 0xcc);
     }
-    as_land(&g->a, g->return_cell);
+    uint32_t place = (uint32_t)(as_here(&g->a) - g->t->cache.rx);
+    memcpy(g->return_cell, &place, sizeof(place));
     l->returns = 1;
     l->stub = 0x1fffff & (uint32_t)(stub - g->start);
     l->slot = (uint32_t)(as_here(&g->a) - g->start);

@@ -94,10 +94,9 @@ struct jit {
     const uint8_t *leave_link; /* R12: the link */
     const uint8_t *leave_pc;   /* R14: RIP */
     /* The same, but the jump caches of the block's mode may know. */
-    const uint8_t *leave_far[TLB_MODES];     /* link that leads nowhere now */
-    const uint8_t *leave_missed[TLB_MODES];  /* RIP that the first one does not know */
-    const uint8_t *leave_return[TLB_MODES];  /* RIP that no call has told */
-    const void *const *no_return[TLB_MODES]; /* points at leave_return */
+    const uint8_t *leave_far[TLB_MODES];    /* link that leads nowhere now */
+    const uint8_t *leave_missed[TLB_MODES]; /* RIP that the first one does not know */
+    const uint8_t *leave_return[TLB_MODES]; /* RIP that no call has told */
     const uint8_t *leave_block, *leave_icount;
     const uint8_t *fp_fault;
     const uint8_t *vec_in; /* called: vectors and MXCSR to the processor */
@@ -175,7 +174,8 @@ struct gen {
     struct slow slow[IR_MAX_OPS + 160]; /* one a memory operand, one more a look for the x87 */
     unsigned slows;
     struct exit_stub stub[2], far_stub[2]; /* to leave_link, to leave_far */
-    uint8_t *return_cell; /* behind the instruction that wants its address, or NULL */
+    uint8_t
+        *return_cell; /* an immediate operand that is to become its place in the cache, or NULL */
     struct tcg_site site[300];
     unsigned sites;
 };

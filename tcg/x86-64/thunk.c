@@ -390,21 +390,6 @@ static const uint8_t *leave_far_code(struct jit *j, struct as *a, unsigned mode)
     return start;
 }
 
-static const void *const *cell_with(struct as *a, const uint8_t *code)
-{
-    while ((uintptr_t)a->p & 7) {
-        as_byte(a, 0xcc);
-    }
-    const uint8_t *at = as_here(a);
-    as_u64(a, (uint64_t)(uintptr_t)code);
-    return (const void *const *)(const void *)at;
-}
-
-const void *const *jit_no_return(const struct tcg *t, unsigned mode)
-{
-    return t->jit->no_return[mode];
-}
-
 static const uint8_t *leave_with(struct jit *j, struct as *a, enum leave why)
 {
     const uint8_t *start = as_here(a);
@@ -451,7 +436,6 @@ static void thunks_make(struct jit *j)
     for (unsigned m = 0; m < TLB_MODES; m++) {
         j->leave_missed[m] = leave_missed_code(j, &a, m);
         j->leave_far[m] = leave_far_code(j, &a, m);
-        j->no_return[m] = cell_with(&a, j->leave_return[m]);
     }
     j->leave_block = leave_with(j, &a, LEAVE_BLOCK);
     j->leave_icount = leave_with(j, &a, LEAVE_ICOUNT);
