@@ -237,10 +237,11 @@ static void info_xen(struct keel *k, struct text *out)
     text_add(out, "domain %ld, %u vCPUs\r\n", k->o.domid, xen_vcpus(k->xen));
     text_add(out,
              "requests: %llu synchronous, %llu buffered, %llu invalidate, %llu timeoffset, "
-             "%llu refused, %llu without a wake\r\n",
+             "%llu refused, %llu without a wake, %llu looks in vain\r\n",
              (unsigned long long)s.sync, (unsigned long long)s.buffered,
              (unsigned long long)s.invalidate, (unsigned long long)s.timeoffset,
-             (unsigned long long)s.bad_slot, (unsigned long long)s.lingered);
+             (unsigned long long)s.bad_slot, (unsigned long long)s.lingered,
+             (unsigned long long)s.vain);
     text_add(out, "map cache: %llu hits, %llu misses, %llu bytes\r\n",
              (unsigned long long)s.map_hits, (unsigned long long)s.map_misses,
              (unsigned long long)s.map_bytes);

@@ -95,7 +95,7 @@ int cache_init(struct tcg_cache *c, size_t bytes, struct err *e)
         return err_set(e, -err, "executable memory: %s (keel-engine=interp needs none)",
                        strerror(err));
     }
-    *c = (struct tcg_cache){ .rw = rw, .rx = rx, .bytes = bytes, .regions = cache_regions(bytes) };
+    *c = (struct tcg_cache){ .rw = rw, .rx = rx, .bytes = bytes, .regions = c->regions };
     return 0;
 }
 

@@ -16,13 +16,16 @@
 
 struct block;
 
+/* Of an offset in a block's code: far more than the operations of one take. */
+enum { LINK_STUB_BITS = 21 };
+
 /* A way out of a block to a RIP known when it was made. Places are offsets in the block's code. */
 struct tcg_link {
     struct block *to;         /* NULL until linked */
     struct tcg_link *next_in; /* others that lead to the same block */
     uint64_t pc;
     uint32_t slot;                      /* the rel32 that is patched; 0: never linked */
-    uint32_t stub : 21;                 /* where the slot leads while it is not linked */
+    uint32_t stub : LINK_STUB_BITS;     /* where the slot leads while it is not linked */
     uint32_t number : 1, same_page : 1; /* number: its place in the block's exit[] */
     uint32_t returns : 1; /* of a call, to what follows it: the slot is a pointer that RET finds */
     bool ask;             /* to another page: worth trying to link; read without the lock */
@@ -157,7 +160,7 @@ static inline struct engine_cpu *engine_of(struct tcg_cpu *cpu)
 
 /* Into how many regions so many bytes are divided. */
 unsigned cache_regions(size_t bytes);
-/* 0, or -errno with e: no executable memory. */
+/* c->regions is known. 0, or -errno with e: no executable memory. */
 int cache_init(struct tcg_cache *c, size_t bytes, struct err *e);
 void cache_fini(struct tcg_cache *c);
 /* The next code goes to the start of this region, behind the thunks. */

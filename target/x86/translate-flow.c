@@ -271,7 +271,7 @@ void emit_call(struct dc *d)
     } else {
         struct ir_arg t = indirect_target(d);
         push(d, size, imm(d->next, size));
-        jump_to(d, t, IR_JMP_CALL);
+        jump_to(d, t, IR_JMP_PLAIN);
         mark_call(d, size);
     }
 }

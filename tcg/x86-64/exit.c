@@ -245,6 +245,12 @@ static uint32_t stub_code(struct gen *g, unsigned k, struct exit_stub *s, const 
     return at;
 }
 
+static void set_stub(struct tcg_link *l, uint32_t at)
+{
+    assert(at >> LINK_STUB_BITS == 0);
+    l->stub = at & ((1u << LINK_STUB_BITS) - 1);
+}
+
 /* A pointer to what follows the call, once that is known: until then to code that finds it. */
 static void return_cell(struct gen *g)
 {
@@ -258,7 +264,7 @@ static void return_cell(struct gen *g)
     uint32_t place = (uint32_t)(as_here(&g->a) - g->t->cache.rx);
     memcpy(g->return_cell, &place, sizeof(place));
     l->returns = 1;
-    l->stub = 0x1fffff & (uint32_t)(stub - g->start);
+    set_stub(l, (uint32_t)(stub - g->start));
     l->slot = (uint32_t)(as_here(&g->a) - g->start);
     as_u64(&g->a, (uint64_t)(uintptr_t)stub);
 }
@@ -268,7 +274,7 @@ void exit_stubs(struct gen *g)
     for (unsigned k = 0; k < 2; k++) {
         struct tcg_link *l = &g->b->exit[k];
         stub_code(g, k, &g->stub[k], g->jit->leave_link);
-        l->stub = 0x1fffff & stub_code(g, k, &g->far_stub[k], g->jit->leave_far[g->b->tb.key.mode]);
+        set_stub(l, stub_code(g, k, &g->far_stub[k], g->jit->leave_far[g->b->tb.key.mode]));
     }
     if (g->return_cell) {
         return_cell(g);
