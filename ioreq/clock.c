@@ -57,14 +57,26 @@ void clock_set(struct machine *m, int64_t now)
     m->vclock_offset = now;
 }
 
+/* Virtual time by which machine_timers must be called; some timer is armed. */
+static int64_t deadline(const struct machine *m)
+{
+    int64_t best = INT64_MAX, last;
+    for (const struct vtimer *t = m->timers; t && t->when < best; t = t->next) {
+        if (!__builtin_add_overflow(t->when, t->slack, &last) && last < best) {
+            best = last;
+        }
+    }
+    return best;
+}
+
 void clock_tell_host(struct machine *m, bool force)
 {
     int64_t when = -1;
-    if (m->timers && machine_running(m) &&
-        __builtin_sub_overflow(m->timers->when, m->vclock_offset, &when)) {
-        when = INT64_MAX;
-    } else if (m->timers && machine_running(m) && when < 0) {
-        when = 0; /* past before the host began to count */
+    if (m->timers && machine_running(m)) {
+        if (__builtin_sub_overflow(deadline(m), m->vclock_offset, &when)) {
+            when = INT64_MAX;
+        }
+        when = when < 0 ? 0 : when; /* past before the host began to count */
     }
     if ((force || when != m->next_expiry) && m->host->timer) {
         m->next_expiry = when;

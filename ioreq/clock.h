@@ -22,7 +22,9 @@ struct vtimer {
     void *opaque;
     const char *name;
     int64_t when; /* virtual ns, or -1 when not armed; migrated */
-    uint32_t id;  /* in order of creation: a trace names timers by it */
+    int64_t
+        slack; /* the host may let it fire later by as many ns: more of them by one wake-up; 0 at first */
+    uint32_t id; /* in order of creation: a trace names timers by it */
     struct vtimer *next;
 };
 void vtimer_init(struct vtimer *t, struct machine *m, const char *name, void (*fire)(void *),

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* net/user-direct.c - the user network's short way: a frame goes to the library on the thread that sent it.
  *
- * A guest that asks and waits would otherwise wait for two threads to wake up. Only what the library
- * deals with on the spot and without a system call that could block goes this way: ARP, ICMP, and TCP of
- * connections that are there. Files (TFTP), programs (guestfwd=cmd:, smb=) and new connections are the
- * thread's, and so is bulk, which it works on beside the guest. What comes back reaches the card when the
- * sender is done with its device (ev_before_leave).
+ * A guest that asks and waits would otherwise wait for two threads to wake up, and one that sends many
+ * short datagrams would wake the thread for each. Only what the library deals with on the spot goes this
+ * way: ARP, ICMP, UDP, and TCP of connections that are there. Files (TFTP), programs (guestfwd=cmd:, smb=)
+ * and new connections are the thread's, and so is bulk, which it works on beside the guest. What comes back
+ * reaches the card when the sender is done with its device (ev_before_leave).
  *
  * The thread sleeps in poll meanwhile. It is woken only if the library now wants other descriptors, or
  * its attention sooner.
@@ -16,8 +16,21 @@
 
 #include <netinet/in.h>
 
-enum { SHORT = 512, ETHER = 14, IP_MIN = 20, TCP_MIN = 20, TYPE_IP4 = 0x0800, TYPE_ARP = 0x0806 };
-enum { TCP_FLAGS = 13, TCP_SYN = 2, FRAGMENT = 0x3fff };
+enum { SHORT = 512, ETHER = 14, IP_MIN = 20, TCP_MIN = 20, UDP_MIN = 8 };
+enum { TYPE_IP4 = 0x0800, TYPE_ARP = 0x0806, FRAGMENT = 0x3fff };
+enum { TCP_FLAGS = 13, TCP_SYN = 2, PORT_BOOTPS = 67, PORT_TFTP = 69 };
+
+/* Of a packet with a header of its protocol whole in it. */
+static bool quick_tcp(const uint8_t *tcp)
+{
+    return !(tcp[TCP_FLAGS] & TCP_SYN);
+}
+
+static bool quick_udp(const uint8_t *udp)
+{
+    uint16_t port = load_be16(udp + 2);
+    return port != PORT_BOOTPS && port != PORT_TFTP;
+}
 
 static bool quick(const struct nic_frame *f)
 {
@@ -32,8 +45,17 @@ static bool quick(const struct nic_frame *f)
     if (load_be16(ip + 6) & FRAGMENT) {
         return false;
     }
-    return ip[9] == IPPROTO_ICMP || (ip[9] == IPPROTO_TCP && f->len >= ETHER + head + TCP_MIN &&
-                                     !(ip[head + TCP_FLAGS] & TCP_SYN));
+    uint32_t payload = f->len - ETHER > head ? f->len - ETHER - head : 0;
+    switch (ip[9]) {
+    case IPPROTO_ICMP:
+        return true;
+    case IPPROTO_TCP:
+        return payload >= TCP_MIN && quick_tcp(ip + head);
+    case IPPROTO_UDP:
+        return payload >= UDP_MIN && quick_udp(ip + head);
+    default:
+        return false;
+    }
 }
 
 struct comparison {

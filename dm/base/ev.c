@@ -37,6 +37,7 @@ struct ev_loop {
     size_t nslots;
 
     struct ev_timer *timers; /* armed, earliest first */
+    bool in_timers;          /* run_timers is under way */
     struct ev_timer *due;    /* of the turn under way: cut off `timers`, not yet called */
 
     pthread_mutex_t post_lock; /* guards these; innermost, never held over a callback */
@@ -228,15 +229,17 @@ static int run_fd(struct ev_loop *l, const struct epoll_event *got)
 
 /* ---- timers ---- */
 
+/* Sets timerfd to the earliest timer, which also clears its readiness. While timers are called that is
+ * left to the end. */
 static void program(struct ev_loop *l)
 {
     struct itimerspec at = { 0 };
-    if (l->timers) {
-        int64_t when = l->timers->when_ns > 0 ? l->timers->when_ns : 1; /* 0 would disarm */
-        at.it_value.tv_sec = when / 1000000000;
-        at.it_value.tv_nsec = when % 1000000000;
+    int64_t when = !l->timers ? 0 : l->timers->when_ns > 0 ? l->timers->when_ns : 1; /* 0: never */
+    at.it_value.tv_sec = when / 1000000000;
+    at.it_value.tv_nsec = when % 1000000000;
+    if (!l->in_timers) {
+        timerfd_settime(l->timerfd, TFD_TIMER_ABSTIME, &at, NULL);
     }
-    timerfd_settime(l->timerfd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
 static bool unlink_timer(struct ev_timer **list, struct ev_timer *t)
@@ -302,7 +305,6 @@ static void cut_due(struct ev_loop *l)
         l->timers = *at;
         *at = NULL;
     }
-    program(l); /* also clears the descriptor's readiness */
 }
 
 static int run_timers(struct ev_loop *l)
@@ -310,15 +312,20 @@ static int run_timers(struct ev_loop *l)
     int ran = 0;
     enter(l);
     cut_due(l);
+    l->in_timers = true;
     while (l->due) {
         struct ev_timer *t = l->due;
         l->due = t->next;
         t->loop = NULL;
         t->cb(t->opaque);
         ran++;
-        leave(l);
-        enter(l);
+        if (l->due) {
+            leave(l);
+            enter(l);
+        }
     }
+    l->in_timers = false;
+    program(l);
     leave(l);
     return ran;
 }

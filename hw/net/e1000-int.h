@@ -203,6 +203,16 @@ struct e1000_context {
 #define E1000_FRAME_MAX (64u << 10) /* one being put together, header included */
 #define E1000_RX_MAX 16384u
 
+/* Causes that wait for one of the delay timers. */
+struct e1000_delay {
+    struct vtimer timer;
+    uint32_t causes;     /* 0: none waits */
+    int64_t first, last; /* events since the timer was started, ns */
+    enum e1000_reg delay,
+        limit; /* where it is set, units of 1.024 us: RDTR and RADV, TIDV and TADV */
+    struct e1000 *s;
+};
+
 struct e1000 {
     struct pci_dev pci;
     struct net_dev net;
@@ -223,17 +233,16 @@ struct e1000 {
     bool segmented; /* its first data descriptor has TSE */
     bool tx_full;   /* the back end said stop */
 
-    bool raised;                                  /* the interrupt is asserted */
-    int64_t quiet_until;                          /* ITR: not again before, ns */
-    int64_t rx_first, rx_last, tx_first, tx_last; /* ns, of what waits for the delay timers */
-    struct vtimer itr_timer, rx_delay, tx_delay, tx_more, autoneg;
+    bool raised;         /* the interrupt is asserted */
+    int64_t quiet_until; /* ITR: not again before, ns */
+    struct e1000_delay rx_delay, tx_delay;
+    struct vtimer itr_timer, tx_more, autoneg;
 
     /* The 82574L's own. */
     bool is_82574;
     uint32_t xreg[X_COUNT], reta[32], rss_key[10];
     struct e1000_context context1, tso1; /* of transmit queue 1 */
     uint8_t tx_queue;                    /* that the packet under way comes from */
-    uint32_t rx_waits, tx_waits;         /* causes of queues that wait for the delay timers */
     uint32_t signalled; /* causes whose message was sent and that are still there */
     int64_t vector_quiet[E1000E_VECTORS];
     struct vtimer eitr_timer;
@@ -263,14 +272,25 @@ extern const struct state_field e1000_state[];
 /* Puts words into the EEPROM, and the sum that makes it 0xbaba. */
 void e1000_seal_eeprom(struct e1000 *s, const uint16_t (*words)[2], unsigned n);
 void e1000_cause(struct e1000 *s, uint32_t bits);
+/* When ITR lets the next interrupt out, ns; may be past. */
+int64_t e1000_quiet_until(const struct e1000 *s);
 void e1000_count(struct e1000 *s, enum e1000_stat what, uint64_t n);
 /* 64-bit counters: low word at `what`. */
 void e1000_count64(struct e1000 *s, enum e1000_stat what, uint64_t n);
 void e1000_count_size(struct e1000 *s, enum e1000_stat first, uint32_t len);
 bool e1000_link_up(const struct e1000 *s);
+/* e1000-delay.c */
+void e1000_delays_init(struct e1000 *s);
+/* causes, not 0, shall go to ICR after the delay; it begins anew for those that wait already. */
+void e1000_delay(struct e1000_delay *d, uint32_t causes);
+/* What waits goes now; never; now if the host would soon be woken for it. */
+void e1000_delay_end(struct e1000_delay *d);
+void e1000_delay_drop(struct e1000_delay *d);
+void e1000_delay_hurry(struct e1000_delay *d);
+/* What is due of both goes now: ICR is about to be read. */
+void e1000_delays_settle(struct e1000 *s);
 /* e1000-tx.c */
 void e1000_transmit(struct e1000 *s);
-void e1000_tx_delay_done(void *opaque);
 extern const struct state_field e1000_context_state[];
 /* e1000-rss.c: the queue that f goes to, with what its descriptor says of the hash. */
 unsigned e1000_rss(const struct e1000 *s, const struct nic_frame *f, uint32_t *type,
@@ -286,7 +306,6 @@ void e1000e_send_messages(struct e1000 *s);
 bool e1000_receive(void *opaque, const struct nic_frame *f);
 /* One of our own, by a loopback mode. */
 void e1000_loop_back(struct e1000 *s, const uint8_t *data, uint32_t len);
-void e1000_rx_delay_done(void *opaque);
 void e1000_rx_filter(void *opaque, struct nic_rx_filter *f);
 
 #endif

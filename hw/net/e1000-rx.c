@@ -16,8 +16,6 @@
 
 #include "dm/base/bytes.h"
 
-#define DELAY_NS 1024 /* unit of RDTR and RADV */
-
 enum { /* 3.2.3 */
        STA_DD = 0x01,
        STA_EOP = 0x02,
@@ -264,7 +262,6 @@ static uint32_t put_part(struct e1000 *s, const struct rx_out *o, uint32_t at)
 static void report(struct e1000 *s, unsigned queue)
 {
     const uint32_t *ring = e1000_rx_ring(s, queue);
-    int64_t now = vclock_now(s->pci.dev.m);
     uint32_t causes = 0, own = ICR_RXQ0 << queue;
     if (ring_free(s, ring) <= ring_count(s, ring) >>
         (1 + (s->reg[R_RCTL] >> RCTL_RDMTS_SHIFT & 3))) {
@@ -273,34 +270,11 @@ static void report(struct e1000 *s, unsigned queue)
     if (s->reg[R_RDTR] == 0) {
         causes |= ICR_RXT0 | own;
     } else {
-        s->rx_waits |= own;
-        s->rx_last = now;
-        if (!vtimer_armed(&s->rx_delay)) {
-            s->rx_first = now;
-            vtimer_arm(&s->rx_delay, (int64_t)s->reg[R_RDTR] * DELAY_NS);
-        }
+        e1000_delay(&s->rx_delay, ICR_RXT0 | own);
     }
     if (causes) {
         e1000_cause(s, causes);
     }
-}
-
-void e1000_rx_delay_done(void *opaque)
-{
-    struct e1000 *s = opaque;
-    int64_t due = s->rx_last + (int64_t)s->reg[R_RDTR] * DELAY_NS;
-    int64_t limit = s->rx_first + (int64_t)s->reg[R_RADV] * DELAY_NS;
-    if (s->reg[R_RADV] && limit < due) {
-        due = limit;
-    }
-    if (due > vclock_now(s->pci.dev.m) && s->reg[R_RDTR]) {
-        vtimer_arm_at(&s->rx_delay, due);
-        return;
-    }
-    uint32_t causes = ICR_RXT0 | s->rx_waits;
-    vtimer_disarm(&s->rx_delay);
-    s->rx_waits = 0;
-    e1000_cause(s, causes);
 }
 
 /* True when it is done with, into the ring or not. */

@@ -15,7 +15,6 @@
 
 #define BUDGET 512u
 #define BUDGET_BYTES (1u << 20)
-#define DELAY_NS 1024 /* unit of TIDV and TADV */
 
 enum { /* command bits, legacy byte 11 and data byte 11; 3.3.3.1, 3.3.7.1 */
        CMD_EOP = 0x01,
@@ -322,36 +321,6 @@ static uint32_t take_desc(struct e1000 *s, const struct tx_desc *d)
 
 /* ---- the ring ---- */
 
-/* 3.4.3.1: a delay of TIDV after the last, TADV after the first at the latest. */
-static void delay_interrupt(struct e1000 *s)
-{
-    int64_t now = vclock_now(s->pci.dev.m);
-    s->tx_waits |= ICR_TXQ0 << s->tx_queue;
-    s->tx_last = now;
-    if (!vtimer_armed(&s->tx_delay)) {
-        s->tx_first = now;
-        vtimer_arm(&s->tx_delay, (int64_t)s->reg[R_TIDV] * DELAY_NS);
-    }
-}
-
-void e1000_tx_delay_done(void *opaque)
-{
-    struct e1000 *s = opaque;
-    int64_t due = s->tx_last + (int64_t)s->reg[R_TIDV] * DELAY_NS;
-    int64_t limit = s->tx_first + (int64_t)s->reg[R_TADV] * DELAY_NS;
-    if (s->reg[R_TADV] && limit < due) {
-        due = limit;
-    }
-    if (due > vclock_now(s->pci.dev.m) && s->reg[R_TIDV]) {
-        vtimer_arm_at(&s->tx_delay, due);
-        return;
-    }
-    uint32_t causes = ICR_TXDW | s->tx_waits;
-    vtimer_disarm(&s->tx_delay);
-    s->tx_waits = 0;
-    e1000_cause(s, causes);
-}
-
 /* Status back, if it is asked for. The causes to report. */
 static uint32_t finish_desc(struct e1000 *s, const struct tx_desc *d, uint64_t at)
 {
@@ -359,12 +328,13 @@ static uint32_t finish_desc(struct e1000 *s, const struct tx_desc *d, uint64_t a
     if (!(cmd & (CMD_RS | CMD_RPS))) {
         return 0;
     }
+    uint32_t causes = ICR_TXDW | ICR_TXQ0 << s->tx_queue;
     pci_dma_write(&s->pci, at + 12, &status, 1);
     if (cmd & CMD_IDE && s->reg[R_TIDV]) {
-        delay_interrupt(s);
+        e1000_delay(&s->tx_delay, causes);
         return 0;
     }
-    return ICR_TXDW | ICR_TXQ0 << s->tx_queue;
+    return causes;
 }
 
 static bool read_desc(struct e1000 *s, uint64_t at, struct tx_desc *d)
@@ -429,6 +399,7 @@ void e1000_transmit(struct e1000 *s)
         !pci_powered(&s->pci)) {
         return;
     }
+    e1000_delay_hurry(&s->tx_delay);
     for (unsigned q = 0; q < (s->is_82574 ? 2 : 1); q++) {
         causes |= run_ring(s, q, &b);
     }

@@ -95,6 +95,11 @@ void e1000_update_irq(struct e1000 *s)
     raise(s, true);
 }
 
+int64_t e1000_quiet_until(const struct e1000 *s)
+{
+    return s->is_82574 && msix_enabled(&s->msix) ? 0 : s->quiet_until;
+}
+
 static void itr_done(void *opaque)
 {
     e1000_update_irq(opaque);
@@ -321,10 +326,10 @@ static void reset_mac(struct e1000 *s)
     s->too_long = s->segmented = s->tx_full = false;
     s->popts = 0;
     s->ioaddr = 0;
-    s->quiet_until = s->rx_first = s->rx_last = s->tx_first = s->tx_last = 0;
+    s->quiet_until = 0;
     vtimer_disarm(&s->itr_timer);
-    vtimer_disarm(&s->rx_delay);
-    vtimer_disarm(&s->tx_delay);
+    e1000_delay_drop(&s->rx_delay);
+    e1000_delay_drop(&s->tx_delay);
     vtimer_disarm(&s->tx_more);
     s->reg[R_CTRL] = 0x00140000 | CTRL_SPEED_1000 | CTRL_SLU | CTRL_FD;
     s->reg[R_STATUS] = STATUS_FD | STATUS_SPEED_1000 | STATUS_ASDV_1000 | (was_up ? STATUS_LU : 0);
@@ -503,6 +508,7 @@ static uint32_t stat_read(struct e1000 *s, uint32_t *word)
 
 static uint32_t icr_read(struct e1000 *s)
 {
+    e1000_delays_settle(s);
     uint32_t v = s->reg[R_ICR];
     s->reg[R_ICR] = 0;
     e1000_update_irq(s);
@@ -535,13 +541,11 @@ static uint32_t read_word(struct e1000 *s, uint32_t off)
 }
 
 /* FPD: what waits is reported now; 13.4.30, 13.4.44. */
-static void delay_write(struct e1000 *s, unsigned reg, uint32_t val, uint32_t cause,
-                        struct vtimer *t)
+static void delay_write(struct e1000_delay *d, uint32_t val)
 {
-    s->reg[reg] = val & 0xffff;
-    if (val & DELAY_FPD && vtimer_armed(t)) {
-        vtimer_disarm(t);
-        e1000_cause(s, cause);
+    d->s->reg[d->delay] = val & 0xffff;
+    if (val & DELAY_FPD) {
+        e1000_delay_end(d);
     }
 }
 
@@ -582,10 +586,10 @@ static void special_write(struct e1000 *s, const struct e1000_register *r, uint3
         nic_kick(s->net.nic);
         break;
     case 0x2820:
-        delay_write(s, R_RDTR, val, ICR_RXT0, &s->rx_delay);
+        delay_write(&s->rx_delay, val);
         break;
     case 0x3820:
-        delay_write(s, R_TIDV, val, ICR_TXDW, &s->tx_delay);
+        delay_write(&s->tx_delay, val);
         break;
     default: /* TCTL, TDT */
         s->reg[r->index] = val & r->wmask;
@@ -687,8 +691,7 @@ void e1000_start(struct e1000 *s)
 {
     struct machine *m = s->pci.dev.m;
     vtimer_init(&s->itr_timer, m, "e1000 itr", itr_done, s);
-    vtimer_init(&s->rx_delay, m, "e1000 rdtr", e1000_rx_delay_done, s);
-    vtimer_init(&s->tx_delay, m, "e1000 tidv", e1000_tx_delay_done, s);
+    e1000_delays_init(s);
     vtimer_init(&s->tx_more, m, "e1000 tx", tx_more, s);
     vtimer_init(&s->autoneg, m, "e1000 autoneg", negotiated, s);
     nic_attach(s->net.nic, &e1000_user, s);
@@ -741,7 +744,7 @@ int e1000_loaded(struct device *d, struct err *e)
 void e1000_fini(struct device *d)
 {
     struct e1000 *s = (struct e1000 *)d;
-    struct vtimer *timers[] = { &s->itr_timer, &s->rx_delay, &s->tx_delay, &s->tx_more,
+    struct vtimer *timers[] = { &s->itr_timer, &s->rx_delay.timer, &s->tx_delay.timer, &s->tx_more,
                                 &s->autoneg };
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
         if (timers[i]->m) {
@@ -779,13 +782,15 @@ const struct state_field e1000_state[] = {
     FIELD(struct e1000, tx_full),
     FIELD(struct e1000, raised),
     FIELD(struct e1000, quiet_until),
-    FIELD(struct e1000, rx_first),
-    FIELD(struct e1000, rx_last),
-    FIELD(struct e1000, tx_first),
-    FIELD(struct e1000, tx_last),
+    FIELD(struct e1000, rx_delay.causes),
+    FIELD_RANGE(struct e1000, rx_delay.first, 0, INT64_MAX / 2),
+    FIELD_RANGE(struct e1000, rx_delay.last, 0, INT64_MAX / 2),
+    FIELD(struct e1000, tx_delay.causes),
+    FIELD_RANGE(struct e1000, tx_delay.first, 0, INT64_MAX / 2),
+    FIELD_RANGE(struct e1000, tx_delay.last, 0, INT64_MAX / 2),
     FIELD_TIMER(struct e1000, itr_timer),
-    FIELD_TIMER(struct e1000, rx_delay),
-    FIELD_TIMER(struct e1000, tx_delay),
+    FIELD_TIMER(struct e1000, rx_delay.timer),
+    FIELD_TIMER(struct e1000, tx_delay.timer),
     FIELD_TIMER(struct e1000, tx_more),
     FIELD_TIMER(struct e1000, autoneg),
     FIELD_END,

@@ -80,6 +80,7 @@ static void eitr_done(void *opaque)
 
 static uint32_t icr_read(struct e1000 *s)
 {
+    e1000_delays_settle(s);
     bool messages = msix_enabled(&s->msix), asserted = s->raised;
     uint32_t v = s->reg[R_ICR] | (asserted ? ICR_INT_ASSERTED : 0);
     if (messages || asserted || s->reg[R_IMS] == 0) { /* 10.2.4.1 */
@@ -263,7 +264,7 @@ void e1000e_reset_mac(struct e1000 *s)
     memset(&s->context1, 0, sizeof(s->context1));
     memset(&s->tso1, 0, sizeof(s->tso1));
     s->tx_queue = 0;
-    s->rx_waits = s->tx_waits = s->signalled = 0;
+    s->signalled = 0;
     s->xreg[X_EEMNGCTL] = EEMNGCTL_CFG_DONE;
     s->xreg[X_TARC0] = s->xreg[X_TARC1] = 0x00000403;
     s->reg[R_PBA] = 0x00140014;
@@ -366,8 +367,6 @@ static const struct state_field state[] = {
     FIELD_SUB(struct e1000, context1, e1000_context_state, 1),
     FIELD_SUB(struct e1000, tso1, e1000_context_state, 1),
     FIELD_RANGE(struct e1000, tx_queue, 0, 1),
-    FIELD(struct e1000, rx_waits),
-    FIELD(struct e1000, tx_waits),
     FIELD(struct e1000, signalled),
     FIELD_ARRAY(struct e1000, vector_quiet),
     FIELD_TIMER(struct e1000, eitr_timer),

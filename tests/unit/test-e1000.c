@@ -491,27 +491,78 @@ static void test_e1000_hostile_segmentation_ends(void **state)
     rig_free(r);
 }
 
+#define SLACK 100000 /* how late a delayed interrupt for sent frames may be, ns */
+
+static void send_delayed(struct nic_rig *r, unsigned i)
+{
+    tx_desc(r, i, DATA, EOP | RS | IDE | 60, 0);
+    wr(r, TDT, i + 1);
+}
+
 static void test_e1000_delays_the_sent_interrupt(void **state)
 {
     struct nic_rig *r = start();
     (void)state;
     wr(r, TIDV, 8);
     wr(r, TADV, 12);
-    for (unsigned i = 0; i < 3; i++) {
-        tx_desc(r, i, DATA, EOP | RS | IDE | 60, 0);
-    }
-    wr(r, TDT, 1);
+    send_delayed(r, 0);
     assert_false(irq(r));
     flat_advance(r->pc.f, r->pc.m, 6 * 1024);
-    wr(r, TDT, 2); /* puts it off ... */
+    send_delayed(r, 1); /* puts it off ... */
     flat_advance(r->pc.f, r->pc.m, 5 * 1024);
     assert_false(irq(r));
-    flat_advance(r->pc.f, r->pc.m, 1024); /* ... until TADV after the first */
+    flat_advance(r->pc.f, r->pc.m, 1024 + SLACK); /* ... until TADV after the first */
     assert_true(irq(r));
     rd(r, ICR);
-    wr(r, TDT, 3);
+    send_delayed(r, 2);
     assert_false(irq(r));
     wr(r, TIDV, 8 | 1u << 31); /* flush */
+    assert_true(irq(r));
+    rig_free(r);
+}
+
+static void test_e1000_delayed_cause_is_in_icr_in_time(void **state)
+{
+    struct nic_rig *r = start();
+    (void)state;
+    wr(r, TIDV, 8);
+    send_delayed(r, 0);
+    flat_advance(r->pc.f, r->pc.m, 7 * 1024);
+    assert_int_equal(rd(r, ICR) & TXDW, 0);
+    flat_advance(r->pc.f, r->pc.m, 1024);
+    assert_int_equal(rd(r, ICR) & TXDW, TXDW);
+    flat_advance(r->pc.f, r->pc.m, 2 * SLACK);
+    assert_int_equal(rd(r, ICR) & TXDW, 0); /* once */
+    rig_free(r);
+}
+
+static void test_e1000_later_frame_brings_the_delayed_interrupt(void **state)
+{
+    struct nic_rig *r = start();
+    (void)state;
+    wr(r, TIDV, 8);
+    send_delayed(r, 0);
+    flat_advance(r->pc.f, r->pc.m, 8 * 1024 + SLACK - 10000);
+    assert_false(irq(r));
+    send_delayed(r, 1);
+    assert_true(irq(r));
+    rig_free(r);
+}
+
+static void test_e1000_delay_waits_for_the_throttle(void **state)
+{
+    struct nic_rig *r = start();
+    (void)state;
+    wr(r, ITR, 4000); /* 1.024 ms */
+    wr(r, TIDV, 8);
+    send_delayed(r, 0);
+    flat_advance(r->pc.f, r->pc.m, 8 * 1024 + SLACK);
+    assert_true(irq(r));
+    rd(r, ICR);
+    send_delayed(r, 1);
+    flat_advance(r->pc.f, r->pc.m, 1000000);
+    assert_false(irq(r));
+    flat_advance(r->pc.f, r->pc.m, 24000 + SLACK);
     assert_true(irq(r));
     rig_free(r);
 }
@@ -887,6 +938,9 @@ int main(void)
         cmocka_unit_test(test_e1000_cuts_segments_by_itself_in_loopback),
         cmocka_unit_test(test_e1000_hostile_segmentation_ends),
         cmocka_unit_test(test_e1000_delays_the_sent_interrupt),
+        cmocka_unit_test(test_e1000_delayed_cause_is_in_icr_in_time),
+        cmocka_unit_test(test_e1000_later_frame_brings_the_delayed_interrupt),
+        cmocka_unit_test(test_e1000_delay_waits_for_the_throttle),
         cmocka_unit_test(test_e1000_receives_over_the_ring_end),
         cmocka_unit_test(test_e1000_when_ring_is_full_then_frames_wait),
         cmocka_unit_test(test_e1000_splits_a_jumbo_frame),
