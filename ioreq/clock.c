@@ -22,7 +22,8 @@ int64_t vclock_now(struct machine *m)
     if (!machine_running(m)) {
         return m->vclock_offset;
     }
-    if (!m->busy) { /* outside an event nothing would end the latch */
+    if (!__atomic_load_n(&m->owner,
+                         __ATOMIC_RELAXED)) { /* outside an event nothing would end the latch */
         return host_now(m) + m->vclock_offset;
     }
     if (m->now < 0) {

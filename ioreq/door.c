@@ -275,7 +275,7 @@ int ioreq_run(struct machine *m, struct io_req *req)
 
 bool ioreq_try(struct machine *m, struct io_req *req)
 {
-    if (!machine_try_enter(m)) {
+    if (!machine_try_begin_event(m)) {
         return false;
     }
     (void)run_locked(m, req);

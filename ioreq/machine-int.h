@@ -11,11 +11,17 @@ static inline bool machine_traced(const struct machine *m)
     return m->rec || m->play;
 }
 
+/* The calling thread's name: where its thread-local storage is, one instruction. */
+static inline void *machine_thread(void)
+{
+    return __builtin_thread_pointer();
+}
+
 /* Who holds the machine lock. Read without it by ioreq_run: a thread can only ever read its own
  * name here if it wrote it itself and has not left since. */
 static inline bool machine_is_mine(const struct machine *m)
 {
-    return __atomic_load_n(&m->owner, __ATOMIC_RELAXED) == pthread_self();
+    return __atomic_load_n(&m->owner, __ATOMIC_RELAXED) == machine_thread();
 }
 
 /* Runs what was asked for by machine_ask_leave, as an event of its own. */
@@ -23,8 +29,17 @@ void machine_before_leave(struct machine *m);
 
 static inline void machine_locked(struct machine *m)
 {
-    __atomic_store_n(&m->owner, pthread_self(), __ATOMIC_RELAXED);
-    m->busy = true;
+    __atomic_store_n(&m->owner, machine_thread(), __ATOMIC_RELAXED);
+}
+
+/* False when somebody else is in an event. */
+static inline bool machine_try_begin_event(struct machine *m)
+{
+    if (!lock_try(&m->lock)) {
+        return false;
+    }
+    machine_locked(m);
+    return true;
 }
 
 static inline void machine_begin_event(struct machine *m)
@@ -39,8 +54,7 @@ static inline void machine_end_event(struct machine *m)
     if (m->leave_asked) {
         machine_before_leave(m);
     }
-    m->busy = false;
-    __atomic_store_n(&m->owner, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->owner, NULL, __ATOMIC_RELAXED);
     lock_give(&m->lock);
 }
 

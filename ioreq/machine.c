@@ -48,11 +48,7 @@ void machine_enter(struct machine *m)
 
 bool machine_try_enter(struct machine *m)
 {
-    if (!lock_try(&m->lock)) {
-        return false;
-    }
-    machine_locked(m);
-    return true;
+    return machine_try_begin_event(m);
 }
 
 void machine_leave(struct machine *m)

@@ -94,8 +94,7 @@ struct machine {
     void *h;          /* passed to every host call */
     const char *type; /* "xenfv", "pc" */
     struct lock lock;
-    pthread_t owner; /* while busy */
-    bool busy;       /* a callback is running */
+    void *owner; /* the thread in an event: machine_thread(); NULL: none */
 
     struct region_table regions[IO_SPACES];
     struct io_stats stats;

@@ -8,15 +8,9 @@
 #include "target/x86/string-int.h"
 #include "target/x86/vcpu-int.h"
 
-static void check_port(struct x86_cpu *c, uint32_t port, unsigned size)
+/* What the TSS says of [port, port + size). */
+static void check_bitmap(struct x86_cpu *c, uint32_t port, unsigned size)
 {
-    if (!(c->mode & MODE_PE)) {
-        return;
-    }
-    unsigned iopl = c->eflags >> 12 & 3;
-    if (!(c->mode & MODE_VM86) && x86_cpl(c) <= iopl) {
-        return;
-    }
     bool ok = (c->tr.flags & 0xd) == 9 && c->tr.limit >= 103;
     if (ok) {
         uint32_t at = (uint32_t)x86_ld_kernel(c, c->tr.base + 0x66, 2) + port / 8;
@@ -28,6 +22,14 @@ static void check_port(struct x86_cpu *c, uint32_t port, unsigned size)
     }
     if (!ok) {
         x86_raise_code(c, EX_GP, 0);
+    }
+}
+
+static inline void check_port(struct x86_cpu *c, uint32_t port, unsigned size)
+{
+    unsigned iopl = c->eflags >> 12 & 3;
+    if (c->mode & MODE_PE && (c->mode & MODE_VM86 || x86_cpl(c) > iopl)) {
+        check_bitmap(c, port, size);
     }
 }
 

@@ -108,11 +108,11 @@ void x86_alone(struct tcg_cpu *t, bool begin)
 void x86_io(struct x86_cpu *c, struct io_req *r)
 {
     r->cpu = (uint8_t)c->index;
-    icount_publish(c);
     if (!icount_on(&c->all->icount) && ioreq_try(c->m, r)) {
         flush_if_asked(c); /* nobody could wait for this vCPU while it held the lock */
         return;
     }
+    icount_publish(c);
     __atomic_store_n(&vcpu_of(c)->asking, true, __ATOMIC_SEQ_CST);
     go_outside(c);
     ioreq_run(c->m, r);
