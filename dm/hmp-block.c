@@ -7,9 +7,9 @@
 #include "dm/base/err.h"
 #include "dm/base/parse.h"
 #include "dm/base/util.h"
+#include "dm/hmp-int.h"
 #include "dm/keel.h"
 #include "dm/qmp-node.h"
-#include "dm/qmp.h"
 #include "dm/text.h"
 
 #include <errno.h>
@@ -104,7 +104,6 @@ static void add_flags(json_t *args, const char *known, const char *given)
 void hmp_block(struct keel *k, char *const *word, const char *flags, struct text *out)
 {
     json_t *args = json_object();
-    struct err e = { 0 };
     size_t i = 0, w = 1;
     bool ok = true;
 
@@ -121,11 +120,7 @@ void hmp_block(struct keel *k, char *const *word, const char *flags, struct text
         json_decref(args);
         return;
     }
-    json_t *ret = qmp_run(k, commands[i].qmp, args, &e);
-    if (!ret) {
-        text_add(out, "Error: %s\r\n", e.msg);
-    }
-    json_decref(ret);
+    hmp_qmp(k, commands[i].qmp, args, out);
 }
 
 void hmp_commit(struct keel *k, char *const *word, struct text *out)

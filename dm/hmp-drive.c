@@ -7,6 +7,7 @@
 
 #include "block/job.h"
 #include "dm/base/err.h"
+#include "dm/hmp-int.h"
 #include "dm/keel.h"
 #include "dm/keyval.h"
 #include "dm/options.h"
@@ -41,9 +42,8 @@ void hmp_drive_add(struct keel *k, char *const word[], struct text *out)
     struct keyval *kv = keyval_parse(*word[2] ? word[2] : word[1], "file");
     int ret = kv ? add(k, kv, &e) : err_set(&e, -EINVAL, "'%.100s': no drive options", word[1]);
     keyval_free(kv);
-    if (ret < 0) {
-        text_add(out, "Error: %s\r\n", e.msg);
-    } else {
+    hmp_report(out, ret, &e);
+    if (ret == 0) {
         text_add(out, "OK\r\n");
     }
 }
@@ -58,7 +58,7 @@ void hmp_drive_del(struct keel *k, char *const word[], struct text *out)
     } else if (d->dev_id[0] || d->interface != DRIVE_NONE) {
         text_add(out, "Error: Device '%s' is in use: device_del first\r\n", word[1]);
     } else if (n && job_node_free(n, &e) < 0) {
-        text_add(out, "Error: %s\r\n", e.msg);
+        hmp_report(out, e.code, &e);
     } else {
         drive_remove(&k->be, d);
     }

@@ -9,6 +9,7 @@
 #include "dm/base/util.h"
 #include "dm/hmp-cpu.h"
 #include "dm/hmp-expr.h"
+#include "dm/hmp-int.h"
 #include "dm/keel.h"
 #include "dm/qmp.h"
 #include "dm/text.h"
@@ -86,25 +87,14 @@ void hmp_sum(struct keel *k, char *const word[], struct text *out)
     text_add(out, "%05d\r\n", sum);
 }
 
-/* Runs it; takes args. */
-static void run(struct keel *k, const char *command, json_t *args, struct text *out)
-{
-    struct err e;
-    json_t *answer = qmp_run(k, command, args, &e);
-    if (!answer) {
-        text_add(out, "Error: %s\r\n", e.msg);
-    }
-    json_decref(answer);
-}
-
 static void save(struct keel *k, char *const word[], struct text *out)
 {
     uint64_t at, size;
     if (value_of(k, word[1], &at, out) && value_of(k, word[2], &size, out)) {
-        run(k, word[0],
-            json_pack("{s:I, s:I, s:o}", "val", (json_int_t)at, "size", (json_int_t)size,
-                      "filename", qmp_text(word[3])),
-            out);
+        hmp_qmp(k, word[0],
+                json_pack("{s:I, s:I, s:o}", "val", (json_int_t)at, "size", (json_int_t)size,
+                          "filename", qmp_text(word[3])),
+                out);
     }
 }
 
@@ -132,7 +122,7 @@ static void dump(struct keel *k, char *const word[], struct text *out)
         }
     }
     if (ok) {
-        run(k, "dump-guest-memory", args, out);
+        hmp_qmp(k, "dump-guest-memory", args, out);
     } else {
         json_decref(args);
     }

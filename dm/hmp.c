@@ -14,6 +14,7 @@
 #include "dm/hmp-drive.h"
 #include "dm/hmp-expr.h"
 #include "dm/hmp-info.h"
+#include "dm/hmp-int.h"
 #include "dm/hmp-memory.h"
 #include "dm/hmp-net.h"
 #include "dm/hmp-value.h"
@@ -46,9 +47,7 @@ struct hmp_call {
 
 static void report(struct hmp_call *c, int ret, const struct err *e)
 {
-    if (ret < 0) {
-        text_add(c->out, "Error: %s\r\n", e->msg);
-    }
+    hmp_report(c->out, ret, e);
 }
 
 static void do_cont(struct hmp_call *c)
@@ -93,8 +92,8 @@ static void do_migrate(struct hmp_call *c)
     bool detach = strcmp(c->word[1], "-d") == 0; /* it does not take long enough */
     if (detach && !*c->word[2]) {
         text_add(c->out, "Error: migrate: URI missing\r\n");
-    } else if (keel_migrate(c->k, c->word[detach ? 2 : 1], &e) < 0) {
-        text_add(c->out, "Error: %s\r\n", e.msg);
+    } else {
+        report(c, keel_migrate(c->k, c->word[detach ? 2 : 1], &e), &e);
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/qmp-net.c - QMP and the monitor on networks. Reference: QEMU's qapi/net.json; docs/network.md. */
+#include "dm/hmp-int.h"
 #include "dm/hmp-net.h"
 #include "dm/keel.h"
 #include "dm/keyval-json.h"
@@ -115,13 +116,6 @@ const struct qmp_command qmp_commands_net[] = {
 
 /* ---- the monitor for people ---- */
 
-static void report(struct text *out, int ret, const struct err *e)
-{
-    if (ret < 0) {
-        text_add(out, "Error: %s\r\n", e->msg);
-    }
-}
-
 void hmp_info_network(struct keel *k, struct text *out)
 {
     for (size_t i = 0; i < k->be.net.n; i++) {
@@ -163,21 +157,21 @@ void hmp_set_link(struct keel *k, char *const *word, struct text *out)
         text_add(out, "Error: expected on or off, not '%s'\r\n", word[2]);
         return;
     }
-    report(out, set_link(k, word[1], up, &e), &e);
+    hmp_report(out, set_link(k, word[1], up, &e), &e);
 }
 
 void hmp_netdev_add(struct keel *k, char *const *word, struct text *out)
 {
     struct err e = { 0 };
     struct keyval *kv = keyval_parse(word[1], "type");
-    report(out, netdev_add(&k->be, kv, &e), &e);
+    hmp_report(out, netdev_add(&k->be, kv, &e), &e);
     keyval_free(kv);
 }
 
 void hmp_netdev_del(struct keel *k, char *const *word, struct text *out)
 {
     struct err e = { 0 };
-    report(out, netdev_del(&k->be, word[1], &e), &e);
+    hmp_report(out, netdev_del(&k->be, word[1], &e), &e);
 }
 
 /* "[ID] SPEC": the named user network, or the only one. */
@@ -208,7 +202,7 @@ void hmp_hostfwd_add(struct keel *k, char *const *word, struct text *out)
     struct err e = { 0 };
     const char *spec;
     struct nic *n = pick_user(k, word, &spec, &e);
-    report(out, n ? net_user_hostfwd(n, spec, &e) : e.code, &e);
+    hmp_report(out, n ? net_user_hostfwd(n, spec, &e) : e.code, &e);
 }
 
 void hmp_hostfwd_remove(struct keel *k, char *const *word, struct text *out)
@@ -217,7 +211,7 @@ void hmp_hostfwd_remove(struct keel *k, char *const *word, struct text *out)
     const char *spec;
     struct nic *n = pick_user(k, word, &spec, &e);
     int ret = n ? net_user_hostfwd_remove(n, spec, &e) : e.code;
-    report(out, ret, &e);
+    hmp_report(out, ret, &e);
     if (ret == 0) {
         text_add(out, "host forwarding rule for %s removed\r\n", spec);
     }

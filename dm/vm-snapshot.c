@@ -8,6 +8,7 @@
 #include "block/snapshot-text.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/hmp-int.h"
 #include "dm/keel.h"
 #include "dm/qmp-node.h"
 #include "dm/text.h"
@@ -388,7 +389,7 @@ void hmp_info_snapshots(struct keel *k, struct text *out)
     struct err e = { 0 };
 
     if (find_disks(k, &every, &s, &e) < 0) {
-        text_add(out, "Error: %s\r\n", e.msg);
+        hmp_report(out, e.code, &e);
     } else {
         list_some(&s, &s.d[s.state], true, out);
         for (size_t i = 0; i < s.n; i++) {
@@ -419,7 +420,5 @@ void hmp_vm_snapshot(struct keel *k, char *const *word, struct text *out)
     } else {
         ret = vm_snapshot_delete(k, tag, &every, &e);
     }
-    if (ret < 0) {
-        text_add(out, "Error: %s\r\n", e.msg);
-    }
+    hmp_report(out, ret, &e);
 }
