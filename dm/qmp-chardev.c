@@ -3,13 +3,14 @@
  *
  * What chardev-add describes as an object becomes what -chardev says as text, so that both go one way.
  */
-#include "dm/qmp.h"
+#include "dm/qmp-chardev.h"
 
 #include "dm/base/chr.h"
 #include "dm/base/util.h"
 #include "dm/keel.h"
 #include "dm/keyval.h"
 #include "dm/monitor.h"
+#include "dm/qmp.h"
 #include "dm/text.h"
 
 #include <errno.h>
@@ -152,18 +153,12 @@ static bool take_socket(struct qmp_call *c, struct text *spec, const json_t *dat
         qmp_fail(c, NULL, "Parameter 'addr' is missing");
         return false;
     }
-    if (json_is_true(json_object_get(data, "wait"))) {
-        qmp_fail(c, NULL, "Parameter 'wait': the machine would stand still meanwhile");
-        return false;
-    }
     if (strcmp(type, "unix") != 0 && strcmp(type, "inet") != 0 && strcmp(type, "fd") != 0) {
         qmp_fail(c, NULL, "Invalid parameter '%.40s'", type);
         return false;
     }
     put(spec, "server", json_is_false(server) ? "off" : "on");
-    if (!json_is_false(server)) {
-        put(spec, "wait", "off");
-    }
+    put(spec, "wait", json_is_true(json_object_get(data, "wait")) ? "on" : "off");
     return take_members(c, spec, type, where) &&
            (strcmp(type, "fd") != 0 || take_fd(c, spec, where, fd));
 }
@@ -189,13 +184,18 @@ static bool describe(struct qmp_call *c, struct text *spec, int *fd)
     return false;
 }
 
-static int add(struct qmp_call *c, const char *spec)
+int chardev_add_running(struct keel *k, const char *spec, struct err *e)
 {
-    if (c->k->taps) {
-        return err_set(&c->err, -EBUSY, "not while a recording runs");
-    }
     struct keyval *kv = keyval_parse(spec, "backend");
-    int ret = chardev_add(&c->k->be, kv, &c->err);
+    bool server = false, wait;
+    int ret = k->taps ? err_set(e, -EBUSY, "not while a recording runs")
+                      : keyval_bool(kv, "server", &server, e);
+    wait = server;
+    ret = ret < 0 ? ret : keyval_bool(kv, "wait", &wait, e);
+    if (ret == 0 && wait) {
+        ret = err_set(e, -EINVAL, "without wait=off the machine would stand still");
+    }
+    ret = ret < 0 ? ret : chardev_add(&k->be, kv, e);
     keyval_free(kv);
     return ret;
 }
@@ -204,7 +204,7 @@ static json_t *do_add(struct qmp_call *c)
 {
     struct text spec = { 0 };
     int fd = -1;
-    bool ok = describe(c, &spec, &fd) && add(c, spec.p) == 0;
+    bool ok = describe(c, &spec, &fd) && chardev_add_running(c->k, spec.p, &c->err) == 0;
     text_free(&spec);
     if (!ok && fd >= 0) {
         close(fd);

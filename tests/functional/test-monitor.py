@@ -223,7 +223,7 @@ def test_monitor_when_streams_are_added_then_they_are_what_was_asked_for(bed):
                          ({"type": "socket", "data": {"wait": True, "addr": {"type": "unix", "data": {
                              "path": "x"}}}}, "stand still"), ({}, "'backend.type' is missing")):
         expect_in(str(backend), why, q.error("chardev-add", id="x", backend=backend)[1])
-    expect_in("hmp wait", "wait=off is missing", q.hmp("chardev-add socket,id=x,server=on,path=" + bed.path("w")))
+    expect_in("hmp wait", "without wait=off", q.hmp("chardev-add socket,id=x,server=on,path=" + bed.path("w")))
     expect_in("twice", "used twice", q.error("chardev-add", id=before[0], backend={"type": "null", "data": {}})[1])
     expect_in("unknown", "'zz' not found", q.error("chardev-remove", id="zz")[1])
     expect_in("busy", "is busy", q.error("chardev-remove", id=before[0])[1])
