@@ -140,9 +140,7 @@ int chardev_add(struct backends *b, struct keyval *kv, struct err *e);
 /* Takes c out of the streams and frees it. Nobody may use it any more. */
 void chr_remove(struct backends *b, struct chr *c);
 /* Makes a stream from what follows -serial, -monitor or -qmp; "chardev:ID" finds one,
- * "mon:SPEC" shares it with a monitor,
- * "mon:SPEC" shares one with a monitor. NULL with e,
- * or NULL with e->code 0 for "none". */
+ * "mon:SPEC" shares one with a monitor. NULL with e, or NULL with e->code 0 for "none". */
 struct chr *chr_from_spec(struct backends *b, const char *id, const char *spec, struct err *e);
 
 /* The expansion ROM of `device`, a display or a network card, file NULL for the usual one: from dirs
