@@ -33,31 +33,84 @@ static bool cannot_change(struct qmp_call *c, const char *option)
     return qmp_fail(c, NULL, "Cannot change the option '%.60s'", option);
 }
 
-static bool driver_fits(const struct node *n, const char *driver)
-{
-    bool file = strcmp(n->ops->name, "file") == 0;
+/* ---- the options ---- */
 
-    return strcmp(driver, n->ops->name) == 0 ||
-           (file && (strcmp(driver, "host_device") == 0 || strcmp(driver, "host_cdrom") == 0));
+/* An option as it was given: to r, or the error. */
+#define TAKER(name)                                                                                \
+    static bool name(struct qmp_call *c, struct reopen *r, const char *key, const json_t *v)
+
+TAKER(take_nothing)
+{
+    (void)c, (void)r, (void)key, (void)v;
+    return true;
 }
 
-/* Caching is as it was asked for when the file was opened. */
-static bool check_cache(struct qmp_call *c, const struct reopen *r, const json_t *v)
+/* What the node has. */
+static bool take_same(struct qmp_call *c, const char *key, const json_t *v, const char *is)
 {
-    enum blk_cache cache = file_cache(image_protocol(r->n));
-    bool direct = cache == BLK_NONE || cache == BLK_DIRECTSYNC;
+    const char *s = json_string_value(v);
 
-    if (json_is_true(json_object_get(v, "direct")) != direct) {
-        return cannot_change(c, "cache.direct");
-    }
-    return json_is_true(json_object_get(v, "no-flush")) == (cache == BLK_UNSAFE) ||
-           cannot_change(c, "cache.no-flush");
+    return (s && is && strcmp(s, is) == 0) || cannot_change(c, key);
 }
 
-static bool take_backing(struct qmp_call *c, struct reopen *r, const json_t *v)
+TAKER(take_driver)
+{
+    const char *s = json_string_value(v), *is = r->n->ops->name;
+    bool file = strcmp(is, "file") == 0;
+
+    return (file && s && (strcmp(s, "host_device") == 0 || strcmp(s, "host_cdrom") == 0)) ||
+           take_same(c, key, v, is);
+}
+
+TAKER(take_filename)
+{
+    return take_same(c, key, v, r->n->filename);
+}
+
+TAKER(take_file)
+{
+    return take_same(c, key, v, r->n->file ? node_name(r->n->file) : NULL);
+}
+
+TAKER(take_data_file)
+{
+    return take_same(c, key, v, r->n->other ? node_name(r->n->other) : NULL);
+}
+
+TAKER(take_read_only)
+{
+    (void)c, (void)key;
+    r->read_only = json_is_true(v);
+    return true;
+}
+
+TAKER(take_discard)
+{
+    static const char *const words[] = { "ignore", "off", "unmap", "on", NULL };
+    int word = qmp_word(c, key, words, 0);
+
+    (void)v;
+    r->discard = word >= 2;
+    return word >= 0;
+}
+
+TAKER(take_zeroes)
+{
+    static const char *const words[] = { "off", "on", "unmap", NULL };
+    int word = qmp_word(c, key, words, 0);
+
+    (void)v;
+    r->zeroes = (enum node_zeroes)word;
+    return word >= 0;
+}
+
+TAKER(take_backing)
 {
     const char *name = json_string_value(v);
 
+    if (!r->n->file || r->n->ops->filter) {
+        return cannot_change(c, key);
+    }
     r->new_backing = true;
     if (json_is_null(v) || (name && !*name)) {
         return true;
@@ -77,59 +130,60 @@ static bool take_backing(struct qmp_call *c, struct reopen *r, const json_t *v)
            qmp_fail(c, NULL, "Node '%s' is in use", name);
 }
 
-static bool take_child(struct qmp_call *c, const char *option, struct node *child, const json_t *v)
+TAKER(take_group)
 {
     const char *name = json_string_value(v);
 
-    return (name && child && strcmp(name, node_name(child)) == 0) || cannot_change(c, option);
+    if (!throttle_group_of(r->n)) {
+        return cannot_change(c, key);
+    }
+    r->group = name ? throttle_group_find(c->k->be.throttles, name) : NULL;
+    return r->group || qmp_fail(c, NULL, "Throttle group '%.60s' does not exist", name ? name : "");
 }
+
+static const struct {
+    const char *name;
+    bool (*take)(struct qmp_call *c, struct reopen *r, const char *key, const json_t *v);
+} options[] = {
+    { "auto-read-only", take_nothing },
+    { "backing", take_backing },
+    { "cache", take_nothing }, /* check_cache, also when it is not given */
+    { "data-file", take_data_file },
+    { "detect-zeroes", take_zeroes },
+    { "discard", take_discard },
+    { "driver", take_driver },
+    { "encrypt", take_nothing }, /* a passphrase was for opening it */
+    { "file", take_file },
+    { "filename", take_filename },
+    { "key-secret", take_nothing },
+    { "node-name", take_nothing },
+    { "read-only", take_read_only },
+    { "throttle-group", take_group },
+};
 
 static bool take_option(struct qmp_call *c, struct reopen *r, const char *key, const json_t *v)
 {
-    static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
-    static const char *const zeroes[] = { "off", "on", "unmap", NULL };
-    const char *s = json_string_value(v);
-    int word;
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+        if (strcmp(options[i].name, key) == 0) {
+            return options[i].take(c, r, key, v);
+        }
+    }
+    return cannot_change(c, key);
+}
 
-    if (strcmp(key, "node-name") == 0 || strcmp(key, "auto-read-only") == 0) {
-        return true;
+/* ---- what they mean together ---- */
+
+/* Caching is as it was asked for when the file was opened. */
+static bool check_cache(struct qmp_call *c, const struct reopen *r, const json_t *v)
+{
+    enum blk_cache cache = file_cache(image_protocol(r->n));
+    bool direct = cache == BLK_NONE || cache == BLK_DIRECTSYNC;
+
+    if (json_is_true(json_object_get(v, "direct")) != direct) {
+        return cannot_change(c, "cache.direct");
     }
-    if (strcmp(key, "driver") == 0) {
-        return (s && driver_fits(r->n, s)) || cannot_change(c, key);
-    }
-    if (strcmp(key, "read-only") == 0) {
-        r->read_only = json_is_true(v);
-        return true;
-    }
-    if (strcmp(key, "discard") == 0) {
-        word = qmp_word(c, key, discard, 0);
-        r->discard = word >= 2;
-        return word >= 0;
-    }
-    if (strcmp(key, "detect-zeroes") == 0) {
-        word = qmp_word(c, key, zeroes, 0);
-        r->zeroes = (enum node_zeroes)word;
-        return word >= 0;
-    }
-    if (strcmp(key, "cache") == 0) {
-        return true; /* check_cache, also when it is not given */
-    }
-    if (strcmp(key, "file") == 0 || strcmp(key, "data-file") == 0) {
-        return take_child(c, key, *key == 'f' ? r->n->file : r->n->other, v);
-    }
-    if (strcmp(key, "filename") == 0) {
-        return (s && strcmp(s, r->n->filename) == 0) || cannot_change(c, key);
-    }
-    if (strcmp(key, "backing") == 0) {
-        return (r->n->file && !r->n->ops->filter && take_backing(c, r, v)) ||
-               (c->err.code ? false : cannot_change(c, key));
-    }
-    if (strcmp(key, "throttle-group") == 0 && throttle_group_of(r->n)) {
-        r->group = s ? throttle_group_find(c->k->be.throttles, s) : NULL;
-        return r->group || qmp_fail(c, NULL, "Throttle group '%.60s' does not exist", s ? s : "");
-    }
-    /* A passphrase was for opening it. */
-    return strcmp(key, "encrypt") == 0 || strcmp(key, "key-secret") == 0 || cannot_change(c, key);
+    return json_is_true(json_object_get(v, "no-flush")) == (cache == BLK_UNSAFE) ||
+           cannot_change(c, "cache.no-flush");
 }
 
 static void find_writer(void *opaque, struct node *u)
@@ -178,6 +232,8 @@ static bool take(struct qmp_call *c, struct reopen *r)
     }
     return check_cache(c, r, json_object_get(c->args, "cache")) && check_users(c, r);
 }
+
+/* ---- the change ---- */
 
 /* What can fail; the rest is for finish. */
 static bool change(struct qmp_call *c, struct reopen *r)
