@@ -24,6 +24,7 @@
 #define BLOCK_QCOW2_INT_H
 
 #include "block/qcow2.h"
+#include "block/range.h"
 #include "dm/base/bytes.h"
 #include "dm/base/ev.h"
 #include "dm/base/util.h"
@@ -201,8 +202,7 @@ struct qcow2 {
     struct ev_timer give_back; /* ends the wait for one, so that the host has its room soon */
 
     struct commit commit;
-    struct qop *locks, **locks_tail;         /* in the order asked for */
-    unsigned exclusive_locks, waiting_locks; /* of them */
+    struct ranges locks;
 
     uint64_t *meta; /* hash set of cluster numbers + 1 that hold metadata */
     uint32_t meta_size, meta_count;
@@ -379,9 +379,8 @@ struct qop {
     unsigned state;
     int ret;
 
-    struct qop *lock_next, **lock_at;           /* on s->locks; what leads to this one */
-    uint64_t lock_from, lock_to;                /* clusters */
-    bool locking, exclusive, granted, borrowed; /* borrowed: works under another op's lock */
+    struct range lock;      /* of s->locks: whole clusters */
+    bool locking, borrowed; /* has or waits for its lock; works under another op's */
 
     uint64_t at;             /* bytes of the request done */
     uint64_t piece;          /* bytes of it in hand */

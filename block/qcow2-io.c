@@ -21,90 +21,31 @@
 
 /* ---- range locks ---- */
 
-static bool conflict(const struct qop *a, const struct qop *b)
+static void granted(struct range *r)
 {
-    return (a->exclusive || b->exclusive) && a->lock_from <= b->lock_to &&
-           b->lock_from <= a->lock_to;
-}
+    struct qop *op = container_of(r, struct qop, lock);
 
-static bool grantable(const struct qcow2 *s, const struct qop *op)
-{
-    for (const struct qop *o = s->locks; o != op; o = o->lock_next) {
-        if (conflict(o, op)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void lock_list_add(struct qcow2 *s, struct qop *op)
-{
-    if (!s->locks) {
-        s->locks_tail = &s->locks;
-    }
-    op->lock_next = NULL;
-    op->lock_at = s->locks_tail;
-    *s->locks_tail = op;
-    s->locks_tail = &op->lock_next;
-}
-
-static void lock_list_remove(struct qcow2 *s, struct qop *op)
-{
-    *op->lock_at = op->lock_next;
-    if (op->lock_next) {
-        op->lock_next->lock_at = op->lock_at;
-    } else {
-        s->locks_tail = op->lock_at;
-    }
+    op->step(op);
 }
 
 bool lock_range(struct qop *op, bool exclusive)
 {
-    struct qcow2 *s = op->s;
+    uint64_t mask = op->s->cluster_size - 1, from = op->r->offset, to = from + op->r->len;
 
     if (op->borrowed) {
         return true;
     }
-    op->lock_from = cluster_of(s, op->r->offset);
-    op->lock_to = cluster_of(s, op->r->offset + op->r->len - 1);
-    op->exclusive = exclusive;
+    op->lock = (struct range){ from & ~mask, (to + mask) & ~mask, .shared = !exclusive,
+                               .granted = granted };
     op->locking = true;
-    lock_list_add(s, op);
-    s->exclusive_locks += exclusive;
-    op->granted = !s->exclusive_locks || grantable(s, op);
-    s->waiting_locks += !op->granted;
-    return op->granted;
-}
-
-/* Those that waited for op only. */
-static void grant_after(struct qop *op)
-{
-    struct qcow2 *s = op->s;
-    struct op_list go = { 0 };
-
-    for (struct qop *o = s->locks; o; o = o->lock_next) {
-        if (!o->granted && conflict(o, op) && grantable(s, o)) {
-            o->granted = true;
-            s->waiting_locks--;
-            op_list_add(&go, o);
-        }
-    }
-    op_list_run(&go);
+    return range_lock(&op->s->locks, &op->lock);
 }
 
 void unlock_range(struct qop *op)
 {
-    struct qcow2 *s = op->s;
-
-    if (!op->locking) {
-        return;
-    }
-    lock_list_remove(s, op);
-    s->exclusive_locks -= op->exclusive;
-    s->waiting_locks -= !op->granted;
-    op->locking = op->granted = false;
-    if (s->waiting_locks) {
-        grant_after(op);
+    if (op->locking) {
+        op->locking = false;
+        range_unlock(&op->s->locks, &op->lock);
     }
 }
 
@@ -470,8 +411,7 @@ static bool read_now(struct qcow2 *s, const struct node_req *r)
 {
     struct mapping m;
 
-    if (s->exclusive_locks || !s->data || !map_at_hand(s, r->offset, r->len, &m) ||
-        m.len < r->len) {
+    if (s->locks.alone || !s->data || !map_at_hand(s, r->offset, r->len, &m) || m.len < r->len) {
         return false;
     }
     if (m.kind == CLUSTER_NORMAL) {

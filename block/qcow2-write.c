@@ -447,7 +447,7 @@ void write_map(struct qop *op)
         write_map(op);
     } else if (m.writable) {
         write_in_place(op, &m);
-    } else if (op->exclusive || op->borrowed) {
+    } else if (op->borrowed || !op->lock.shared) {
         write_alloc(op);
     } else {
         unlock_range(op);
