@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,8 @@ static int give_up(int fd, const char *doing, const struct sock_addr *a, struct 
     return code;
 }
 
-int sock_listen(const struct sock_addr *a, struct err *e)
+/* alone: an IPv6 address does not stand for IPv4's too. */
+static int listen_at(const struct sock_addr *a, bool alone, struct err *e)
 {
     int one = 1;
     int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -122,10 +124,35 @@ int sock_listen(const struct sock_addr *a, struct err *e)
     if (a->ss.ss_family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     }
+    if (a->ss.ss_family == AF_INET6 && alone) {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    }
     if (bind(fd, (const struct sockaddr *)&a->ss, a->len) < 0 || listen(fd, BACKLOG) < 0) {
         return give_up(fd, "listening on", a, e);
     }
     return fd;
+}
+
+int sock_listen(const struct sock_addr *a, struct err *e)
+{
+    return listen_at(a, false, e);
+}
+
+int sock_listen_both(const struct sock_addr *a, int fd[2], struct err *e)
+{
+    struct sock_addr at = *a;
+    int n = 0, ret = 0;
+    for (int i = 0; i < 1 + (a->other_len != 0) && ret != -EADDRINUSE; i++) {
+        ret = listen_at(&at, true, e);
+        if (ret >= 0) {
+            fd[n++] = ret;
+        }
+        (void)sock_turn(&at);
+    }
+    while (ret == -EADDRINUSE && n) {
+        close(fd[--n]);
+    }
+    return n ? n : ret;
 }
 
 static int connect_one(const struct sock_addr *a, struct err *e)
@@ -154,6 +181,13 @@ bool sock_turn(struct sock_addr *a)
     return true;
 }
 
+void sock_set_port(struct sock_addr *a, uint16_t port)
+{
+    /* sin_port and sin6_port are in the same place */
+    ((struct sockaddr_in *)&a->ss)->sin_port = htons(port);
+    ((struct sockaddr_in *)&a->other)->sin_port = htons(port);
+}
+
 int sock_connect(const struct sock_addr *a, struct err *e)
 {
     struct sock_addr other = *a;
@@ -167,6 +201,14 @@ int sock_connect(const struct sock_addr *a, struct err *e)
         return first.code;
     }
     return fd;
+}
+
+char *sock_host(const struct sock_addr *a)
+{
+    char host[NI_MAXHOST] = "";
+    getnameinfo((const struct sockaddr *)&a->ss, a->len, host, sizeof(host), NULL, 0,
+                NI_NUMERICHOST);
+    return xstrdup(host);
 }
 
 char *sock_text(const struct sock_addr *a)

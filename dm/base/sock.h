@@ -4,6 +4,7 @@
 #define DM_BASE_SOCK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct err;
@@ -32,6 +33,9 @@ void sock_clear_path(const struct sock_addr *a);
 /* A listening socket that does not block; at a unix path an earlier process's is replaced. The caller's
  * descriptor, or -errno with e. */
 int sock_listen(const struct sock_addr *a, struct err *e);
+/* At each of a's two addresses, IPv6's for itself. How many of fd are the caller's: one is enough unless
+ * the port of the other is taken (-EADDRINUSE). Or -errno with e. */
+int sock_listen_both(const struct sock_addr *a, int fd[2], struct err *e);
 enum { SOCK_CONNECT_SECONDS = 10 };
 /* A connection that blocks, also meanwhile, so long at most an address. The caller's descriptor, or -errno
  * with e. */
@@ -39,7 +43,11 @@ int sock_connect(const struct sock_addr *a, struct err *e);
 
 /* Turns to the other address; the two change places. False: there is none. */
 bool sock_turn(struct sock_addr *a);
+/* Another port, of both addresses; of a host's alone. */
+void sock_set_port(struct sock_addr *a, uint16_t port);
 
+/* A host's address in digits; malloc'd. */
+char *sock_host(const struct sock_addr *a);
 /* "unix:/path", "unix:@name" or "tcp:host:port"; malloc'd. */
 char *sock_text(const struct sock_addr *a);
 

@@ -790,6 +790,56 @@ static void test_vnc_busy_port_is_an_error_or_the_next(void **state)
     bed_free(b);
 }
 
+/* All of ::, and nothing of IPv4; -1: no IPv6 here. */
+static int take_ipv6_port(unsigned port)
+{
+    struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+    int fd = socket(AF_INET6, SOCK_STREAM, 0), one = 1;
+    if (fd >= 0 && (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0 ||
+                    bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 1) < 0)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int connect_both(unsigned port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in6 a6 = { .sin6_family = AF_INET6,
+                               .sin6_port = htons((uint16_t)port),
+                               .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    int fd = socket(AF_INET, SOCK_STREAM, 0), fd6 = socket(AF_INET6, SOCK_STREAM, 0);
+    int n = (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0) +
+            (connect(fd6, (struct sockaddr *)&a6, sizeof(a6)) == 0);
+    close(fd);
+    close(fd6);
+    return n;
+}
+
+static void test_vnc_when_a_port_is_free_for_one_family_alone_then_it_takes_another(void **state)
+{
+    struct bed *b = bed_new(false);
+    struct vnc_options o = { .display = vnc_port(b->v) - 5900 + 100 };
+    struct err e = { 0 };
+    int fd = take_ipv6_port(5900 + o.display);
+    (void)state;
+    if (fd < 0) {
+        bed_free(b);
+        skip();
+    }
+    o.to = o.display + 50;
+    struct vnc *v = vnc_new(b->loop, b->con, &o, &e);
+    assert_non_null(v);
+    assert_true(vnc_port(v) > 5900 + o.display);
+    assert_int_equal(connect_both(vnc_port(v)), 2);
+    vnc_free(v);
+    close(fd);
+    bed_free(b);
+}
+
 static void test_vnc_listens_on_a_unix_socket(void **state)
 {
     struct bed *b = bed_new(false);
@@ -868,6 +918,7 @@ int main(void)
         cmocka_unit_test(test_vnc_flood_is_held_back_and_no_key_is_lost),
         cmocka_unit_test(test_vnc_too_many_viewers_are_turned_away),
         cmocka_unit_test(test_vnc_busy_port_is_an_error_or_the_next),
+        cmocka_unit_test(test_vnc_when_a_port_is_free_for_one_family_alone_then_it_takes_another),
         cmocka_unit_test(test_vnc_listens_on_a_unix_socket),
         cmocka_unit_test(test_keymap_finds_keys_by_layout),
     };
