@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* dm/qmp-probe.c - QMP commands by which a client learns what this binary can do, before it has a machine.
  *
- * The answers come from the tables that do the work: commands and their arguments, device classes and
- * their properties, CPU models and features. What a command returns is not described, nor what an
+ * The answers come from the tables that do the work: commands and their arguments, events, device classes
+ * and their properties, CPU models and features. What a command returns is not described, nor what an
  * argument of type object holds. docs/qmp.md 4.
  */
 #include "dm/qmp.h"
@@ -61,14 +61,28 @@ static json_t *members(const char *schema)
     return list;
 }
 
+/* What a command or an event has with it, as a type; returns that type's name. */
+static json_t *put_arg_type(json_t *list, const char *of, const char *schema)
+{
+    json_t *name = json_sprintf("q_obj_%s-arg", of);
+    json_array_append_new(list, json_pack("{s:O, s:s, s:o}", "name", name, "meta-type", "object",
+                                          "members", members(schema)));
+    return name;
+}
+
 static void put_command(json_t *list, const struct qmp_command *cmd)
 {
-    json_t *type = json_sprintf("q_obj_%s-arg", cmd->name);
-    json_array_append_new(list, json_pack("{s:s, s:s, s:O, s:s, s:b}", "name", cmd->name,
-                                          "meta-type", "command", "arg-type", type, "ret-type",
+    json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:b}", "name", cmd->name,
+                                          "meta-type", "command", "arg-type",
+                                          put_arg_type(list, cmd->name, cmd->schema), "ret-type",
                                           "any", "allow-oob", 0));
-    json_array_append_new(list, json_pack("{s:o, s:s, s:o}", "name", type, "meta-type", "object",
-                                          "members", members(cmd->schema)));
+}
+
+static void put_event(json_t *list, const struct qmp_event *e)
+{
+    json_t *type = *e->schema ? put_arg_type(list, e->name, e->schema) : json_string("q_empty");
+    json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", e->name, "meta-type", "event",
+                                          "arg-type", type));
 }
 
 static json_t *query_schema(struct qmp_call *c)
@@ -87,9 +101,8 @@ static json_t *query_schema(struct qmp_call *c)
             put_command(list, cmd);
         }
     }
-    for (size_t i = 0; qmp_event_names[i]; i++) {
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", qmp_event_names[i],
-                                              "meta-type", "event", "arg-type", "q_empty"));
+    for (const struct qmp_event *e = qmp_events; e->name; e++) {
+        put_event(list, e);
     }
     return list;
 }

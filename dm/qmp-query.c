@@ -31,35 +31,40 @@ static json_t *query_commands(struct qmp_call *c)
     return qmp_command_names();
 }
 
-const char *const qmp_event_names[] = { "BLOCK_IO_ERROR",
-                                        "BLOCK_JOB_CANCELLED",
-                                        "BLOCK_JOB_COMPLETED",
-                                        "BLOCK_JOB_ERROR",
-                                        "BLOCK_JOB_PENDING",
-                                        "BLOCK_JOB_READY",
-                                        "BLOCK_WRITE_THRESHOLD",
-                                        "DEVICE_DELETED",
-                                        "DEVICE_TRAY_MOVED",
-                                        "DUMP_COMPLETED",
-                                        "JOB_STATUS_CHANGE",
-                                        "MIGRATION",
-                                        "POWERDOWN",
-                                        "RESET",
-                                        "RESUME",
-                                        "SHUTDOWN",
-                                        "STOP",
-                                        "SUSPEND",
-                                        "VNC_CONNECTED",
-                                        "VNC_DISCONNECTED",
-                                        "WAKEUP",
-                                        NULL };
+#define BLOCK_JOB "type:s device:s len:i offset:i speed:i"
+
+const struct qmp_event qmp_events[] = {
+    { "BLOCK_EXPORT_DELETED", "id:s" },
+    { "BLOCK_IO_ERROR", "device:s operation:s action:s nospace:b? reason:s" },
+    { "BLOCK_JOB_CANCELLED", BLOCK_JOB },
+    { "BLOCK_JOB_COMPLETED", BLOCK_JOB " error:s?" },
+    { "BLOCK_JOB_ERROR", "device:s operation:s action:s" },
+    { "BLOCK_JOB_PENDING", "type:s id:s" },
+    { "BLOCK_JOB_READY", BLOCK_JOB },
+    { "BLOCK_WRITE_THRESHOLD", "node-name:s amount-exceeded:i write-threshold:i" },
+    { "DEVICE_DELETED", "device:s? path:s" },
+    { "DEVICE_TRAY_MOVED", "device:s id:s tray-open:b" },
+    { "DUMP_COMPLETED", "result:o error:s?" },
+    { "JOB_STATUS_CHANGE", "id:s status:s" },
+    { "MIGRATION", "status:s" },
+    { "POWERDOWN", "" },
+    { "RESET", "guest:b reason:s" },
+    { "RESUME", "" },
+    { "SHUTDOWN", "guest:b reason:s" },
+    { "STOP", "" },
+    { "SUSPEND", "" },
+    { "VNC_CONNECTED", "server:o client:o" },
+    { "VNC_DISCONNECTED", "server:o client:o" },
+    { "WAKEUP", "" },
+    { 0 },
+};
 
 static json_t *query_events(struct qmp_call *c)
 {
     json_t *list = json_array();
     (void)c;
-    for (size_t i = 0; qmp_event_names[i]; i++) {
-        json_array_append_new(list, json_pack("{s:s}", "name", qmp_event_names[i]));
+    for (const struct qmp_event *e = qmp_events; e->name; e++) {
+        json_array_append_new(list, json_pack("{s:s}", "name", e->name));
     }
     return list;
 }

@@ -64,8 +64,11 @@ bool qmp_check_args(struct qmp_call *c, const char *schema);
 /* Runs a command from inside. Takes args (NULL: none). NULL with e. */
 json_t *qmp_run(struct keel *k, const char *name, json_t *args, struct err *e);
 
-/* Every event there may be; ends with NULL. */
-extern const char *const qmp_event_names[];
+/* Every event there may be, with its data's schema, as a command's arguments; ends with a NULL name. */
+struct qmp_event {
+    const char *name, *schema;
+};
+extern const struct qmp_event qmp_events[];
 
 /* All names, for query-commands. */
 json_t *qmp_command_names(void);

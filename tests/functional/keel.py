@@ -17,6 +17,10 @@ import time
 import traceback
 
 
+def binary():
+    return os.path.abspath(os.environ.get("KEEL_BUILD", "build")) + "/dm/keel"
+
+
 class Failure(Exception):
     pass
 
@@ -40,6 +44,29 @@ def run_tool(*args, rc=0, timeout=120, **kw):
     return p.stdout + p.stderr
 
 
+_events = {}
+
+
+def check_event(event):
+    """It is as query-qmp-schema tells it."""
+    if not _events:
+        # the answer is the same whatever the machine; one without devices is soon there
+        ask = '{"execute":"qmp_capabilities"}{"execute":"query-qmp-schema"}{"execute":"quit"}'
+        said = run_tool(binary(), "-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio", input=ask)
+        lines = [json.loads(line) for line in said.splitlines()]
+        schema = next(m["return"] for m in lines if isinstance(m.get("return"), list))
+        types = {t["name"]: t for t in schema}
+        _events.update({t["name"]: types[t["arg-type"]]["members"] for t in schema if t["meta-type"] == "event"})
+    python = {"str": str, "int": int, "bool": bool, "any": dict}
+    expect_in("events", event["event"], _events)
+    data, members = event.get("data", {}), _events[event["event"]]
+    expect("unknown in %r" % event, set(data) - set(m["name"] for m in members), set())
+    for m in members:
+        if "default" not in m or m["name"] in data:
+            expect_in(repr(event), m["name"], data)
+            expect("type of %s in %r" % (m["name"], event), type(data[m["name"]]), python[m["type"]])
+
+
 class Qmp:
     """One QMP connection; answers events aside, in order."""
 
@@ -60,7 +87,10 @@ class Qmp:
                 raise Failure("QMP: connection closed")
             self.buf += data
         line, self.buf = self.buf.split(b"\r\n", 1)
-        return json.loads(line)
+        m = json.loads(line)
+        if "event" in m:
+            check_event(m)
+        return m
 
     def raw(self, data):
         self.sock.sendall(data if isinstance(data, bytes) else data.encode())
@@ -277,8 +307,8 @@ class Bed:
             shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def run_one(binary, fn):
-    bed = Bed(binary)
+def run_one(keel, fn):
+    bed = Bed(keel)
     try:
         fn(bed)
     except BaseException:
@@ -295,7 +325,6 @@ def run_one(binary, fn):
 def main(names):
     """Runs every test_* of names (a module's globals()) whose name has one of the words given on
     the command line. $KEEL_BUILD is the build directory. Prints TAP; exits 1 if any failed."""
-    binary = os.path.abspath(os.environ.get("KEEL_BUILD", "build")) + "/dm/keel"
     parts = sys.argv[1:]
     chosen = [(n, f) for n, f in names.items() if n.startswith("test_")
               and (not parts or any(p in n for p in parts))]
@@ -304,7 +333,7 @@ def main(names):
     for n, (name, fn) in enumerate(chosen, 1):
         start = time.time()
         try:
-            run_one(binary, fn)
+            run_one(binary(), fn)
             print("ok %d - %s # %.2f s" % (n, name, time.time() - start))
         except Exception:
             failed += 1

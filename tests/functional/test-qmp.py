@@ -222,7 +222,11 @@ def test_qmp_when_asked_what_there_is_then_the_tables_answer(bed):
             expect_in("type of %s.%s" % (name, m["name"]), m["type"], schema)
     uri = schema[schema["migrate"]["arg-type"]]["members"][0]
     expect("migrate", uri, {"name": "uri", "type": "str"})
-    expect("events", schema["STOP"]["meta-type"], "event")
+    expect("no data", schema["STOP"], {"name": "STOP", "meta-type": "event", "arg-type": "q_empty"})
+    expect("events", sorted(e["name"] for e in q.cmd("query-events")),
+           sorted(t["name"] for t in schema.values() if t["meta-type"] == "event"))
+    expect("data", schema[schema["DEVICE_DELETED"]["arg-type"]]["members"],
+           [{"name": "device", "type": "str", "default": None}, {"name": "path", "type": "str"}])
     expect_in("types", {"name": "e1000", "parent": "device"}, q.cmd("qom-list-types"))
     expect_in("properties", "mac", [p["name"] for p in q.cmd("device-list-properties", typename="e1000")])
     expect_in("unknown", "not found", q.error("device-list-properties", typename="frob")[1])
