@@ -17,7 +17,8 @@
 #include <netinet/in.h>
 
 enum { SHORT = 512, ETHER = 14, IP_MIN = 20, TCP_MIN = 20, UDP_MIN = 8 };
-enum { TYPE_IP4 = 0x0800, TYPE_ARP = 0x0806, FRAGMENT = 0x3fff };
+enum { TYPE_IP4 = 0x0800, TYPE_ARP = 0x0806, FRAGMENT = 0x3fff, IP_PROTOCOL = 9 };
+enum { BULK_NS = 15000 };
 enum { TCP_FLAGS = 13, TCP_SYN = 2, PORT_BOOTPS = 67, PORT_TFTP = 69 };
 
 /* Of a packet with a header of its protocol whole in it. */
@@ -46,7 +47,7 @@ static bool quick(const struct nic_frame *f)
         return false;
     }
     uint32_t payload = f->len - ETHER > head ? f->len - ETHER - head : 0;
-    switch (ip[9]) {
+    switch (ip[IP_PROTOCOL]) {
     case IPPROTO_ICMP:
         return true;
     case IPPROTO_TCP:
@@ -83,9 +84,20 @@ static bool wants_thread(struct user *u)
     return u->stale || (timeout >= 0 && ev_now_ns() / 1000000 + timeout < u->until_ms);
 }
 
-bool user_direct(struct user *u, const struct nic_frame *f)
+static bool is_datagram(const struct nic_frame *f)
 {
-    if (!quick(f) || pthread_mutex_trylock(&u->lock) != 0) {
+    return load_be16(f->data + 12) == TYPE_IP4 && f->data[ETHER + IP_PROTOCOL] == IPPROTO_UDP;
+}
+
+/* Datagrams that come as fast as that are bulk: the thread stays awake between them. */
+static bool is_bulk(const struct user *u, const struct nic_frame *f)
+{
+    return is_datagram(f) && ev_now_ns() - u->datagram_ns < BULK_NS;
+}
+
+static bool take(struct user *u, const struct nic_frame *f)
+{
+    if (!quick(f) || is_bulk(u, f) || pthread_mutex_trylock(&u->lock) != 0) {
         return false;
     }
     pthread_mutex_lock(&u->queues);
@@ -106,4 +118,13 @@ bool user_direct(struct user *u, const struct nic_frame *f)
         ev_before_leave(u->n->loop, &u->arrived);
     }
     return first;
+}
+
+bool user_direct(struct user *u, const struct nic_frame *f)
+{
+    bool taken = take(u, f);
+    if (is_datagram(f)) {
+        u->datagram_ns = ev_now_ns();
+    }
+    return taken;
 }

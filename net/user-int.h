@@ -53,7 +53,8 @@ struct user {
     int64_t until_ms; /* when it wakes up by itself, INT64_MAX: never */
     bool stale;       /* what it polled is not what the library asked for last */
     struct log_limit log;
-    char *smb_dir; /* what smbd writes; NULL without smb= */
+    int64_t datagram_ns; /* when the last short one went */
+    char *smb_dir;       /* what smbd writes; NULL without smb= */
 
     pthread_mutex_t queues; /* around these */
     struct packets out, in;

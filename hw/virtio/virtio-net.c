@@ -10,7 +10,8 @@
  *
  * A frame's header says what its sender left undone; it passes to the back end, or is done by the
  * cable (net/nic.h). A frame that finds no buffers waits at the cable until the driver rings a receive queue.
- * One turn sends at most BUDGET chains, then a timer that is due at once goes on.
+ * One turn sends at most BUDGET chains, then a timer that is due at once goes on. Of short frames sent the
+ * driver is told at most once in TELL_NS: interrupts are what they cost most, and free memory only.
  * Left out: RSS, UDP fragmentation, announcing after a migration.
  * Reference: virtio 1.2, 5.1.
  */
@@ -26,6 +27,9 @@ enum {
     QUEUE_SIZE = 256,
     CONFIG_LEN = 12, /* mac, status, queue pairs, MTU */
     BUDGET = 256,
+    SHORT = 512, /* bytes of a frame */
+    TELL_NS = 100000,
+    SOON_NS = 40000, /* sooner than that the next frame brings it out, not the timer */
     MACS = 64,
     HDR_MAX = 12,
 
@@ -88,6 +92,9 @@ struct virtio_net {
     uint8_t turn;      /* whose queue is served first */
     bool tx_full;
     struct vtimer tx_more;
+    uint64_t tx_untold; /* pairs whose driver has not been told; a bit each */
+    int64_t tx_told;    /* when it was, ns */
+    struct vtimer tx_tell;
 
     uint8_t frame[HDR_MAX + NIC_FRAME_MAX]; /* in use within one call only */
     struct virtq_chain chain, first;        /* the same */
@@ -161,8 +168,38 @@ static bool send_chain(struct virtio_net *s, unsigned pair)
     return true;
 }
 
+static void tell_sent(void *opaque)
+{
+    struct virtio_net *s = opaque;
+    uint64_t pairs = s->tx_untold;
+    vtimer_disarm(&s->tx_tell);
+    s->tx_untold = 0;
+    s->tx_told = vclock_now(s->v.pci.dev.m);
+    for (unsigned i = 0; pairs >> i; i++) {
+        if (pairs >> i & 1) {
+            virtq_tell(&s->v, tx_queue(i));
+        }
+    }
+}
+
+/* Frames of pair have been put; the longest has max bytes. */
+static void sent(struct virtio_net *s, unsigned pair, uint32_t max)
+{
+    int64_t now = vclock_now(s->v.pci.dev.m), due = s->tx_told + TELL_NS;
+    s->tx_untold |= 1ull << pair;
+    if (max > SHORT || now >= due - SOON_NS) {
+        tell_sent(s);
+        return;
+    }
+    virtq_publish(&s->v, tx_queue(pair));
+    if (!vtimer_armed(&s->tx_tell)) {
+        vtimer_arm_at(&s->tx_tell, due);
+    }
+}
+
 static void transmit(struct virtio_net *s, unsigned pair)
 {
+    uint32_t max = 0;
     unsigned n = 0;
     while (virtio_ready(&s->v) && !s->tx_full && !vtimer_armed(&s->tx_more)) {
         if (n == BUDGET) {
@@ -172,10 +209,11 @@ static void transmit(struct virtio_net *s, unsigned pair)
         if (!virtq_take(&s->v, tx_queue(pair), &s->chain) || !send_chain(s, pair)) {
             break;
         }
+        max = s->chain.out_len > max ? (uint32_t)s->chain.out_len : max;
         n++;
     }
     if (n) {
-        virtq_tell(&s->v, tx_queue(pair));
+        sent(s, pair, max);
     }
 }
 
@@ -507,8 +545,10 @@ static void take_back(struct virtio_dev *v)
     s->tx_full = false;
     s->pairs = 1;
     s->turn = 0;
+    s->tx_untold = 0;
     if (s->tx_more.m) {
         vtimer_disarm(&s->tx_more);
+        vtimer_disarm(&s->tx_tell);
         apply_offloads(s);
         use_pairs(s, 1);
     }
@@ -579,6 +619,7 @@ static int virtio_net_init(struct device *d, struct err *e)
         return ret;
     }
     vtimer_init(&s->tx_more, d->m, "virtio-net tx", tx_more, s);
+    vtimer_init(&s->tx_tell, d->m, "virtio-net tell", tell_sent, s);
     nic_attach(s->net.nic, &user, s);
     return 0;
 }
@@ -601,6 +642,8 @@ static int virtio_net_loaded(struct device *d, struct err *e)
     }
     apply_offloads(s);
     use_pairs(s, s->pairs);
+    s->tx_untold = (1ull << s->pairs) - 1; /* to be told once too often is no harm */
+    vtimer_arm(&s->tx_tell, 0);
     if (s->tx_full) { /* another back end, which has room */
         s->tx_full = false;
         vtimer_arm(&s->tx_more, 0);
@@ -613,6 +656,7 @@ static void virtio_net_fini(struct device *d)
     struct virtio_net *s = (struct virtio_net *)d;
     if (s->tx_more.m) {
         vtimer_fini(&s->tx_more);
+        vtimer_fini(&s->tx_tell);
     }
     virtio_fini(&s->v);
     net_dev_fini(&s->v.pci, &s->net);

@@ -229,8 +229,12 @@ void virtq_put(struct virtio_dev *v, unsigned i, uint32_t head, uint32_t written
 }
 
 /* What was put becomes visible, all of it at once: a frame over several chains must (5.1.6.4). */
-static void publish(struct virtio_dev *v, struct virtq *q)
+void virtq_publish(struct virtio_dev *v, unsigned i)
 {
+    struct virtq *q = &v->q[i];
+    if (!virtq_usable(v, q)) {
+        return;
+    }
     if (packed(v)) {
         packed_publish(v, q);
         return;
@@ -261,12 +265,8 @@ static bool wants_interrupt(struct virtio_dev *v, struct virtq *q)
 
 void virtq_tell(struct virtio_dev *v, unsigned i)
 {
-    struct virtq *q = &v->q[i];
-    if (!virtq_usable(v, q)) {
-        return;
-    }
-    publish(v, q);
-    if (wants_interrupt(v, q)) {
+    virtq_publish(v, i);
+    if (virtq_usable(v, &v->q[i]) && wants_interrupt(v, &v->q[i])) {
         virtio_interrupt(v, (int)i);
     }
 }

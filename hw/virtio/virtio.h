@@ -130,9 +130,10 @@ unsigned virtq_waiting(struct virtio_dev *v, unsigned q);
 void virtq_untake(struct virtio_dev *v, unsigned q, uint32_t head);
 /* Gives head back, written bytes filled in; the driver is told when it wants to be. */
 void virtq_give(struct virtio_dev *v, unsigned q, uint32_t head, uint32_t written);
-/* The same in two steps, for several chains at once: put them, then tell. The driver sees none of them
- * before, then all. */
+/* The same in steps, for several chains at once: put them, then publish. The driver sees none of them
+ * before, then all, but is told of it by virtq_tell only, which publishes too. */
 void virtq_put(struct virtio_dev *v, unsigned q, uint32_t head, uint32_t written);
+void virtq_publish(struct virtio_dev *v, unsigned q);
 void virtq_tell(struct virtio_dev *v, unsigned q);
 /* No bell needed for a while (the device will look by itself), or needed again. After asking again look
  * once more: the driver may have been quicker. */

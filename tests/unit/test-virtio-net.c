@@ -139,6 +139,47 @@ static void test_virtio_net_sends_and_does_what_is_left(void **state)
     rig_free(r);
 }
 
+/* Sends a frame of len bytes; whether the driver is interrupted. */
+static bool interrupts_after(struct nic_rig *r, uint32_t len)
+{
+    desc(r, 1, 0, BUF, HEAD + len, 0);
+    memset(ram(r, BUF), 0, HEAD);
+    offer(r, 1, 0);
+    wr(r, NOTIFY, 2, 1);
+    return rd(r, ISR, 1) & 1;
+}
+
+static void test_virtio_net_tells_of_short_frames_once_a_while(void **state)
+{
+    struct nic_rig *r = start(MRG);
+    (void)state;
+    flat_advance(r->pc.f, r->pc.m, 1000000);
+    assert_true(interrupts_after(r, 60)); /* nothing was told for long */
+    assert_false(interrupts_after(r, 60));
+    assert_int_equal(given(r, 1), 2); /* it can see that for itself */
+    flat_advance(r->pc.f, r->pc.m, 50000);
+    assert_false(interrupts_after(r, 60));
+    flat_advance(r->pc.f, r->pc.m, 50000);
+    assert_true(rd(r, ISR, 1) & 1); /* the timer */
+    assert_false(interrupts_after(r, 60));
+    flat_advance(r->pc.f, r->pc.m, 70000);
+    assert_true(interrupts_after(r, 60)); /* sooner than the timer */
+    flat_advance(r->pc.f, r->pc.m, 100000);
+    assert_false(rd(r, ISR, 1) & 1);
+    rig_free(r);
+}
+
+static void test_virtio_net_tells_of_a_long_frame_at_once(void **state)
+{
+    struct nic_rig *r = start(MRG);
+    (void)state;
+    flat_advance(r->pc.f, r->pc.m, 1000000);
+    assert_true(interrupts_after(r, 60));
+    assert_false(interrupts_after(r, 60));
+    assert_true(interrupts_after(r, 1514));
+    rig_free(r);
+}
+
 static void test_virtio_net_stops_for_a_full_back_end(void **state)
 {
     struct nic_rig *r = start(MRG);
@@ -454,6 +495,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_virtio_net_identity),
         cmocka_unit_test(test_virtio_net_sends_and_does_what_is_left),
+        cmocka_unit_test(test_virtio_net_tells_of_short_frames_once_a_while),
+        cmocka_unit_test(test_virtio_net_tells_of_a_long_frame_at_once),
         cmocka_unit_test(test_virtio_net_stops_for_a_full_back_end),
         cmocka_unit_test(test_virtio_net_merges_buffers),
         cmocka_unit_test(test_virtio_net_filters_as_told),
