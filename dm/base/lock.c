@@ -2,6 +2,8 @@
 /* dm/base/lock.c - waiting for a lock: a moment awake, then asleep by futex(2). */
 #include "dm/base/lock.h"
 
+#include "dm/base/util.h"
+
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,7 +15,7 @@
 static bool wait_awake(struct lock *l)
 {
     for (int i = 0; i < LOOKS; i++) {
-        __builtin_ia32_pause();
+        pause_core();
         if (__atomic_load_n(&l->state, __ATOMIC_RELAXED) == 0 && lock_try(l)) {
             return true;
         }
