@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dm/gdb.c - the gdb remote serial protocol: packets, and what each asks of the machine.
+/* dm/gdb.c - the gdb remote serial protocol: what each packet asks of the machine.
  *
  * vCPUs are threads, numbered from 1; the machine is all-stop. A connecting debugger pauses it, one
  * that leaves lets it go on. Memory is read and written by linear address of the chosen vCPU, or by
@@ -9,9 +9,9 @@
  */
 #include "dm/gdb.h"
 
-#include "dm/base/chr.h"
 #include "dm/base/err.h"
 #include "dm/base/util.h"
+#include "dm/gdb-packet.h"
 #include "dm/gdb-regs.h"
 #include "dm/keel.h"
 #include "dm/monitor.h"
@@ -25,121 +25,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_PACKET 0x4000u /* as told to gdb in qSupported */
 #define PAGE 4096u
 #define GDB_STREAM "gdb" /* what a stream of the server's own is called */
 
-enum gdb_rx { RX_IDLE, RX_DATA, RX_SUM_HIGH, RX_SUM_LOW };
-
 struct gdb {
     struct keel *k;
-    struct chr *chr;
-    enum gdb_rx rx;
-    char in[MAX_PACKET + 1]; /* the packet's payload, terminated */
-    size_t len;
-    uint8_t sum, told_sum; /* computed and sent */
-    bool too_long;
-    struct text out;  /* not taken by the peer yet */
-    struct text last; /* the last packet, for a NAK */
-    bool no_ack, physical;
+    struct gdb_link link;
+    bool physical;
     bool waiting;              /* gdb waits for a stop reply */
     unsigned general, control; /* vCPU index of Hg and Hc */
     struct ev_post stopped;
     struct x86_stop_info why; /* of the last stop; written by a vCPU thread before it posts */
 };
 
-/* ---- bytes and hexadecimal ---- */
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-static void put_hex(struct text *t, const uint8_t *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        text_add(t, "%02x", p[i]);
-    }
-}
-
-/* Two digits a byte; false when there are not n of them. */
-static bool get_hex(const char *s, uint8_t *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        int high = hex_digit(s[2 * i]), low = high < 0 ? -1 : hex_digit(s[2 * i + 1]);
-        if (low < 0) {
-            return false;
-        }
-        p[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
-/* A number in hexadecimal at *s, which moves behind it; false when there is none. */
-static bool get_number(const char **s, uint64_t *v)
-{
-    int digit;
-    const char *start = *s;
-    *v = 0;
-    while ((digit = hex_digit(**s)) >= 0) {
-        *v = *v << 4 | (unsigned)digit;
-        ++*s;
-    }
-    return *s != start;
-}
-
-static bool get_char(const char **s, char c)
-{
-    return **s == c ? ++*s, true : false;
-}
-
 static bool begins(const char *s, const char *with)
 {
     return strncmp(s, with, strlen(with)) == 0;
 }
 
-/* ---- sending ---- */
-
-static void flush(struct gdb *g)
-{
-    while (g->out.len) {
-        long n = chr_write(g->chr, g->out.p, g->out.len);
-        if (n <= 0) {
-            return;
-        }
-        text_drop(&g->out, (size_t)n);
-    }
-}
-
-static void send_packet(struct gdb *g, const char *p, size_t len)
-{
-    uint8_t sum = 0;
-    text_drop(&g->last, g->last.len);
-    text_put(&g->last, "$", 1);
-    for (size_t i = 0; i < len; i++) {
-        char escaped[2] = { '}', (char)(p[i] ^ 0x20) };
-        bool special = p[i] == '#' || p[i] == '$' || p[i] == '}' || p[i] == '*';
-        text_put(&g->last, special ? escaped : &p[i], special ? 2 : 1);
-    }
-    for (size_t i = 1; i < g->last.len; i++) {
-        sum = (uint8_t)(sum + (uint8_t)g->last.p[i]);
-    }
-    text_add(&g->last, "#%02x", sum);
-    text_put(&g->out, g->last.p, g->last.len);
-    flush(g);
-}
+/* ---- answers ---- */
 
 static void reply(struct gdb *g, const char *text)
 {
-    send_packet(g, text, strlen(text));
+    gdb_send(&g->link, text, strlen(text));
 }
 
 static void reply_text(struct gdb *g, struct text *t)
 {
-    send_packet(g, t->p ? t->p : "", t->len);
+    gdb_send(&g->link, t->p ? t->p : "", t->len);
     text_free(t);
 }
 
@@ -204,8 +117,9 @@ static void vcpu_stopped(void *opaque, const struct x86_stop_info *info)
     ev_post(g->k->loop, &g->stopped);
 }
 
-static void interrupt(struct gdb *g)
+static void on_interrupt(void *opaque)
 {
+    struct gdb *g = opaque;
     g->why = (struct x86_stop_info){ .why = X86_STOP_PAUSED, .cpu = g->control };
     keel_stop(g->k);
     if (g->waiting) {
@@ -215,13 +129,14 @@ static void interrupt(struct gdb *g)
 
 /* ---- registers ---- */
 
-static void read_all(struct gdb *g)
+static void read_all(struct gdb *g, const char *p)
 {
+    (void)p;
     struct text t = { 0 };
     uint8_t buf[GDB_REG_MAX_BYTES];
     for (unsigned n = 0; n < gdb_reg_count(); n++) {
         gdb_reg_read(cpu_of(g, g->general), n, buf);
-        put_hex(&t, buf, gdb_reg_bytes(n));
+        gdb_put_hex(&t, buf, gdb_reg_bytes(n));
     }
     reply_text(g, &t);
 }
@@ -231,7 +146,7 @@ static void write_all(struct gdb *g, const char *p)
     uint8_t buf[GDB_REG_MAX_BYTES];
     for (unsigned n = 0; n < gdb_reg_count() && *p; n++) {
         size_t bytes = gdb_reg_bytes(n);
-        if (!get_hex(p, buf, bytes)) {
+        if (!gdb_get_hex(p, buf, bytes)) {
             reply_result(g, -EINVAL);
             return;
         }
@@ -246,12 +161,12 @@ static void read_one(struct gdb *g, const char *p)
     uint64_t n;
     uint8_t buf[GDB_REG_MAX_BYTES];
     struct text t = { 0 };
-    if (!get_number(&p, &n) || n >= gdb_reg_count()) {
+    if (!gdb_get_number(&p, &n) || n >= gdb_reg_count()) {
         reply_result(g, -EINVAL);
         return;
     }
     gdb_reg_read(cpu_of(g, g->general), (unsigned)n, buf);
-    put_hex(&t, buf, gdb_reg_bytes((unsigned)n));
+    gdb_put_hex(&t, buf, gdb_reg_bytes((unsigned)n));
     reply_text(g, &t);
 }
 
@@ -259,8 +174,8 @@ static void write_one(struct gdb *g, const char *p)
 {
     uint64_t n;
     uint8_t buf[GDB_REG_MAX_BYTES];
-    if (!get_number(&p, &n) || n >= gdb_reg_count() || !get_char(&p, '=') ||
-        !get_hex(p, buf, gdb_reg_bytes((unsigned)n))) {
+    if (!gdb_get_number(&p, &n) || n >= gdb_reg_count() || !gdb_get_char(&p, '=') ||
+        !gdb_get_hex(p, buf, gdb_reg_bytes((unsigned)n))) {
         reply_result(g, -EINVAL);
         return;
     }
@@ -308,7 +223,7 @@ static bool write_memory(struct gdb *g, uint64_t addr, const uint8_t *buf, size_
 
 static bool get_range(const char **p, uint64_t *addr, uint64_t *len)
 {
-    return get_number(p, addr) && get_char(p, ',') && get_number(p, len);
+    return gdb_get_number(p, addr) && gdb_get_char(p, ',') && gdb_get_number(p, len);
 }
 
 static void memory_read(struct gdb *g, const char *p)
@@ -316,13 +231,13 @@ static void memory_read(struct gdb *g, const char *p)
     static uint8_t none;
     uint64_t addr, len;
     struct text t = { 0 };
-    if (!get_range(&p, &addr, &len) || len > MAX_PACKET / 2) {
+    if (!get_range(&p, &addr, &len) || len > GDB_PACKET_MAX / 2) {
         reply_result(g, -EINVAL);
         return;
     }
     uint8_t *buf = len ? xcalloc(1, len) : &none;
     size_t got = read_memory(g, addr, buf, len);
-    put_hex(&t, buf, got);
+    gdb_put_hex(&t, buf, got);
     if (len) {
         free(buf);
     }
@@ -333,19 +248,26 @@ static void memory_read(struct gdb *g, const char *p)
     }
 }
 
-static void memory_write(struct gdb *g, const char *p, bool binary)
+static void write_range(struct gdb *g, bool ok, uint64_t addr, const void *bytes, uint64_t len)
+{
+    reply_result(g, !ok ? -EINVAL : write_memory(g, addr, bytes, len) ? 0 : -EFAULT);
+}
+
+static void memory_write(struct gdb *g, const char *p)
 {
     uint64_t addr, len;
-    uint8_t buf[MAX_PACKET / 2];
-    const uint8_t *from = buf;
-    bool ok = get_range(&p, &addr, &len) && get_char(&p, ':') && len <= MAX_PACKET / 2;
-    if (ok && binary) {
-        from = (const uint8_t *)p;
-        ok = (size_t)(g->in + g->len - p) >= len;
-    } else if (ok) {
-        ok = get_hex(p, buf, len);
-    }
-    reply_result(g, !ok ? -EINVAL : write_memory(g, addr, from, len) ? 0 : -EFAULT);
+    uint8_t buf[GDB_PACKET_MAX / 2];
+    bool ok = get_range(&p, &addr, &len) && gdb_get_char(&p, ':') && len <= sizeof(buf) &&
+              gdb_get_hex(p, buf, len);
+    write_range(g, ok, addr, buf, len);
+}
+
+static void memory_write_binary(struct gdb *g, const char *p)
+{
+    uint64_t addr, len;
+    bool ok = get_range(&p, &addr, &len) && gdb_get_char(&p, ':') &&
+              (size_t)(g->link.in + g->link.len - p) >= len;
+    write_range(g, ok, addr, p, len);
 }
 
 /* ---- break- and watchpoints ---- */
@@ -361,10 +283,10 @@ static int change_point(struct gdb *g, bool add, uint64_t type, uint64_t addr, u
                : x86_debug_watch_del(d, addr, kind, how[type - 2]);
 }
 
-static void point(struct gdb *g, const char *p, bool add)
+static void change(struct gdb *g, const char *p, bool add)
 {
     uint64_t type, addr, kind;
-    if (!get_number(&p, &type) || !get_char(&p, ',') || !get_range(&p, &addr, &kind)) {
+    if (!gdb_get_number(&p, &type) || !gdb_get_char(&p, ',') || !get_range(&p, &addr, &kind)) {
         reply_result(g, -EINVAL);
     } else if (type > 4) {
         reply(g, "");
@@ -378,6 +300,16 @@ static void point(struct gdb *g, const char *p, bool add)
     }
 }
 
+static void point_add(struct gdb *g, const char *p)
+{
+    change(g, p, true);
+}
+
+static void point_remove(struct gdb *g, const char *p)
+{
+    change(g, p, false);
+}
+
 /* ---- threads and running ---- */
 
 /* "p1.2" never comes (no multiprocess): -1 all, 0 any, else the number. False: no such thread. */
@@ -388,7 +320,7 @@ static bool get_thread(struct gdb *g, const char *p, unsigned *cpu)
     if (begins(p, "-1") || strcmp(p, "0") == 0) {
         return true;
     }
-    if (!get_number(&p, &n) || n == 0 || n > vcpus_count(g->k->vcpus)) {
+    if (!gdb_get_number(&p, &n) || n == 0 || n > vcpus_count(g->k->vcpus)) {
         return false;
     }
     *cpu = (unsigned)n - 1;
@@ -412,8 +344,17 @@ static void thread_alive(struct gdb *g, const char *p)
     reply_result(g, get_thread(g, p, &cpu) ? 0 : -ENOENT);
 }
 
-static void thread_list(struct gdb *g)
+static void thread_current(struct gdb *g, const char *p)
 {
+    char text[16];
+    (void)p;
+    snprintf(text, sizeof(text), "QC%02x", g->general + 1);
+    reply(g, text);
+}
+
+static void thread_list(struct gdb *g, const char *p)
+{
+    (void)p;
     struct text t = { 0 };
     for (unsigned i = 0; i < vcpus_count(g->k->vcpus); i++) {
         text_add(&t, "%c%02x", i ? ',' : 'm', i + 1);
@@ -432,19 +373,46 @@ static void thread_extra(struct gdb *g, const char *p)
     }
     snprintf(line, sizeof(line), "CPU#%u [%s]", cpu,
              cpu_of(g, cpu)->halted ? "halted " : "running");
-    put_hex(&t, (const uint8_t *)line, strlen(line));
+    gdb_put_hex(&t, (const uint8_t *)line, strlen(line));
     reply_text(g, &t);
 }
 
-/* c, s, C, S: an address, if there is one, is where to go on. */
+/* An address, if there is one, is where to go on. */
 static void run_old(struct gdb *g, const char *p, enum vcpu_how how)
 {
     uint64_t addr;
-    if (get_number(&p, &addr)) {
+    if (gdb_get_number(&p, &addr)) {
         cpu_of(g, g->control)->tcg.pc = addr;
     }
     vcpus_set_how(g->k->vcpus, g->control, how);
     resume(g);
+}
+
+static void run_on(struct gdb *g, const char *p)
+{
+    run_old(g, p, VCPU_RUN);
+}
+
+static void step(struct gdb *g, const char *p)
+{
+    run_old(g, p, VCPU_STEP);
+}
+
+/* What follows a signal number, which a machine has no use for. */
+static const char *behind_signal(const char *p)
+{
+    size_t n = strcspn(p, ";");
+    return p[n] ? p + n + 1 : p + n;
+}
+
+static void run_on_signal(struct gdb *g, const char *p)
+{
+    run_on(g, behind_signal(p));
+}
+
+static void step_signal(struct gdb *g, const char *p)
+{
+    step(g, behind_signal(p));
 }
 
 static bool action_of(const char *p, enum vcpu_how *how)
@@ -458,7 +426,7 @@ static void run_each(struct gdb *g, const char *p)
 {
     unsigned n = vcpus_count(g->k->vcpus), cpu;
     bool set[CPU_MAX] = { false };
-    while (get_char(&p, ';')) {
+    while (gdb_get_char(&p, ';')) {
         enum vcpu_how how;
         char thread[16] = "-1";
         size_t len = strcspn(p, ";"), colon = strcspn(p, ":;");
@@ -497,13 +465,13 @@ static void monitor_command(struct gdb *g, const char *p)
     char line[1024];
     size_t n = strlen(p) / 2;
     struct text said = { 0 }, t = { 0 };
-    if (n >= sizeof(line) || !get_hex(p, (uint8_t *)line, n)) {
+    if (n >= sizeof(line) || !gdb_get_hex(p, (uint8_t *)line, n)) {
         reply_result(g, -EINVAL);
         return;
     }
     line[n] = 0;
     hmp_run(g->k, line, &said);
-    put_hex(&t, (const uint8_t *)(said.p ? said.p : ""), said.len);
+    gdb_put_hex(&t, (const uint8_t *)(said.p ? said.p : ""), said.len);
     text_free(&said);
     if (t.len) {
         reply_text(g, &t);
@@ -522,11 +490,30 @@ static void send_description(struct gdb *g, const char *p)
         return;
     }
     gdb_reg_describe(&xml);
-    size_t from = min_u64(off, xml.len), n = min_u64(min_u64(len, MAX_PACKET / 2), xml.len - from);
+    size_t from = min_u64(off, xml.len),
+           n = min_u64(min_u64(len, GDB_PACKET_MAX / 2), xml.len - from);
     text_put(&t, from + n < xml.len ? "m" : "l", 1);
     text_put(&t, xml.p + from, n);
     text_free(&xml);
     reply_text(g, &t);
+}
+
+static void supported(struct gdb *g, const char *p)
+{
+    char text[128];
+    (void)p;
+    snprintf(
+        text, sizeof(text),
+        "PacketSize=%x;qXfer:features:read+;vContSupported+;swbreak+;hwbreak+;QStartNoAckMode+",
+        GDB_PACKET_MAX);
+    reply(g, text);
+}
+
+static void start_no_ack(struct gdb *g, const char *p)
+{
+    (void)p;
+    g->link.no_ack = true;
+    reply(g, "OK");
 }
 
 static void physical_mode(struct gdb *g, const char *p)
@@ -535,62 +522,39 @@ static void physical_mode(struct gdb *g, const char *p)
     reply(g, "OK");
 }
 
-static void query(struct gdb *g, const char *p)
+static void tell_physical_mode(struct gdb *g, const char *p)
 {
-    char text[160];
-    if (begins(p, "Supported")) {
-        snprintf(text, sizeof(text),
-                 "PacketSize=%x;qXfer:features:read+;vContSupported+;swbreak+;hwbreak+;"
-                 "QStartNoAckMode+",
-                 MAX_PACKET);
-        reply(g, text);
-    } else if (strcmp(p, "C") == 0) {
-        snprintf(text, sizeof(text), "QC%02x", g->general + 1);
-        reply(g, text);
-    } else if (strcmp(p, "fThreadInfo") == 0) {
-        thread_list(g);
-    } else if (strcmp(p, "sThreadInfo") == 0) {
-        reply(g, "l");
-    } else if (begins(p, "ThreadExtraInfo,")) {
-        thread_extra(g, p + strlen("ThreadExtraInfo,"));
-    } else if (begins(p, "Attached")) {
-        reply(g, "1");
-    } else if (begins(p, "Rcmd,")) {
-        monitor_command(g, p + strlen("Rcmd,"));
-    } else if (begins(p, "Xfer:features:read:target.xml:")) {
-        send_description(g, p + strlen("Xfer:features:read:target.xml:"));
-    } else if (strcmp(p, "qemu.PhyMemMode") == 0) {
-        reply(g, g->physical ? "1" : "0");
-    } else {
-        reply(g, "");
-    }
+    (void)p;
+    reply(g, g->physical ? "1" : "0");
 }
 
-static void set(struct gdb *g, const char *p)
+static void tell_why(struct gdb *g, const char *p)
 {
-    if (strcmp(p, "StartNoAckMode") == 0) {
-        g->no_ack = true;
-        reply(g, "OK");
-    } else if (begins(p, "qemu.PhyMemMode:")) {
-        physical_mode(g, p + strlen("qemu.PhyMemMode:"));
-    } else {
-        reply(g, "");
-    }
+    (void)p;
+    g->why.why = X86_STOP_STEP;
+    g->why.cpu = g->general;
+    stop_reply(g);
 }
 
-static void verbose(struct gdb *g, const char *p)
+static void tell_actions(struct gdb *g, const char *p)
 {
-    if (strcmp(p, "Cont?") == 0) {
-        reply(g, "vCont;c;C;s;S");
-    } else if (begins(p, "Cont;")) {
-        run_each(g, p + strlen("Cont"));
-    } else if (begins(p, "Kill")) {
-        reply(g, "OK");
-        keel_quit(g->k, false, "host-signal");
-    } else {
-        reply(g, "");
-    }
+    (void)p;
+    reply(g, "vCont;c;C;s;S");
 }
+
+static void tell_attached(struct gdb *g, const char *p)
+{
+    (void)p;
+    reply(g, "1");
+}
+
+static void no_more_threads(struct gdb *g, const char *p)
+{
+    (void)p;
+    reply(g, "l");
+}
+
+/* ---- the end ---- */
 
 static void let_go(struct gdb *g)
 {
@@ -604,207 +568,103 @@ static void let_go(struct gdb *g)
     g->waiting = false;
 }
 
-static void detach(struct gdb *g)
+static void detach(struct gdb *g, const char *p)
 {
+    (void)p;
     reply(g, "OK");
     let_go(g);
 }
 
-/* A signal number, which a machine has no use for, and perhaps an address. */
-static const char *behind_signal(const char *p)
+static void kill_machine(struct gdb *g, const char *p)
 {
-    size_t n = strcspn(p, ";");
-    return p[n] ? p + n + 1 : p + n;
+    (void)p;
+    keel_quit(g->k, false, "host-signal");
 }
 
-static void command(struct gdb *g, const char *p)
+static void kill_politely(struct gdb *g, const char *p)
 {
-    switch (*p++) {
-    case '?':
-        g->why.why = X86_STOP_STEP;
-        g->why.cpu = g->general;
-        stop_reply(g);
-        break;
-    case 'g':
-        read_all(g);
-        break;
-    case 'G':
-        write_all(g, p);
-        break;
-    case 'p':
-        read_one(g, p);
-        break;
-    case 'P':
-        write_one(g, p);
-        break;
-    case 'm':
-        memory_read(g, p);
-        break;
-    case 'M':
-        memory_write(g, p, false);
-        break;
-    case 'X':
-        memory_write(g, p, true);
-        break;
-    case 'c':
-        run_old(g, p, VCPU_RUN);
-        break;
-    case 's':
-        run_old(g, p, VCPU_STEP);
-        break;
-    case 'C':
-        run_old(g, behind_signal(p), VCPU_RUN);
-        break;
-    case 'S':
-        run_old(g, behind_signal(p), VCPU_STEP);
-        break;
-    case 'Z':
-        point(g, p, true);
-        break;
-    case 'z':
-        point(g, p, false);
-        break;
-    case 'H':
-        choose_thread(g, p);
-        break;
-    case 'T':
-        thread_alive(g, p);
-        break;
-    case 'q':
-        query(g, p);
-        break;
-    case 'Q':
-        set(g, p);
-        break;
-    case 'v':
-        verbose(g, p);
-        break;
-    case 'D':
-        detach(g);
-        break;
-    case 'k':
-        keel_quit(g->k, false, "host-signal");
-        break;
-    default:
-        reply(g, "");
-    }
+    reply(g, "OK");
+    kill_machine(g, p);
 }
 
-/* ---- receiving ---- */
+/* ---- commands ---- */
 
-/* "}x" stands for x ^ 0x20. */
-static void unescape(struct gdb *g)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < g->len; i++) {
-        bool escape = g->in[i] == '}' && i + 1 < g->len;
-        g->in[n++] = escape ? (char)(g->in[++i] ^ 0x20) : g->in[i];
-    }
-    g->len = n;
-    g->in[n] = 0;
-}
+static const struct {
+    const char *name;
+    bool whole; /* nothing may follow: another command's name begins like this one */
+    void (*run)(struct gdb *g, const char *p);
+} commands[] = {
+    { "?", false, tell_why },
+    { "g", false, read_all },
+    { "G", false, write_all },
+    { "p", false, read_one },
+    { "P", false, write_one },
+    { "m", false, memory_read },
+    { "M", false, memory_write },
+    { "X", false, memory_write_binary },
+    { "c", false, run_on },
+    { "s", false, step },
+    { "C", false, run_on_signal },
+    { "S", false, step_signal },
+    { "Z", false, point_add },
+    { "z", false, point_remove },
+    { "H", false, choose_thread },
+    { "T", false, thread_alive },
+    { "D", false, detach },
+    { "k", false, kill_machine },
+    { "vCont?", true, tell_actions },
+    { "vCont", false, run_each },
+    { "vKill", false, kill_politely },
+    { "qSupported", false, supported },
+    { "qC", true, thread_current },
+    { "qfThreadInfo", true, thread_list },
+    { "qsThreadInfo", true, no_more_threads },
+    { "qThreadExtraInfo,", false, thread_extra },
+    { "qAttached", false, tell_attached },
+    { "qRcmd,", false, monitor_command },
+    { "qXfer:features:read:target.xml:", false, send_description },
+    { "qqemu.PhyMemMode", true, tell_physical_mode },
+    { "QStartNoAckMode", true, start_no_ack },
+    { "Qqemu.PhyMemMode:", false, physical_mode },
+};
 
-static void packet(struct gdb *g)
+static void on_packet(void *opaque, const char *p, size_t len)
 {
-    bool good = g->sum == g->told_sum;
-    if (!g->no_ack) {
-        text_put(&g->out, good ? "+" : "-", 1);
-        flush(g);
-    }
-    if (!good && !g->no_ack) {
-        return;
-    }
-    if (g->too_long) {
-        reply_result(g, -E2BIG);
-        return;
-    }
+    struct gdb *g = opaque;
+    (void)len;
     g->waiting = false;
-    unescape(g);
-    command(g, g->in);
-}
-
-static void idle_byte(struct gdb *g, uint8_t c)
-{
-    if (c == '$') {
-        g->rx = RX_DATA;
-        g->len = 0;
-        g->sum = 0;
-        g->too_long = false;
-    } else if (c == 3) {
-        interrupt(g);
-    } else if (c == '-' && g->last.len) {
-        text_put(&g->out, g->last.p, g->last.len);
-        flush(g);
-    }
-}
-
-static void byte(struct gdb *g, uint8_t c)
-{
-    switch (g->rx) {
-    case RX_IDLE:
-        idle_byte(g, c);
-        break;
-    case RX_DATA:
-        if (c == '#') {
-            g->rx = RX_SUM_HIGH;
-        } else if (g->len < MAX_PACKET) {
-            g->sum = (uint8_t)(g->sum + c);
-            g->in[g->len++] = (char)c;
-        } else {
-            g->sum = (uint8_t)(g->sum + c);
-            g->too_long = true;
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        size_t n = strlen(commands[i].name);
+        if (strncmp(p, commands[i].name, n) == 0 && !(commands[i].whole && p[n])) {
+            commands[i].run(g, p + n);
+            return;
         }
-        break;
-    case RX_SUM_HIGH:
-        g->told_sum = (uint8_t)((unsigned)hex_digit((char)c) << 4);
-        g->rx = RX_SUM_LOW;
-        break;
-    case RX_SUM_LOW:
-        g->told_sum |= (uint8_t)(hex_digit((char)c) & 0x0f);
-        g->rx = RX_IDLE;
-        packet(g);
-        break;
     }
+    reply(g, "");
 }
 
-static size_t can_read(void *opaque)
+static void on_too_long(void *opaque)
+{
+    reply_result(opaque, -E2BIG);
+}
+
+static void on_opened(void *opaque)
 {
     struct gdb *g = opaque;
-    return g->out.len < MAX_PACKET * 4 ? 4096 : 0;
+    g->physical = g->waiting = false;
+    g->general = g->control = 0;
+    keel_stop(g->k);
 }
 
-static void on_read(void *opaque, const uint8_t *buf, size_t len)
+static void on_closed(void *opaque)
 {
-    for (size_t i = 0; i < len; i++) {
-        byte(opaque, buf[i]);
-    }
-}
-
-static void writable(void *opaque)
-{
-    struct gdb *g = opaque;
-    flush(g);
-    chr_kick(g->chr);
-}
-
-static void on_event(void *opaque, enum chr_event ev)
-{
-    struct gdb *g = opaque;
-    if (ev == CHR_OPENED) {
-        text_free(&g->out);
-        text_free(&g->last);
-        g->rx = RX_IDLE;
-        g->no_ack = g->physical = g->waiting = false;
-        g->general = g->control = 0;
-        keel_stop(g->k);
-    } else if (ev == CHR_CLOSED) {
-        let_go(g);
-    }
+    let_go(opaque);
 }
 
 /* ---- life ---- */
 
-static const struct chr_handlers handlers = { can_read, on_read, writable, on_event };
+static const struct gdb_packet_user user = { on_packet, on_too_long, on_interrupt, on_opened,
+                                             on_closed };
 
 int gdb_open(struct keel *k, const char *spec, struct err *e)
 {
@@ -822,18 +682,18 @@ int gdb_open(struct keel *k, const char *spec, struct err *e)
         return e->code ? err_prefix(e, "-gdb %s", spec) : 0;
     }
     struct gdb *g = xcalloc(1, sizeof(*g));
-    *g = (struct gdb){ .k = k, .chr = c };
+    g->k = k;
     g->stopped = (struct ev_post){ .cb = on_stopped, .opaque = g };
     k->gdb = g;
     x86_debug_listen(vcpus_debug(k->vcpus), vcpu_stopped, g);
-    chr_attach(c, &handlers, g);
+    gdb_link_open(&g->link, c, &user, g);
     return 0;
 }
 
 void gdb_detach(struct keel *k)
 {
     struct gdb *g = k->gdb;
-    if (g && g->chr->handlers && g->chr->open) {
+    if (g && gdb_link_is_up(&g->link)) {
         let_go(g);
     }
 }
@@ -844,16 +704,15 @@ void gdb_close(struct keel *k)
     if (!g) {
         return;
     }
-    if (g->chr->handlers) {
+    struct chr *c = g->link.chr;
+    if (c->handlers) {
         reply(g, "W00");
-        chr_attach(g->chr, NULL, NULL);
     }
+    gdb_link_close(&g->link);
     ev_post_cancel(k->loop, &g->stopped);
     x86_debug_listen(vcpus_debug(k->vcpus), NULL, NULL);
-    text_free(&g->out);
-    text_free(&g->last);
-    if (strcmp(g->chr->id, GDB_STREAM) == 0) { /* made for this; one of -chardev's stays */
-        chr_remove(&k->be, g->chr);
+    if (strcmp(c->id, GDB_STREAM) == 0) { /* made for this; one of -chardev's stays */
+        chr_remove(&k->be, c);
     }
     free(g);
     k->gdb = NULL;

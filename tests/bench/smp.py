@@ -34,7 +34,7 @@ for i in $(seq %d); do
 done
 echo bench-end; poweroff -f
 '''
-TIMES, NATIVE_TIMES, LIMIT = 10, 20, 900
+TIMES, LIMIT = 40, 900
 
 
 def guest(program, work, cpus):
@@ -64,7 +64,7 @@ def native(work, runs):
         for _ in range(runs):
             for n in took:
                 began = time.perf_counter_ns()
-                copies = [subprocess.Popen([work + '/' + name, str(NATIVE_TIMES)], stdout=subprocess.DEVNULL,
+                copies = [subprocess.Popen([work + '/' + name, str(TIMES)], stdout=subprocess.DEVNULL,
                                            preexec_fn=lambda: os.sched_setaffinity(0, two[:n])) for _ in range(2)]
                 for p in copies:
                     p.wait()
