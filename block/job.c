@@ -103,7 +103,7 @@ bool job_paused(const struct job *j)
     return j->status == JOB_PAUSED || j->status == JOB_STANDBY;
 }
 
-static bool job_held(const struct job *j)
+bool job_held(const struct job *j)
 {
     return j->jobs->held || j->user_paused;
 }
@@ -491,6 +491,8 @@ int job_cancel(struct job *j, bool force, struct err *e)
     job_kick(j);
     if (j->ready) {
         job_go_on(j);
+    } else if (job_busy(j) && j->ops->cancel) {
+        j->ops->cancel(j);
     }
     return 0;
 }

@@ -70,6 +70,8 @@ struct job_ops {
      * is in flight in the whole graph. */
     int (*commit)(struct job *j, struct err *e);
     void (*abort)(struct job *j);
+    /* It was cancelled while it is busy: what is in flight shall end soon. NULL: it does. */
+    void (*cancel)(struct job *j);
     /* The user says that a ready job shall end. NULL: it ends by itself. */
     int (*complete)(struct job *j, struct err *e);
     void (*free)(struct job *j);
@@ -127,6 +129,8 @@ int job_complete(struct job *j, struct err *e);
 int job_finalize(struct job *j, struct err *e);
 int job_dismiss(struct job *j, struct err *e);
 bool job_paused(const struct job *j);
+/* Nothing of it may start: somebody holds all jobs, or the user this one. */
+bool job_held(const struct job *j);
 /* Bytes are being copied right now. */
 bool job_busy(const struct job *j);
 

@@ -226,19 +226,30 @@ static void ctx_posted(void *opaque)
     ctx_turn(opaque, false);
 }
 
-struct node_ctx *node_ctx_new(struct ev_loop *loop)
+struct node_ctx *node_ctx_try(void)
 {
-    struct node_ctx *c = xcalloc(1, sizeof(*c));
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct node_ctx *c;
 
-    c->loop = loop;
+    if (fd < 0) {
+        return NULL;
+    }
+    c = xcalloc(1, sizeof(*c));
     c->ready_tail = &c->ready;
     c->finished_tail = &c->finished;
     pthread_mutex_init(&c->lock, NULL);
     c->pool = pool_new(CTX_THREADS);
-    c->ev = (struct ev_fd){ .events = EV_READ, .cb = ctx_readable, .opaque = c };
-    c->ev.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    c->ev = (struct ev_fd){ .fd = fd, .events = EV_READ, .cb = ctx_readable, .opaque = c };
     c->post = (struct ev_post){ .cb = ctx_posted, .opaque = c };
-    assert(c->ev.fd >= 0);
+    return c;
+}
+
+struct node_ctx *node_ctx_new(struct ev_loop *loop)
+{
+    struct node_ctx *c = node_ctx_try();
+
+    assert(c);
+    c->loop = loop;
     if (loop) {
         int ret = ev_fd_add(loop, &c->ev);
         assert(ret == 0);

@@ -127,6 +127,8 @@ struct node {
 /* loop NULL: nothing runs but inside node_ctx_poll. Ends the process when the kernel refuses an
  * eventfd: set-up only. */
 struct node_ctx *node_ctx_new(struct ev_loop *loop);
+/* Without a loop, for whoever can do without: NULL when the kernel refuses, errno says why. */
+struct node_ctx *node_ctx_try(void);
 /* Every node of it is closed. NULL is fine. */
 void node_ctx_free(struct node_ctx *c);
 /* From now on node_ctx_work runs work at once, on the caller's thread: what happens then depends on

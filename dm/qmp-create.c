@@ -2,9 +2,8 @@
 /* dm/qmp-create.c - QMP's blockdev-create: a job that makes an image, on a node of the graph or as a file.
  *
  * What the options say is checked when the command is given, as far as QEMU's schema says it; the rest is
- * the job's: it fails with a sentence and stays to be asked until it is dismissed. A thread does what takes
- * long and needs no node: a LUKS header, a file's room. Formats are written by the loop, with nothing else
- * in flight.
+ * the job's: it fails with a sentence and stays to be asked until it is dismissed. A thread does the work,
+ * which waits for its I/O, on nodes that stand for the graph's (block/relay.h): the guest runs on.
  */
 #include "dm/qmp-node.h"
 
@@ -12,6 +11,7 @@
 #include "block/format.h"
 #include "block/job.h"
 #include "block/qcow2.h"
+#include "block/relay.h"
 #include "dm/base/util.h"
 #include "dm/blockdev.h"
 #include "dm/keel.h"
@@ -23,20 +23,30 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A node of the graph that is written. */
+struct target {
+    struct node *node;   /* a share */
+    struct relay *relay; /* from when the job has it until the work is over */
+    struct node *its;    /* the thread's */
+};
+
 struct create {
-    struct job job; /* first */
-    struct node_work work;
+    struct job job;    /* first */
+    struct pool *pool; /* of one thread */
+    struct pool_work work;
+    struct node_ctx *its_ctx; /* the thread's */
+    struct node_work end;     /* tells that it is over */
     struct keel *k;
     const struct maker *maker;
     json_t *options;
     enum qcow2_prealloc prealloc;
     struct format_create c;
     struct qcow2_create q;
-    struct node *file, *data; /* shares */
+    struct target file, data;
     const struct luks_key *key;
     struct luks_create luks;
-    uint8_t *header; /* of LUKS, made by the thread */
-    bool prepared;
+    bool worked;
+    bool stop; /* atomic: it was cancelled */
     int ret;
     struct err err;
 };
@@ -45,8 +55,7 @@ struct maker {
     const char *driver, *schema;
     /* Takes the options over from c->args; what is wrong is the job's error. */
     int (*take)(struct qmp_call *c, struct create *m, struct err *e);
-    void (*prepare)(struct create *m); /* on a thread; NULL: nothing */
-    int (*make)(struct create *m, struct err *e);
+    int (*make)(struct create *m, struct err *e); /* on the thread */
 };
 
 /* ---- options ---- */
@@ -100,19 +109,35 @@ static int take_luks(struct qmp_call *c, struct create *m, struct err *e)
     return m->key ? 0 : e->code;
 }
 
-static int take_node(struct create *m, const char *option, struct node **out, struct err *e)
+/* The thread would like something of a node. */
+static void asked(void *opaque)
+{
+    struct create *m = opaque;
+
+    if (!job_held(&m->job)) {
+        relay_carry(m->file.relay);
+        relay_carry(m->data.relay);
+    }
+}
+
+static int take_node(struct create *m, const char *option, struct target *t, struct err *e)
 {
     const json_t *ref = json_object_get(m->options, option);
     struct node *n = blockdev_ref(&m->k->be, ref, e);
 
-    *out = n;
+    t->node = n;
     if (!n) {
         return e->code;
     }
     if (n->job || graph_has_parent(n)) {
         return err_set(e, -EBUSY, "Node '%s' is in use", node_name(n));
     }
-    return n->read_only ? err_set(e, -EACCES, "Block node is read-only") : 0;
+    if (n->read_only) {
+        return err_set(e, -EACCES, "Block node is read-only");
+    }
+    t->relay = relay_new(n, asked, m);
+    n->job = m->job.ops->type;
+    return 0;
 }
 
 /* "file" and "size", which every format has. */
@@ -142,9 +167,10 @@ static int file_take(struct qmp_call *c, struct create *m, struct err *e)
 }
 
 /* The room of the file, which nobody else knows yet. 0 or -errno. */
-static int give_room(const char *filename, uint64_t size, bool full)
+static int give_room(struct create *m, const char *filename, bool full)
 {
     enum { STEP = 1 << 20 };
+    uint64_t size = m->c.size;
     int fd = open(filename, O_WRONLY | O_CLOEXEC), ret = 0;
     void *zeros = full ? xcalloc(1, STEP) : NULL;
 
@@ -157,6 +183,7 @@ static int give_room(const char *filename, uint64_t size, bool full)
     for (uint64_t at = 0; ret == 0 && full && at < size;) {
         ssize_t n = pwrite(fd, zeros, min_u64(size - at, STEP), (off_t)at);
         ret = n < 0 && errno != EINTR ? -errno : 0;
+        ret = __atomic_load_n(&m->stop, __ATOMIC_RELAXED) ? -ECANCELED : ret;
         at += n > 0 ? (uint64_t)n : 0;
     }
     free(zeros);
@@ -166,35 +193,19 @@ static int give_room(const char *filename, uint64_t size, bool full)
     return ret;
 }
 
-static void file_prepare(struct create *m)
-{
-    const char *filename = json_string_value(json_object_get(m->options, "filename"));
-
-    m->ret = file_create(filename, m->c.size, &m->err);
-    if (m->ret == 0 && m->prealloc != QCOW2_PREALLOC_OFF && m->c.size) {
-        m->ret = give_room(filename, m->c.size, m->prealloc == QCOW2_PREALLOC_FULL);
-        if (m->ret < 0) {
-            err_set(&m->err, m->ret, "Could not preallocate: %s", strerror(-m->ret));
-        }
-    }
-}
-
 static int file_make(struct create *m, struct err *e)
 {
-    (void)m;
-    (void)e;
-    return 0;
+    const char *filename = json_string_value(json_object_get(m->options, "filename"));
+    int ret = file_create(filename, m->c.size, e);
+
+    if (ret < 0 || m->prealloc == QCOW2_PREALLOC_OFF || !m->c.size) {
+        return ret;
+    }
+    ret = give_room(m, filename, m->prealloc == QCOW2_PREALLOC_FULL);
+    return ret < 0 ? err_set(e, ret, "Could not preallocate: %s", strerror(-ret)) : 0;
 }
 
 /* ---- luks ---- */
-
-static void luks_prepare(struct create *m)
-{
-    if (m->key) {
-        m->header = luks_create(&m->luks, m->key, &m->q.luks_len, &m->err);
-        m->ret = m->header ? 0 : m->err.code;
-    }
-}
 
 static int luks_take(struct qmp_call *c, struct create *m, struct err *e)
 {
@@ -208,9 +219,13 @@ static int luks_take(struct qmp_call *c, struct create *m, struct err *e)
 
 static int luks_make(struct create *m, struct err *e)
 {
-    int ret = clear(m->file, e);
+    uint64_t len;
+    uint8_t *header = luks_create(&m->luks, m->key, &len, e);
+    int ret = header ? clear(m->file.its, e) : e->code;
 
-    return ret < 0 ? ret : crypt_create_with(m->file, m->c.size, m->header, m->q.luks_len, e);
+    ret = ret < 0 ? ret : crypt_create_with(m->file.its, m->c.size, header, len, e);
+    free(header);
+    return ret;
 }
 
 /* ---- qcow2 ---- */
@@ -230,7 +245,7 @@ static int check_qcow2(const struct create *m, struct err *e)
           "Different refcount widths than 16 bits require compatibility level 1.1 or above" },
         { q->extended_l2,
           "Extended L2 entries are only supported with compatibility level 1.1 and above" },
-        { m->data,
+        { m->data.node,
           "External data files are only supported with compatibility level 1.1 and above" },
     };
 
@@ -244,7 +259,7 @@ static int check_qcow2(const struct create *m, struct err *e)
                        "Extended L2 entries are only supported with cluster sizes of at least "
                        "16384 bytes");
     }
-    if (q->data_file_raw && !m->data) {
+    if (q->data_file_raw && !m->data.node) {
         return err_set(e, -EINVAL, "data-file-raw requires data-file");
     }
     if (q->data_file_raw && q->backing_file) {
@@ -297,7 +312,7 @@ static int qcow2_take(struct qmp_call *c, struct create *m, struct err *e)
     ret = ret < 0 ? ret : take_shape(c, m, e);
     if (ret == 0 && json_object_get(m->options, "data-file")) {
         ret = take_node(m, "data-file", &m->data, e);
-        m->q.data_file = m->data ? m->data->filename : NULL;
+        m->q.data_file = m->data.node ? m->data.node->filename : NULL;
     }
     ret = ret < 0 ? ret : check_qcow2(m, e);
     if (ret == 0 && encrypt) {
@@ -312,13 +327,13 @@ static int qcow2_take(struct qmp_call *c, struct create *m, struct err *e)
 static int qcow2_give_room(struct create *m, enum qcow2_prealloc how, struct err *e)
 {
     struct qcow2_open o = { .key = m->key };
-    struct node *n = qcow2_open(node_share(m->file), &o, e);
+    struct node *n = qcow2_open(node_share(m->file.its), &o, e);
 
     if (!n) {
         return e->code;
     }
-    if (m->data) {
-        qcow2_set_data(n, node_share(m->data));
+    if (m->data.its) {
+        qcow2_set_data(n, node_share(m->data.its));
     }
     int ret = qcow2_preallocate(n, 0, how), closed = node_close(n);
     ret = ret < 0 ? ret : closed;
@@ -331,11 +346,13 @@ static int qcow2_make(struct create *m, struct err *e)
     enum qcow2_prealloc how = m->prealloc == QCOW2_PREALLOC_OFF && m->q.data_file_raw
                                   ? QCOW2_PREALLOC_METADATA
                                   : m->prealloc;
-    int ret = clear(m->file, e);
+    uint8_t *header = m->key ? luks_create(&m->luks, m->key, &m->q.luks_len, e) : NULL;
+    int ret = m->key && !header ? e->code : clear(m->file.its, e);
 
-    ret = ret < 0 || !m->data ? ret : clear(m->data, e);
-    m->q.luks_header = m->header;
-    ret = ret < 0 ? ret : qcow2_create(m->file, &m->q, e);
+    ret = ret < 0 || !m->data.its ? ret : clear(m->data.its, e);
+    m->q.luks_header = header;
+    ret = ret < 0 ? ret : qcow2_create(m->file.its, &m->q, e);
+    free(header);
     return ret < 0 || how == QCOW2_PREALLOC_OFF ? ret : qcow2_give_room(m, how, e);
 }
 
@@ -365,91 +382,155 @@ static int other_take(struct qmp_call *c, struct create *m, struct err *e)
 
 static int other_make(struct create *m, struct err *e)
 {
-    int ret = clear(m->file, e);
+    int ret = clear(m->file.its, e);
 
-    return ret < 0 ? ret : format_find(m->maker->driver)->create(m->file, &m->c, e);
+    return ret < 0 ? ret : format_find(m->maker->driver)->create(m->file.its, &m->c, e);
 }
 
 #define FORMAT "driver:s file:r size:i "
 
 static const struct maker makers[] = {
     { "file", "driver:s filename:s size:i preallocation:s? nocow:b? extent-size-hint:i?", file_take,
-      file_prepare, file_make },
-    { "luks", FORMAT "preallocation:s? " LUKS, luks_take, luks_prepare, luks_make },
+      file_make },
+    { "luks", FORMAT "preallocation:s? " LUKS, luks_take, luks_make },
     { "qcow2",
       FORMAT "data-file:r? data-file-raw:b? extended-l2:b? version:s? backing-file:s? "
              "backing-fmt:s? encrypt:o? cluster-size:i? preallocation:s? lazy-refcounts:b? "
              "refcount-bits:i? compression-type:s?",
-      qcow2_take, luks_prepare, qcow2_make },
-    { "vdi", FORMAT "preallocation:s?", other_take, NULL, other_make },
+      qcow2_take, qcow2_make },
+    { "vdi", FORMAT "preallocation:s?", other_take, other_make },
     { "vmdk", FORMAT "subformat:s? adapter-type:s? hwversion:s? toolsversion:s? zeroed-grain:b?",
-      other_take, NULL, other_make },
-    { "vpc", FORMAT "subformat:s? force-size:b?", other_take, NULL, other_make },
+      other_take, other_make },
+    { "vpc", FORMAT "subformat:s? force-size:b?", other_take, other_make },
 };
 
 /* ---- the job ---- */
 
-static void end(struct create *m, int ret, const struct err *e)
+static int make(struct create *m, struct err *e)
 {
-    struct job *j = &m->job;
+    int ret = m->maker->make(m, e);
 
-    j->done = 1;
-    if (ret < 0) {
-        j->error = xstrdup(e->msg);
+    if (ret == 0 && m->file.its) {
+        ret = node_flush(m->file.its);
+        ret = ret < 0 ? err_set(e, ret, "%s", strerror(-ret)) : 0;
     }
-    job_end(j, ret);
+    return ret;
 }
 
-static void prepare_run(struct node_work *w)
+static void work(struct pool_work *w)
 {
     struct create *m = container_of(w, struct create, work);
 
-    m->maker->prepare(m);
+    m->file.its = relay_open(m->file.relay, m->its_ctx);
+    m->data.its = relay_open(m->data.relay, m->its_ctx);
+    m->ret = make(m, &m->err);
+    node_close(m->file.its);
+    node_close(m->data.its);
+    node_ctx_end(&m->end);
 }
 
-static void prepare_done(struct node_work *w)
+static void work_ended(struct node_work *w)
 {
-    struct create *m = container_of(w, struct create, work);
+    struct create *m = container_of(w, struct create, end);
 
     m->job.copy.in_flight--;
     job_kick(&m->job);
 }
 
+static int start_work(struct create *m)
+{
+    m->its_ctx = node_ctx_try();
+    if (!m->its_ctx) {
+        return -errno;
+    }
+    m->pool = pool_new(1);
+    m->work.run = work;
+    m->end.done = work_ended;
+    node_ctx_begin(m->k->be.graph, &m->end);
+    m->job.copy.in_flight++; /* the job is busy */
+    int ret = pool_submit(m->pool, &m->work);
+    if (ret < 0) { /* no thread: over already */
+        node_ctx_end(&m->end);
+    }
+    return ret;
+}
+
+static void let_go(struct target *t)
+{
+    if (t->relay) {
+        relay_free(t->relay);
+        t->relay = NULL;
+        t->node->job = NULL;
+    }
+}
+
+/* The thread has ended, or never began. */
+static void clean_up(struct create *m)
+{
+    let_go(&m->file);
+    let_go(&m->data);
+    if (m->pool) {
+        pool_free(m->pool);
+        m->pool = NULL;
+    }
+    node_ctx_free(m->its_ctx);
+    m->its_ctx = NULL;
+}
+
+static void end(struct create *m)
+{
+    struct job *j = &m->job;
+
+    clean_up(m);
+    j->done = 1;
+    if (m->ret < 0) {
+        j->error = xstrdup(m->err.msg);
+    }
+    job_end(j, m->ret);
+}
+
+/* Before the work, and after it. */
 static void idle(struct job *j)
 {
     struct create *m = (struct create *)j;
 
-    if (m->ret == 0 && !m->prepared && m->maker->prepare) {
-        m->prepared = true;
-        m->work.run = prepare_run;
-        m->work.done = prepare_done;
-        j->copy.in_flight++; /* the job is busy */
-        node_ctx_work(m->k->be.graph, &m->work);
+    if (m->ret < 0 || m->worked) {
+        end(m);
         return;
     }
-    if (m->ret == 0) {
-        jobs_hold(j->jobs);
-        m->ret = m->maker->make(m, &m->err);
-        if (m->ret == 0 && m->file) {
-            m->ret = node_flush(m->file);
-            m->ret = m->ret < 0 ? err_set(&m->err, m->ret, "%s", strerror(-m->ret)) : 0;
-        }
-        jobs_release(j->jobs);
+    m->worked = true;
+    int ret = start_work(m);
+    if (ret < 0) {
+        m->ret = err_set(&m->err, ret, "%s", strerror(-ret));
+        job_kick(j);
     }
-    end(m, m->ret, &m->err);
 }
 
-static void nothing(struct job *j)
+/* Nobody holds the graph any more. */
+static void go_on(struct job *j)
 {
-    (void)j;
+    asked(j);
+}
+
+static void cancel(struct job *j)
+{
+    struct create *m = (struct create *)j;
+
+    __atomic_store_n(&m->stop, true, __ATOMIC_RELAXED);
+    relay_stop(m->file.relay);
+    relay_stop(m->data.relay);
 }
 
 /* The process may end while the thread is at it. */
 static void abort_job(struct job *j)
 {
+    struct create *m = (struct create *)j;
+
+    cancel(j);
     while (j->copy.in_flight) {
-        node_ctx_poll(((struct create *)j)->k->be.graph, true);
+        node_ctx_poll(m->k->be.graph, true);
     }
+    clean_up(m);
 }
 
 static int no_commit(struct job *j, struct err *e)
@@ -463,19 +544,19 @@ static void free_job(struct job *j)
 {
     struct create *m = (struct create *)j;
 
-    node_close(m->file);
-    node_close(m->data);
-    free(m->header);
+    node_close(m->file.node);
+    node_close(m->data.node);
     json_decref(m->options);
     free(m);
 }
 
 static const struct job_ops create_ops = { .type = "create",
                                            .plain = true,
-                                           .work = nothing,
+                                           .work = go_on,
                                            .idle = idle,
                                            .commit = no_commit,
                                            .abort = abort_job,
+                                           .cancel = cancel,
                                            .free = free_job };
 
 /* What QEMU's schema refuses before there is a job. */
