@@ -134,4 +134,27 @@ static inline struct fake_image *fake_image_new(uint64_t len)
     return f;
 }
 
+/* A drive with such an image in it. */
+static inline struct blk *fake_drive_new(struct ev_loop *loop, const char *id, uint64_t len,
+                                         struct fake_image **img)
+{
+    struct blk *b = blk_new(loop, id);
+
+    *img = fake_image_new(len);
+    blk_set_image(b, &(*img)->base);
+    return b;
+}
+
+/* How many of the len bytes at p, from the first on, are those of a fresh image from `at` on. */
+static inline size_t fake_match(const uint8_t *p, uint64_t at, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && p[n] == fake_byte(at + n)) {
+        n++;
+    }
+    return n;
+}
+#define assert_fake(p, at, len) assert_int_equal(fake_match(p, at, len), len)
+
 #endif

@@ -4,10 +4,9 @@
 #define TESTS_UNIT_IDE_RIG_H
 
 #include "fake-image.h"
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/ide/ide-int.h"
 
 enum {
@@ -41,29 +40,12 @@ struct ide_rig {
     struct ide_drive *drive[4];
 };
 
-static inline void rig_lock(void *m)
-{
-    machine_enter(m);
-}
-
-static inline void rig_unlock(void *m)
-{
-    machine_leave(m);
-}
-
-/* Delivers all completions that are due. */
-static inline void settle(struct ide_rig *r)
-{
-    while (ev_loop_turn(r->loop, 0) > 0) {
-    }
-}
-
 static inline void rig_release(struct ide_rig *r, unsigned i)
 {
     machine_enter(r->pc.m);
     fake_release(r->img[i]);
     machine_leave(r->pc.m);
-    settle(r);
+    settle(r->loop);
 }
 
 static inline void rig_drive(struct ide_rig *r, unsigned i, char kind)
@@ -92,7 +74,7 @@ static inline void rig_make(struct ide_rig *r, const char *what)
 
     *r = (struct ide_rig){ 0 };
     pc_make(&r->pc, true);
-    r->loop = ev_loop_new(rig_lock, rig_unlock, r->pc.m);
+    r->loop = pc_loop_new(&r->pc);
     d = dev_new(r->pc.m, &piix3_ide_class, NULL);
     dev_set_str(d, "addr", "01.1");
     pc_start(d);
@@ -164,15 +146,6 @@ static inline void command_ext(struct ide_rig *r, unsigned unit, uint64_t lba, u
     outb(r, LBAM, lba >> 8 & 255);
     outb(r, LBAH, lba >> 16 & 255);
     outb(r, STATUS, cmd);
-}
-
-static inline void assert_fake(const uint8_t *buf, uint64_t offset, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (buf[i] != fake_byte(offset + i)) {
-            fail_msg("byte %zu is %02x, not %02x", i, buf[i], fake_byte(offset + i));
-        }
-    }
 }
 
 static inline unsigned edges(struct ide_rig *r)

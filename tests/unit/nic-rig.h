@@ -3,10 +3,9 @@
 #ifndef TESTS_UNIT_NIC_RIG_H
 #define TESTS_UNIT_NIC_RIG_H
 
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/net/net-dev.h"
 #include "net/nic.h"
 
@@ -46,16 +45,6 @@ static inline void rig_resume(struct nic *n)
     ((struct nic_rig *)n->priv)->resumed++;
 }
 
-static inline void rig_lock(void *m)
-{
-    machine_enter(m);
-}
-
-static inline void rig_unlock(void *m)
-{
-    machine_leave(m);
-}
-
 /* The back end has `queues` pairs of queues; the boolean property `prop` (or NULL) is `on`. */
 static inline struct nic_rig *rig_new_with(const struct dev_class *class, unsigned queues,
                                            const char *prop, bool on)
@@ -63,7 +52,7 @@ static inline struct nic_rig *rig_new_with(const struct dev_class *class, unsign
     static const struct nic_ops ops = { .kind = "rig", .send = rig_send, .resume = rig_resume };
     struct nic_rig *r = calloc(1, sizeof(*r));
     pc_make(&r->pc, true);
-    r->loop = ev_loop_new(rig_lock, rig_unlock, r->pc.m);
+    r->loop = pc_loop_new(&r->pc);
     r->nic = nic_new(r->loop, "net0", &ops);
     r->nic->priv = r;
     r->nic->queues = queues;
@@ -97,8 +86,7 @@ static inline void rig_free(struct nic_rig *r)
 
 static inline void rig_turn(struct nic_rig *r)
 {
-    while (ev_loop_turn(r->loop, 0) > 0) {
-    }
+    settle(r->loop);
 }
 
 /* A frame from the cable. */

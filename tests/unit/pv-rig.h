@@ -10,6 +10,7 @@
 #include "dm/base/err.h"
 #include "dm/base/util.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,6 +354,7 @@ static void pv_rig_up(void)
 
 static void pv_rig_down(void)
 {
+    assert(!rig.mapped && !rig.bound);
     pv_bus_free(rig.bus);
     ev_loop_free(rig.loop);
     close(rig.watch_fd);
@@ -389,6 +391,28 @@ static void *pv_rig_grant(uint32_t ref)
 static void pv_rig_write(const char *path, const char *value)
 {
     rig_xs_write(NULL, 0, path, value, (unsigned)strlen(value));
+}
+
+/* What a tool stack writes: a device that is to be, under both domains' paths. */
+static inline void pv_rig_offer(const char *back, const char *front)
+{
+    const struct {
+        const char *under, *node, *value;
+    } all[] = { { back, "frontend", front },
+                { back, "online", "1" },
+                { back, "state", "1" },
+                { front, "state", "1" } };
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        char *path = xasprintf("%s/%s", all[i].under, all[i].node);
+        pv_rig_write(path, all[i].value);
+        free(path);
+    }
+}
+
+/* req_prod, req_event, rsp_prod, rsp_event of a shared ring, by number. */
+static inline uint32_t *pv_rig_word(uint8_t *ring, unsigned i)
+{
+    return (uint32_t *)(void *)ring + i;
 }
 
 /* n pages, one behind the other, granted from ref on; the rig frees them. */

@@ -4,10 +4,9 @@
 #define TESTS_UNIT_SCSI_RIG_H
 
 #include "fake-image.h"
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/scsi/lsi-int.h"
 
 enum {
@@ -35,29 +34,11 @@ struct scsi_rig {
     unsigned script; /* words put */
 };
 
-static inline void rig_lock(void *m)
-{
-    machine_enter(m);
-}
-
-static inline void rig_unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static inline void settle(struct scsi_rig *r)
-{
-    while (ev_loop_turn(r->loop, 0) > 0) {
-    }
-}
-
 static inline void rig_dev(struct scsi_rig *r, unsigned i, bool cd, unsigned target, unsigned lun)
 {
     struct device *d = dev_new(r->pc.m, cd ? &scsi_cd_class : &scsi_hd_class, NULL);
-    r->blk[i] = blk_new(r->loop, i ? "b" : "a");
-    r->img[i] = fake_image_new(DISK_BYTES);
+    r->blk[i] = fake_drive_new(r->loop, i ? "b" : "a", DISK_BYTES, &r->img[i]);
     r->img[i]->base.read_only = cd;
-    blk_set_image(r->blk[i], &r->img[i]->base);
     dev_set_str(d, "bus", "scsi0.0");
     dev_set_u32(d, "scsi-id", target);
     dev_set_u32(d, "lun", lun);
@@ -73,7 +54,7 @@ static inline void rig_make(struct scsi_rig *r)
 {
     *r = (struct scsi_rig){ 0 };
     pc_make(&r->pc, true);
-    r->loop = ev_loop_new(rig_lock, rig_unlock, r->pc.m);
+    r->loop = pc_loop_new(&r->pc);
     struct device *d = dev_new(r->pc.m, &lsi53c895a_class, "scsi0");
     dev_set_str(d, "addr", "4");
     r->l = (struct lsi *)pc_start(d);
@@ -88,7 +69,7 @@ static inline void rig_make(struct scsi_rig *r)
 
 static inline void rig_free(struct scsi_rig *r)
 {
-    settle(r);
+    settle(r->loop);
     machine_free(r->pc.m);
     for (unsigned i = 0; i < 3; i++) {
         blk_free(r->blk[i]);
@@ -130,7 +111,7 @@ static inline uint32_t script_put(struct scsi_rig *r, uint32_t word, uint32_t op
 static inline void script_run(struct scsi_rig *r, uint32_t at)
 {
     set_reg(r, DSP, 4, at);
-    settle(r);
+    settle(r->loop);
 }
 
 /* Instructions. */
@@ -208,15 +189,6 @@ static inline void awake(struct scsi_rig *r)
     sense(r, 0, 0);
     sense(r, 2, 1);
     sense(r, 5, 0);
-}
-
-static inline void assert_fake(struct scsi_rig *r, uint32_t gpa, uint64_t offset, uint32_t len)
-{
-    for (uint32_t i = 0; i < len; i++) {
-        if (*ram(r, gpa + i) != fake_byte(offset + i)) {
-            fail_msg("byte %u is %02x, not %02x", i, *ram(r, gpa + i), fake_byte(offset + i));
-        }
-    }
 }
 
 #endif

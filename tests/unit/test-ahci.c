@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test-ahci.c - the AHCI controller with a disk and a CD-ROM drive. AHCI 1.3.1. */
 #include "fake-image.h"
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/ide/ahci-int.h"
 
 enum {
@@ -44,22 +43,6 @@ struct rig {
     struct fake_image *img[2];
 };
 
-static void lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static void settle(struct rig *r)
-{
-    while (ev_loop_turn(r->loop, 0) > 0) {
-    }
-}
-
 static uint32_t port_reg(unsigned port, unsigned off)
 {
     return ABAR + 0x100 + port * 0x80 + off;
@@ -77,9 +60,7 @@ static uint32_t get(struct rig *r, unsigned port, unsigned off)
 
 static void add_drive(struct rig *r, unsigned i, const struct dev_class *class, const char *bus)
 {
-    r->blk[i] = blk_new(r->loop, i ? "cd" : "hd");
-    r->img[i] = fake_image_new(DISK_BYTES);
-    blk_set_image(r->blk[i], &r->img[i]->base);
+    r->blk[i] = fake_drive_new(r->loop, i ? "cd" : "hd", DISK_BYTES, &r->img[i]);
     struct device *d = dev_new(r->pc.m, class, NULL);
     dev_set_str(d, "bus", bus);
     dev_set_ptr(d, "drive", r->blk[i]);
@@ -99,7 +80,7 @@ static void make(struct rig *r)
 {
     memset(r, 0, sizeof(*r));
     pc_make(&r->pc, true);
-    r->loop = ev_loop_new(lock, unlock, r->pc.m);
+    r->loop = pc_loop_new(&r->pc);
     struct device *d = dev_new(r->pc.m, &ich9_ahci_class, "sata");
     dev_set_str(d, "addr", "4");
     pc_start(d);
@@ -114,7 +95,7 @@ static void make(struct rig *r)
 
 static void destroy(struct rig *r)
 {
-    settle(r);
+    settle(r->loop);
     machine_free(r->pc.m);
     blk_free(r->blk[0]);
     blk_free(r->blk[1]);
@@ -180,7 +161,7 @@ static uint32_t run(struct rig *r, struct command c)
         set(r, c.port, PxSACT, 1u << c.slot);
     }
     set(r, c.port, PxCI, 1u << c.slot);
-    settle(r);
+    settle(r->loop);
     return get(r, c.port, PxTFD);
 }
 
@@ -191,11 +172,7 @@ static uint32_t moved(struct rig *r, unsigned port, unsigned slot)
 
 static void assert_disk_bytes(struct rig *r, uint64_t at, uint32_t len)
 {
-    for (uint32_t i = 0; i < len; i++) {
-        if (r->pc.f->ram[DATA + i] != fake_byte(at + i)) {
-            fail_msg("byte %u of the disk", (unsigned)(at + i));
-        }
-    }
+    assert_fake(r->pc.f->ram + DATA, at, len);
 }
 
 static void test_ahci_when_started_then_drives_show_their_signatures(void **state)
@@ -283,7 +260,7 @@ static void test_ahci_queued_commands_run_side_by_side(void **state)
     machine_enter(r.pc.m);
     fake_release(r.img[0]);
     machine_leave(r.pc.m);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(get(&r, 0, PxSACT), 0);
     assert_int_equal(get(&r, 0, PxIS), PIS_SDB);
     assert_true(r.pc.f->intx[FN][0]);
@@ -322,7 +299,7 @@ static void test_ahci_when_a_command_ends_amid_acknowledgement_then_another_mess
         prepare(&r, c);
         set(&r, 0, PxSACT, 1);
         set(&r, 0, PxCI, 1);
-        settle(&r);
+        settle(r.loop);
         assert_int_equal(get(&r, 0, PxIS), PIS_SDB);
         if (i == 0) {
             set(&r, 0, PxIS, PIS_SDB); /* the port's, not yet the controller's */
@@ -349,7 +326,7 @@ static void test_ahci_when_a_command_fails_then_the_port_waits_for_the_driver(vo
     assert_int_equal(get(&r, 0, PxCI), 1 << 2);
     r.img[0]->fail = 0;
     set(&r, 0, PxCI, 1 << 3);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(get(&r, 0, PxCI), 3 << 2);
     set(&r, 0, PxCMD, PCMD_FRE);
     assert_int_equal(get(&r, 0, PxCI), 0);
@@ -383,7 +360,7 @@ static void test_ahci_failed_queued_command_is_in_the_log(void **state)
     memmove(r.img[0]->held, r.img[0]->held + 1, --r.img[0]->nheld * sizeof(failed));
     blk_complete(failed, -EIO);
     machine_leave(r.pc.m);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(blk_in_flight(r.blk[0]), 0); /* given up */
     assert_int_equal(get(&r, 0, PxSACT), 1 << 4 | 1 << 9);
     assert_int_equal(get(&r, 0, PxTFD), 0x4051);
@@ -449,7 +426,7 @@ static void test_ahci_when_tables_lie_then_an_error_and_no_harm(void **state)
         }
         set(&r, 0, PxSACT, 1);
         set(&r, 0, PxCI, 1);
-        settle(&r);
+        settle(r.loop);
         assert_true(get(&r, 0, PxIS) & (PIS_TFE | PIS_HBF));
         assert_int_equal(blk_in_flight(r.blk[0]), 0);
     }

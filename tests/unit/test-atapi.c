@@ -19,7 +19,7 @@ static void packet(struct ide_rig *r, struct packet p, unsigned limit)
     assert_int_equal(inb(r, CONTROL), WANTS);
     assert_int_equal(inb(r, NSECT), IR_CD);
     put(r, p.b, 12);
-    settle(r);
+    settle(r->loop);
 }
 
 static unsigned byte_count(struct ide_rig *r)
@@ -39,7 +39,7 @@ static unsigned take(struct ide_rig *r, uint8_t *buf, unsigned max)
         assert_true(n && total + n <= max);
         get(r, buf + total, n);
         total += n;
-        settle(r);
+        settle(r->loop);
     }
     assert_int_equal(inb(r, NSECT), IR_IO | IR_CD);
     return total;
@@ -179,7 +179,7 @@ static void packet_dma(struct ide_rig *r, struct packet p, uint32_t addr, uint32
     outb(r, STATUS, 0xa0);
     put(r, p.b, 12);
     start_dma(r, addr, len);
-    settle(r);
+    settle(r->loop);
 }
 
 static void test_atapi_dma(void **s)
@@ -504,7 +504,7 @@ static void test_atapi_when_stopped_with_dma_in_flight_then_cancelled(void **s)
             change_medium(&r, fake_image_new(65536));
         }
         assert_int_equal(blk_in_flight(r.blk[0]), 0);
-        settle(&r);
+        settle(r.loop);
         outb(&r, BM_CMD, 0);
         r.img[0]->hold = false;
         packet(&r, (struct packet){ { 0x03, 0, 0, 0, 18 } }, 18);
@@ -537,14 +537,14 @@ static void test_atapi_saved_in_mid_pio_goes_on_elsewhere(void **s)
     put(&b, (uint8_t[]){ 0x28, 0, 0, 0, 0, 5 }, 6);
     pc_move(&b.pc, &a.pc);
     put(&a, (uint8_t[]){ 0, 0, 1, 0, 0, 0 }, 6);
-    settle(&a);
+    settle(a.loop);
     assert_int_equal(take(&a, buf, 2048), 2048);
     outb(&a, ERROR, 1);
     outb(&a, STATUS, 0xa0);
     put(&a, (uint8_t[]){ 0x28, 0, 0, 0, 0, 6, 0, 0, 1, 0, 0, 0 }, 12);
     pc_move(&a.pc, &b.pc);
     start_dma(&b, 0x20000, 2048);
-    settle(&b);
+    settle(b.loop);
     assert_fake(b.pc.f->ram + 0x20000, 6 * 2048, 2048);
     rig_free(&a);
     rig_free(&b);

@@ -8,11 +8,10 @@
  * with wrong contents under a right checksum must do no harm.
  * The random sequence is the same in every run.
  */
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "block/blk.h"
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/registry.h"
 #include "ui/con.h"
 
@@ -75,16 +74,6 @@ static const struct {
     { "scsi-cd", "lsi53c895a" }, { "scsi-hd", "lsi53c895a" },
 };
 
-static void rig_lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void rig_unlock(void *m)
-{
-    machine_leave(m);
-}
-
 static struct blk *add_drive(struct rig *r)
 {
     struct ram_image *i = calloc(1, sizeof(*i));
@@ -126,7 +115,7 @@ static void rig_make(struct rig *r, const struct dev_class *c)
     r->pc.f = flat_new(1 << 20);
     r->pc.f->refuse_lend = true; /* the device answers for itself */
     r->pc.m = machine_new("pc", &flat_host_ops, r->pc.f);
-    r->loop = ev_loop_new(rig_lock, rig_unlock, r->pc.m);
+    r->loop = pc_loop_new(&r->pc);
     r->con = con_new();
     machine_enter(r->pc.m);
     if (strcmp(c->name, "i440FX") != 0) {

@@ -31,23 +31,13 @@ struct disk {
     uint32_t prod;
 };
 
-static uint32_t *word(struct disk *t, unsigned i)
-{
-    return (uint32_t *)(void *)t->ring + i; /* req_prod, req_event, rsp_prod, rsp_event */
-}
-
 static struct disk *disk_up(void)
 {
     struct disk *t = calloc(1, sizeof(*t));
     struct err e = { 0 };
     pv_rig_up();
-    t->blk = blk_new(rig.loop, "d");
-    t->img = fake_image_new(DISK_BYTES);
-    blk_set_image(t->blk, &t->img->base);
-    pv_rig_write(BACK "frontend", "/local/domain/7/device/vbd/51712");
-    pv_rig_write(BACK "online", "1");
-    pv_rig_write(BACK "state", "1");
-    pv_rig_write(FRONT "state", "1");
+    t->blk = fake_drive_new(rig.loop, "d", DISK_BYTES, &t->img);
+    pv_rig_offer("/local/domain/0/backend/qdisk/7/51712", "/local/domain/7/device/vbd/51712");
     struct blkback_disk d = { .blk = t->blk, .discard = true };
     t->back = blkback_new(rig.bus, rig.loop, 51712, &d, &e);
     assert_non_null(t->back);
@@ -61,8 +51,6 @@ static struct disk *disk_up(void)
 static void disk_down(struct disk *t)
 {
     blkback_free(t->back);
-    assert_int_equal(rig.mapped, 0);
-    assert_int_equal(rig.bound, 0);
     assert_int_equal(blk_in_flight(t->blk), 0);
     blk_free(t->blk);
     pv_rig_down();
@@ -72,7 +60,7 @@ static void disk_down(struct disk *t)
 static void connect_front(struct disk *t)
 {
     t->ring = t->ring ? t->ring : pv_rig_grant(RING_REF);
-    *word(t, 3) = 1;
+    *pv_rig_word(t->ring, 3) = 1;
     pv_rig_write(FRONT "ring-ref", "8");
     pv_rig_write(FRONT "event-channel", "33");
     pv_rig_write(FRONT "state", "3");
@@ -116,7 +104,7 @@ static uint8_t *put(struct disk *t, uint8_t op, uint64_t id, uint64_t sector, ui
 
 static void push(struct disk *t)
 {
-    *word(t, 0) = t->prod;
+    *pv_rig_word(t->ring, 0) = t->prod;
     pv_rig_ring();
 }
 
@@ -124,19 +112,14 @@ static void push(struct disk *t)
 static int answer(struct disk *t, uint32_t i, uint64_t id)
 {
     const uint8_t *p = t->ring + 64 + i % t->entries * t->slot;
-    assert_true((int32_t)(*word(t, 2) - i) > 0);
+    assert_true((int32_t)(*pv_rig_word(t->ring, 2) - i) > 0);
     assert_int_equal(load_le64(p), id);
     return (int16_t)load_le16(p + 10);
 }
 
 static void assert_disk(uint32_t ref, uint64_t at, uint32_t off, uint32_t len)
 {
-    const uint8_t *p = rig.grant[ref];
-    for (uint32_t i = 0; i < len; i++) {
-        if (p[off + i] != fake_byte(at + i)) {
-            fail_msg("byte %u of grant %u", off + i, ref);
-        }
-    }
+    assert_fake((const uint8_t *)rig.grant[ref] + off, at, len);
 }
 
 /* ---- tests ---- */
@@ -207,7 +190,7 @@ static void check_transfers(struct disk *t)
     for (unsigned i = 0; i < 11; i++) {
         memset(pv_rig_grant(DATA + i), 0, PV_PAGE);
     }
-    uint32_t first = *word(t, 2);
+    uint32_t first = *pv_rig_word(t->ring, 2);
     put(t, BLKIF_OP_READ, 0x1122334455667788, 16, 11);
     push(t);
     assert_int_equal(answer(t, first, 0x1122334455667788), 0);
@@ -388,7 +371,7 @@ static void test_blkback_when_index_cannot_be_then_closed_until_it_starts_anew(v
 {
     struct disk *t = connected();
     (void)state;
-    *word(t, 0) = 33;
+    *pv_rig_word(t->ring, 0) = 33;
     pv_rig_ring();
     assert_string_equal(pv_rig_read(BACK "state"), "5");
     assert_int_equal(rig.mapped, 0);
@@ -445,7 +428,7 @@ static void test_blkback_when_rings_hold_noise_then_nothing_bad_happens(void **s
                 put_segment(p + (round & 2 ? 20 : 24), DATA + n % 12, 0, 7);
             }
             push(t);
-            t->prod = n % 8 ? t->prod : *word(t, 2);
+            t->prod = n % 8 ? t->prod : *pv_rig_word(t->ring, 2);
         }
         disk_down(t);
     }

@@ -32,7 +32,7 @@ static void dma(struct ide_rig *r, uint32_t lba, unsigned n, unsigned cmd)
 {
     command(r, 0, lba, n, cmd);
     start(r, cmd == 0xc8);
-    settle(r);
+    settle(r->loop);
 }
 
 static void test_bmdma_read_reaches_memory(void **s)
@@ -47,7 +47,7 @@ static void test_bmdma_read_reaches_memory(void **s)
     assert_int_equal(inb(&r, STATUS), WANTS);
     start(&r, true);
     assert_int_equal(inb(&r, BM_STATUS), BMS_ACTIVE);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, BM_STATUS), BMS_IRQ);
     assert_true(r.pc.f->isa[14]);
     assert_int_equal(inb(&r, STATUS), READY);
@@ -75,7 +75,7 @@ static void test_bmdma_write_gathers(void **s)
     prd(&r, 0x20400, 1024 | EOT);
     start(&r, false); /* START first: the command sets it off */
     command(&r, 0, 40, 4, 0xca);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, BM_STATUS), BMS_IRQ);
     assert_memory_equal(r.img[0]->data + 40 * 512, r.pc.f->ram + 0x20000, 2048);
     assert_int_equal(r.img[0]->count[BLK_WRITE], 1);
@@ -95,7 +95,7 @@ static void test_bmdma_moves_big_transfers(void **s)
     }
     command_ext(&r, 0, 3, 13 * 128, 0x25);
     start(&r, true);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, BM_STATUS), BMS_IRQ);
     assert_fake(r.pc.f->ram + 0x10000, 3 * 512, 13 * 0x10000);
     assert_int_equal(r.img[0]->count[BLK_READ], 2);
@@ -205,7 +205,7 @@ static void test_bmdma_refuses_what_is_not_ram(void **s)
     out(&r.pc, BM_PRD, 4, 0xfffffffc); /* the table itself */
     outb(&r, BM_STATUS, 6);
     outb(&r, BM_CMD, BM_START);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, BM_STATUS), BMS_ERR | BMS_IRQ);
     rig_free(&r);
 }
@@ -235,7 +235,7 @@ static void test_bmdma_when_aimed_at_a_device_window_then_it_is_not_entered(void
     out(&r.pc, BM_PRD, 4, 0xff000000);
     outb(&r, BM_STATUS, 6);
     outb(&r, BM_CMD, BM_START | BM_RWCON);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, BM_STATUS), BMS_ERR | BMS_IRQ);
     assert_int_equal(r.img[0]->count[BLK_READ] + r.img[0]->count[BLK_WRITE], 0);
     rig_free(&r);
@@ -255,7 +255,7 @@ static void test_bmdma_endless_table_ends(void **s)
     out(&r.pc, BM_PRD, 4, 0x40000);
     outb(&r, BM_STATUS, 6);
     outb(&r, BM_CMD, BM_START);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, BM_STATUS), 0);
     assert_int_equal(inb(&r, STATUS), READY);
     rig_free(&r);
@@ -311,7 +311,7 @@ static void test_bmdma_reset_in_flight_is_cancelled(void **s)
         assert_int_equal(inb(&r, STATUS), READY);
         outb(&r, BM_CMD, 0);
     }
-    settle(&r);
+    settle(r.loop);
     rig_free(&r);
 }
 
@@ -373,7 +373,7 @@ static void test_bmdma_trim_discards_ranges(void **s)
     outb(&r, ERROR, 1);
     command_ext(&r, 0, 0, 1, 0x06);
     start(&r, false);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), READY);
     assert_memory_equal(r.img[0]->data + 10 * 512, zero, 1024);
     assert_fake(r.img[0]->data + 12 * 512, 12 * 512, 512);
@@ -381,7 +381,7 @@ static void test_bmdma_trim_discards_ranges(void **s)
     store_le(r.pc.f->ram + 0x20008, 8, 0xffffffffffffull | 1ull << 48);
     command_ext(&r, 0, 0, 1, 0x06);
     start(&r, false);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), FAILED);
     assert_int_equal(inb(&r, ERROR), ER_IDNF);
     rig_free(&r);
@@ -399,7 +399,7 @@ static void test_bmdma_saved_while_waiting_for_start(void **s)
     prd_begin();
     prd(&b, 0x20000, 512 | EOT);
     start(&b, true);
-    settle(&b);
+    settle(b.loop);
     assert_int_equal(inb(&b, BM_STATUS), BMS_IRQ);
     assert_fake(b.pc.f->ram + 0x20000, 77 * 512, 512);
     rig_free(&a);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test-fdc.c - the floppy controller, through its ports and the DMA controller. */
 #include "fake-image.h"
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/block/fdc-int.h"
 
 enum {
@@ -27,22 +26,6 @@ struct rig {
     struct fdc *fdc;
 };
 
-static void rig_lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void rig_unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static void settle(struct rig *r)
-{
-    while (ev_loop_turn(r->loop, 0) > 0) {
-    }
-}
-
 /* what: a letter a drive: f a 1.44 MB floppy, e empty, - no drive. */
 static void rig_make(struct rig *r, const char *what)
 {
@@ -50,7 +33,7 @@ static void rig_make(struct rig *r, const char *what)
 
     *r = (struct rig){ 0 };
     pc_make(&r->pc, false);
-    r->loop = ev_loop_new(rig_lock, rig_unlock, r->pc.m);
+    r->loop = pc_loop_new(&r->pc);
     pc_add(&r->pc, &i8257_class);
     d = dev_new(r->pc.m, &fdc_class, NULL);
     for (unsigned i = 0; i < 2; i++) {
@@ -83,7 +66,7 @@ static void send(struct rig *r, const uint8_t *bytes, unsigned n)
         assert_int_equal(in(&r->pc, MSR, 1) & 0xc0, 0x80);
         out(&r->pc, FIFO, 1, bytes[i]);
     }
-    settle(r);
+    settle(r->loop);
 }
 
 #define SEND(r, ...) send(r, (const uint8_t[]){ __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }))
@@ -109,7 +92,7 @@ static void dma_setup(struct rig *r, unsigned mode, uint32_t addr, uint32_t len)
     out(&r->pc, 0x05, 1, (len - 1) & 255);
     out(&r->pc, 0x05, 1, (len - 1) >> 8);
     out(&r->pc, 0x0a, 1, 2);
-    settle(r);
+    settle(r->loop);
 }
 
 static void assert_result(struct rig *r, unsigned st0, unsigned st1, unsigned c, unsigned h,
@@ -131,13 +114,6 @@ static void assert_result(struct rig *r, unsigned st0, unsigned st1, unsigned c,
 static unsigned lba(unsigned c, unsigned h, unsigned s)
 {
     return (c * 2 + h) * 18 + s - 1;
-}
-
-static void assert_fake(const uint8_t *buf, uint64_t offset, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        assert_int_equal(buf[i], fake_byte(offset + i));
-    }
 }
 
 static void reset_chip(struct rig *r)
@@ -211,7 +187,7 @@ static void test_fdc_reset_in_flight_takes_the_request_back(void **s)
         SEND(&r, 0x08);
         receive(&r, res, 2);
         assert_int_equal(res[0], 0xc0);
-        settle(&r);
+        settle(r.loop);
         assert_false(r.pc.f->isa[6]); /* no late interrupt of the old command */
         r.img[0]->hold = false;
         dma_setup(&r, 0x44, BUF, SEC);
@@ -334,7 +310,7 @@ static void test_fdc_cpu_transfers(void **s)
     SEND(&r, 0x03, 0xdf, 0x03); /* SPECIFY: non-DMA */
     SEND(&r, 0x46, 0x00, 0, 0, 1, 2, 2, 0x1b, 0xff);
     for (unsigned i = 0; i < 2 * SEC; i++) {
-        settle(&r);
+        settle(r.loop);
         assert_int_equal(in(&r.pc, MSR, 1), 0xf0);
         buf[i] = (uint8_t)in(&r.pc, FIFO, 1);
     }
@@ -346,7 +322,7 @@ static void test_fdc_cpu_transfers(void **s)
         assert_int_equal(in(&r.pc, MSR, 1), 0xb0);
         out(&r.pc, FIFO, 1, buf[i]);
     }
-    settle(&r);
+    settle(r.loop);
     assert_result(&r, 0, 0, 1, 0, 1);
     assert_memory_equal(r.img[0]->data + 6 * SEC, buf, SEC);
     rig_free(&r);
@@ -452,7 +428,7 @@ static void test_fdc_fifo_is_bounded(void **s)
                 assert_true(r.fdc->pos < sizeof(r.fdc->fifo));
                 assert_true(r.fdc->len <= sizeof(r.fdc->fifo));
             }
-            settle(&r);
+            settle(r.loop);
             for (unsigned n = 0; n < 20; n++) {
                 in(&r.pc, FIFO, 1);
                 assert_true(r.fdc->pos < sizeof(r.fdc->fifo));

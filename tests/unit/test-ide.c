@@ -18,7 +18,7 @@ static void test_ide_empty_channel_floats(void **s)
     outb(&r, NSECT, 0x55);
     assert_int_equal(inb(&r, NSECT), 0);
     outb(&r, STATUS, 0xec);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), 0);
     assert_int_equal(edges(&r), 0);
     rig_free(&r);
@@ -91,7 +91,7 @@ static void test_ide_pio_read_interrupts_once_a_block(void **s)
     command(&r, 0, 100, 40, 0x20);
     assert_int_equal(inb(&r, CONTROL) & ST_BSY, ST_BSY);
     for (unsigned i = 0; i < 40; i++) {
-        settle(&r);
+        settle(r.loop);
         assert_int_equal(edges(&r), i + 1);
         assert_int_equal(inb(&r, STATUS), WANTS);
         assert_false(r.pc.f->isa[14]);
@@ -118,7 +118,7 @@ static void test_ide_read_multiple_takes_blocks(void **s)
     command(&r, 0, 7, 19, 0xc4);
     for (unsigned at = 0, n; at < 19; at += n) {
         n = 19 - at < 8 ? 19 - at : 8;
-        settle(&r);
+        settle(r.loop);
         assert_int_equal(inb(&r, STATUS), WANTS);
         get(&r, buf, n * 512);
         assert_fake(buf, (7 + at) * 512, n * 512);
@@ -146,11 +146,11 @@ static void test_ide_pio_write_reaches_the_image(void **s)
     assert_int_equal(edges(&r), 0);
     put(&r, buf, 512);
     assert_int_equal(inb(&r, CONTROL) & ST_BSY, ST_BSY);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(edges(&r), 1);
     assert_int_equal(inb(&r, STATUS), WANTS);
     put(&r, buf, 512);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(edges(&r), 2);
     assert_int_equal(inb(&r, STATUS), READY);
     assert_memory_equal(r.img[0]->data + 9 * 512, buf, 1024);
@@ -159,7 +159,7 @@ static void test_ide_pio_write_reaches_the_image(void **s)
     memset(buf, 0x5a, sizeof(buf));
     command(&r, 0, 64, 8, 0xc5);
     put(&r, buf, 4096);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), READY);
     assert_memory_equal(r.img[0]->data + 64 * 512, buf, 4096);
     assert_int_equal(r.img[0]->count[BLK_WRITE], 3);
@@ -180,7 +180,7 @@ static void test_ide_all_addressing_modes_agree(void **s)
     outb(&r, LBAM, 2);
     outb(&r, LBAH, 0);
     outb(&r, STATUS, 0x20);
-    settle(&r);
+    settle(r.loop);
     get(&r, buf, 512);
     assert_fake(buf, ((2 * 16 + 3) * 63 + 3) * 512, 512);
     assert_int_equal(inb(&r, LBAL), 4);
@@ -202,7 +202,7 @@ static void test_ide_all_addressing_modes_agree(void **s)
     outb(&r, LBAM, 0x12);
     outb(&r, LBAH, 0);
     outb(&r, STATUS, 0x24);
-    settle(&r);
+    settle(r.loop);
     get(&r, buf, 512);
     assert_fake(buf, 0x1234 * 512, 512);
     outb(&r, LBAL, 1); /* LBA 24..31 = 0x34 now: far away */
@@ -265,12 +265,12 @@ static void test_ide_soft_reset_drops_what_is_in_flight(void **s)
     outb(&r, STATUS, 0xec); /* nobody listens during reset */
     assert_int_equal(inb(&r, STATUS) & ST_BSY, ST_BSY);
     outb(&r, CONTROL, 0);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), READY);
     assert_int_equal(edges(&r), 0);
     r.img[0]->hold = false;
     command(&r, 0, 0, 1, 0x20);
-    settle(&r);
+    settle(r.loop);
     get(&r, buf, 100);
     outb(&r, CONTROL, DC_SRST);
     outb(&r, CONTROL, 0);
@@ -282,7 +282,7 @@ static void test_ide_soft_reset_drops_what_is_in_flight(void **s)
     machine_reset(r.pc.m);
     machine_leave(r.pc.m);
     put(&r, buf, 512);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(r.img[0]->count[BLK_WRITE], 0);
     rig_free(&r);
 }
@@ -296,7 +296,7 @@ static void test_ide_io_errors_reach_the_guest(void **s)
     rig_make(&r, "h---");
     r.img[0]->fail = -EIO;
     command(&r, 0, 0x12345 & 0x3fff, 1, 0x20);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, CONTROL), FAILED);
     assert_true(r.pc.f->isa[14]);
     assert_int_equal(inb(&r, ERROR), ER_UNC);
@@ -305,12 +305,12 @@ static void test_ide_io_errors_reach_the_guest(void **s)
     assert_int_equal(in(&r.pc, DATA, 2), 0);
     command(&r, 0, 5, 2, 0x30);
     put(&r, buf, 512);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), FAILED);
     assert_int_equal(inb(&r, ERROR), ER_ABRT);
     assert_int_equal(inb(&r, NSECT), 2);
     command(&r, 0, 0, 0, 0xe7);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), FAILED);
     assert_int_equal(blk_stats(r.blk[0])->errors[BLK_FLUSH], 1);
     rig_free(&r);
@@ -330,7 +330,7 @@ static void test_ide_when_image_is_read_only_then_every_write_fails(void **s)
         command(&r, 0, 5, 1, cmds[i]);
         put(&r, buf, 512);
         outb(&r, BM_CMD, BM_START);
-        settle(&r);
+        settle(r.loop);
         assert_int_equal(inb(&r, STATUS) & ST_ERR, ST_ERR);
         outb(&r, BM_CMD, 0);
     }
@@ -346,7 +346,7 @@ static void write_one(struct ide_rig *r, unsigned cmd)
     command(r, 0, 0, 0, 0x10); /* leaves zeros to become the high-order bytes */
     command(r, 0, 5, 1, cmd);
     put(r, buf, 512);
-    settle(r);
+    settle(r->loop);
     assert_int_equal(inb(r, STATUS), READY);
 }
 
@@ -362,13 +362,13 @@ static void test_ide_writes_are_flushed_when_asked(void **s)
     assert_int_equal(r.img[0]->count[BLK_FLUSH], 1);
     outb(&r, ERROR, 0x82); /* write cache off: flushes what it holds */
     outb(&r, STATUS, 0xef);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), READY);
     assert_int_equal(r.img[0]->count[BLK_FLUSH], 2);
     write_one(&r, 0x30);
     assert_int_equal(r.img[0]->count[BLK_FLUSH], 3);
     outb(&r, STATUS, 0xea);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(r.img[0]->count[BLK_FLUSH], 4);
     rig_free(&r);
 }
@@ -499,17 +499,17 @@ static void test_ide_data_port_is_dead_without_drq(void **s)
     out(&r.pc, DATA, 4, 0x12345678);
     command(&r, 0, 0, 1, 0x20);
     assert_int_equal(in(&r.pc, DATA, 2), 0); /* while busy */
-    settle(&r);
+    settle(r.loop);
     get(&r, buf, 300);
     outb(&r, STATUS, 0xe7); /* a flush in mid-block ends the block */
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(in(&r.pc, DATA, 2), 0);
     assert_int_equal(inb(&r, STATUS), READY);
     command(&r, 0, 0, 1, 0x30);
     get(&r, buf, 512); /* wrong direction: nothing moves */
     assert_int_equal(inb(&r, STATUS), WANTS);
     put(&r, buf, 1024); /* more than asked for */
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(inb(&r, STATUS), READY);
     assert_int_equal(r.img[0]->count[BLK_WRITE], 1);
     rig_free(&r);
@@ -526,7 +526,7 @@ static void test_ide_data_port_takes_every_width(void **s)
     (void)s;
     rig_make(&r, "h---");
     command(&r, 0, 3, 1, 0x20);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(ioreq_run(r.pc.m, &req), 0); /* rep insl */
     buf[0] = inb(&r, DATA);                       /* the low half of a word */
     buf[1] = (uint8_t)in(&r.pc, DATA, 4);         /* only two bytes are left */
@@ -584,7 +584,7 @@ static void test_ide_saved_in_mid_pio_goes_on_elsewhere(void **s)
     rig_make(&a, "h-c-");
     rig_make(&b, "h-c-");
     command(&a, 0, 30, 20, 0x20);
-    settle(&a);
+    settle(a.loop);
     get(&a, buf, 512);
     get(&a, buf, 200);
     pc_move(&a.pc, &b.pc);
@@ -592,7 +592,7 @@ static void test_ide_saved_in_mid_pio_goes_on_elsewhere(void **s)
     get(&b, buf + 200, 312);
     assert_fake(buf, 31 * 512, 512);
     for (unsigned i = 2; i < 20; i++) {
-        settle(&b);
+        settle(b.loop);
         get(&b, buf, 512);
         assert_fake(buf, (30 + i) * 512, 512);
     }
@@ -603,7 +603,7 @@ static void test_ide_saved_in_mid_pio_goes_on_elsewhere(void **s)
     put(&a, buf, 100);
     pc_move(&a.pc, &b.pc);
     put(&b, buf + 100, 412);
-    settle(&b);
+    settle(b.loop);
     assert_int_equal(inb(&b, STATUS), WANTS);
     assert_memory_equal(b.img[0]->data + 50 * 512, buf, 512);
     rig_free(&a);
@@ -673,7 +673,7 @@ static void test_ide_hostile_state_is_refused(void **s)
 
         rig_make(&a, "h---");
         command(&a, 0, 30, 20, 0x20);
-        settle(&a);
+        settle(a.loop);
         kept = *a.drive[0];
         hostile_marks(a.drive[0], i);
         dev_save(&a.drive[0]->dev, &b);
@@ -776,7 +776,7 @@ static void test_ide_every_port_survives_every_width(void **s)
             for (unsigned size = 1; size <= 4; size *= 2) {
                 out(&r.pc, port, size, 0xffffffffu >> (pass * 7));
                 (void)in(&r.pc, port, size);
-                settle(&r);
+                settle(r.loop);
             }
         }
     }

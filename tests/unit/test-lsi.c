@@ -230,7 +230,7 @@ static void release(struct scsi_rig *r, unsigned i)
     machine_enter(r->pc.m);
     fake_release(r->img[i]);
     machine_leave(r->pc.m);
-    settle(r);
+    settle(r->loop);
 }
 
 static void assert_reselected(struct scsi_rig *r, unsigned target, unsigned tag, unsigned lba)
@@ -240,7 +240,7 @@ static void assert_reselected(struct scsi_rig *r, unsigned target, unsigned tag,
     assert_int_equal(reg(r, SSID, 1), 0x80 | target);
     assert_int_equal(ram(r, STATUS_AT)[1], 0x20);
     assert_int_equal(ram(r, STATUS_AT)[2], tag);
-    assert_fake(r, DATA_AT, lba * 512ull, 512);
+    assert_fake(ram(r, DATA_AT), lba * 512ull, 512);
 }
 
 static void test_lsi_targets_disconnect_and_come_back_with_their_tags(void **state)
@@ -399,7 +399,7 @@ static void test_lsi_saved_in_mid_read_then_goes_on(void **state)
     pc_move(&a.pc, &b.pc);
     script_run(&b, SCRIPT + 5 * 8);
     assert_int_equal(end_command(&b), SCSI_GOOD);
-    assert_fake(&b, DATA_AT, 3 * 512, 2048);
+    assert_fake(ram(&b, DATA_AT), 3 * 512, 2048);
     rig_free(&a);
     rig_free(&b);
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test-nvme.c - the NVMe controller through its door. NVMe 1.4. */
 #include "fake-image.h"
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/storage/nvme-int.h"
 
 enum {
@@ -32,30 +31,12 @@ struct rig {
     bool phase[2];
 };
 
-static void lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static void settle(struct rig *r)
-{
-    while (ev_loop_turn(r->loop, 0) > 0) {
-    }
-}
-
 static void make(struct rig *r)
 {
     memset(r, 0, sizeof(*r));
     pc_make(&r->pc, true);
-    r->loop = ev_loop_new(lock, unlock, r->pc.m);
-    r->blk = blk_new(r->loop, "d");
-    r->img = fake_image_new(DISK_BYTES);
-    blk_set_image(r->blk, &r->img->base);
+    r->loop = pc_loop_new(&r->pc);
+    r->blk = fake_drive_new(r->loop, "d", DISK_BYTES, &r->img);
     struct device *d = dev_new(r->pc.m, &nvme_class, NULL);
     dev_set_str(d, "addr", "4");
     dev_set_str(d, "serial", "S1");
@@ -67,7 +48,7 @@ static void make(struct rig *r)
 
 static void destroy(struct rig *r)
 {
-    settle(r);
+    settle(r->loop);
     machine_free(r->pc.m);
     blk_free(r->blk);
     ev_loop_free(r->loop);
@@ -108,7 +89,7 @@ static void put(struct rig *r, unsigned q, struct nvme_sqe e)
 static void ring(struct rig *r, unsigned q)
 {
     set32(r, BAR + 0x1000 + q * 8, r->tail[q]);
-    settle(r);
+    settle(r->loop);
 }
 
 static const uint8_t *peek(struct rig *r, unsigned q)
@@ -138,7 +119,7 @@ static unsigned take(struct rig *r, unsigned q, uint32_t *result, unsigned *cid)
         r->phase[q] = !r->phase[q];
     }
     set32(r, BAR + 0x1004 + q * 8, r->head[q]);
-    settle(r);
+    settle(r->loop);
     return status;
 }
 
@@ -181,11 +162,7 @@ static unsigned io(struct rig *r, struct nvme_sqe e)
 
 static void assert_disk_bytes(struct rig *r, uint32_t gpa, uint64_t at, uint32_t len)
 {
-    for (uint32_t i = 0; i < len; i++) {
-        if (r->pc.f->ram[gpa + i] != fake_byte(at + i)) {
-            fail_msg("byte %u of the disk at guest 0x%x", (unsigned)(at + i), gpa + i);
-        }
-    }
+    assert_fake(r->pc.f->ram + gpa, at, len);
 }
 
 static void test_nvme_when_read_then_registers_are_the_data_sheets(void **state)

@@ -99,18 +99,18 @@ static void test_scsi_reads_by_every_size_of_command(void **state)
     rig_make(&r);
     awake(&r);
     assert_int_equal(in_cmd(&r, CDB(0x08, 0, 0x01, 0x02, 2), 6, 1024), SCSI_GOOD);
-    assert_fake(&r, DATA_AT, 0x102 * 512, 1024);
+    assert_fake(ram(&r, DATA_AT), 0x102 * 512, 1024);
     assert_int_equal(in_cmd(&r, CDB(0x28, 0, 0, 0, 0x01, 0x03, 0, 0, 1), 10, 512), SCSI_GOOD);
-    assert_fake(&r, DATA_AT, 0x103 * 512, 512);
+    assert_fake(ram(&r, DATA_AT), 0x103 * 512, 512);
     assert_int_equal(in_cmd(&r, CDB(0xa8, 0, 0, 0, 0x01, 0x04, 0, 0, 0, 1), 12, 512), SCSI_GOOD);
-    assert_fake(&r, DATA_AT, 0x104 * 512, 512);
+    assert_fake(ram(&r, DATA_AT), 0x104 * 512, 512);
     assert_int_equal(in_cmd(&r, CDB(0x88, [8] = 0x01, [9] = 0x05, [13] = 1), 16, 512), SCSI_GOOD);
-    assert_fake(&r, DATA_AT, 0x105 * 512, 512);
+    assert_fake(ram(&r, DATA_AT), 0x105 * 512, 512);
     /* 256 blocks where the count is 0; more than is read at once */
     assert_int_equal(in_cmd(&r, CDB(0x08), 6, 131072), SCSI_GOOD);
-    assert_fake(&r, DATA_AT, 0, 131072);
+    assert_fake(ram(&r, DATA_AT), 0, 131072);
     assert_int_equal(in_cmd(&r, CDB(0x28, [7] = 0x05, [8] = 0x10), 10, 0x510 * 512), SCSI_GOOD);
-    assert_fake(&r, DATA_AT, 0, 0x510 * 512);
+    assert_fake(ram(&r, DATA_AT), 0, 0x510 * 512);
     assert_int_equal(in_cmd(&r, CDB(0x28), 10, 0), SCSI_GOOD); /* none */
     rig_free(&r);
 }
@@ -204,7 +204,7 @@ static void test_scsi_cd_reads_and_notices_its_medium(void **state)
     assert_int_equal(command(&r, 5, 0, CDB(0x25), 10, 'i', 8), SCSI_GOOD);
     assert_int_equal(load_be32(ram(&r, DATA_AT)), DISK_BYTES / 2048 - 1);
     assert_int_equal(command(&r, 5, 0, CDB(0x28, [5] = 3, [8] = 2), 10, 'i', 4096), SCSI_GOOD);
-    assert_fake(&r, DATA_AT, 3 * 2048, 4096);
+    assert_fake(ram(&r, DATA_AT), 3 * 2048, 4096);
     assert_int_equal(command(&r, 5, 0, CDB(0x43, [8] = 20), 10, 'i', 20), SCSI_GOOD);
     assert_int_equal(load_be16(ram(&r, DATA_AT)), 18);
     assert_int_equal(command(&r, 5, 0, CDB(0x1e, 0, 0, 0, 1), 6, 0, 0), SCSI_GOOD);

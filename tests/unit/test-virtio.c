@@ -3,10 +3,9 @@
  * virtio 1.2, 2.7, 2.8, 4.1 and 5.2.
  */
 #include "fake-image.h"
-#include "flat-pc.h"
+#include "pc-loop.h"
 
 #include "dm/base/bytes.h"
-#include "dm/base/ev.h"
 #include "hw/virtio/virtio-blk.h"
 #include "hw/virtio/virtio.h"
 
@@ -44,30 +43,12 @@ struct rig {
     unsigned avail, used;
 };
 
-static void lock(void *m)
-{
-    machine_enter(m);
-}
-
-static void unlock(void *m)
-{
-    machine_leave(m);
-}
-
-static void settle(struct rig *r)
-{
-    while (ev_loop_turn(r->loop, 0) > 0) {
-    }
-}
-
 static void make(struct rig *r)
 {
     memset(r, 0, sizeof(*r));
     pc_make(&r->pc, true);
-    r->loop = ev_loop_new(lock, unlock, r->pc.m);
-    r->blk = blk_new(r->loop, "d");
-    r->img = fake_image_new(DISK_BYTES);
-    blk_set_image(r->blk, &r->img->base);
+    r->loop = pc_loop_new(&r->pc);
+    r->blk = fake_drive_new(r->loop, "d", DISK_BYTES, &r->img);
     struct device *d = dev_new(r->pc.m, &virtio_blk_class, NULL);
     dev_set_str(d, "addr", "4");
     dev_set_str(d, "serial", "S1");
@@ -82,7 +63,7 @@ static void make(struct rig *r)
 
 static void destroy(struct rig *r)
 {
-    settle(r);
+    settle(r->loop);
     machine_free(r->pc.m);
     blk_free(r->blk);
     ev_loop_free(r->loop);
@@ -145,7 +126,7 @@ static void offer(struct rig *r, uint16_t head)
 static void ring(struct rig *r)
 {
     set(r, 0x3000, 2, 0);
-    settle(r);
+    settle(r->loop);
 }
 
 static unsigned used_index(struct rig *r)
@@ -193,11 +174,7 @@ static unsigned run(struct rig *r, uint32_t type, uint64_t sector, uint32_t len)
 
 static void assert_disk_bytes(struct rig *r, uint64_t at, uint32_t len)
 {
-    for (uint32_t i = 0; i < len; i++) {
-        if (r->pc.f->ram[DATA + i] != fake_byte(at + i)) {
-            fail_msg("byte %u of the disk", (unsigned)(at + i));
-        }
-    }
+    assert_fake(r->pc.f->ram + DATA, at, len);
 }
 
 static void test_virtio_when_probed_then_both_register_sets_agree(void **state)
@@ -333,7 +310,7 @@ static void test_virtio_legacy_drivers_work_the_same(void **state)
     store_le(r.pc.f->ram + at + SIZE * 16 + 4, 2, 0);
     store_le(r.pc.f->ram + at + SIZE * 16 + 2, 2, 1);
     out(&r.pc, LEGACY + 16, 2, 0);
-    settle(&r);
+    settle(r.loop);
     assert_int_equal(load_le16(r.pc.f->ram + at + 4096 + 2), 1);
     assert_int_equal(r.pc.f->ram[STATUS], 0);
     assert_disk_bytes(&r, 9 * 512, 512);
