@@ -31,12 +31,19 @@ struct guest_op {
     uint8_t bytes[16 << 10];
 };
 
+struct chain {
+    struct lag_node *file[LAYERS];
+    struct node *node[LAYERS]; /* 0 is the base */
+};
+
 struct rig {
     struct ev_loop *loop;
     struct node_ctx *ctx;
     struct jobs *jobs;
-    struct node_root disk; /* the guest's */
-    uint8_t *model;        /* what it reads as */
+    struct node_root disk; /* the guest's: source, or the chain's last */
+    struct lag_node *source, *target;
+    struct chain chain;
+    uint8_t *model; /* what it reads as */
     struct guest_op op[GUEST_OPS];
     unsigned acts; /* how often the guest may still act: a job has to catch up some day */
     char events[1024];
@@ -86,9 +93,27 @@ static void rig_free(struct rig *g)
     node_ctx_drain(g->ctx);
     jobs_free(g->jobs);
     node_root_del(&g->disk);
+    if (g->target) {
+        node_close(&g->target->ram.base);
+    }
     node_ctx_free(g->ctx);
     ev_loop_free(g->loop);
     free(g->model);
+}
+
+static void expect_guest(struct rig *g);
+
+/* Does it as often as is usual, or asked for, each time anew; what the guest reads is right in the end. */
+static void each_round(unsigned usual, void (*round)(struct rig *g, unsigned i))
+{
+    for (unsigned i = 0; i < rounds(usual); i++) {
+        struct rig g;
+
+        rig_make(&g);
+        round(&g, i);
+        expect_guest(&g);
+        rig_free(&g);
+    }
 }
 
 /* ---- the guest ---- */
@@ -157,6 +182,13 @@ static void step(struct rig *g, bool writes)
     ev_loop_turn(g->loop, 0);
 }
 
+static void steps(struct rig *g, uint64_t n)
+{
+    for (; n; n--) {
+        step(g, true);
+    }
+}
+
 static void expect_disk(struct node *n, const uint8_t *want)
 {
     uint8_t *got = xcalloc(1, DISK);
@@ -176,18 +208,19 @@ static void expect_guest(struct rig *g)
     expect_disk(g->disk.node, g->model);
 }
 
-static void fill_disk(struct rig *g)
+/* Changes up to `most` sectors of what the guest shall read; says where, and returns how many bytes. */
+static uint64_t fill_some(struct rig *g, unsigned most, uint64_t *at)
 {
-    for (unsigned i = 0; i < 20; i++) {
-        uint64_t len = (1 + lag_rnd(100)) * 512, at = lag_rnd((DISK - len) / 512) * 512;
-        memset(g->model + at, 1 + (int)lag_rnd(250), len);
-    }
+    uint64_t len = (1 + lag_rnd(most)) * 512;
+
+    *at = lag_rnd((DISK - len) / 512) * 512;
+    memset(g->model + *at, 1 + (int)lag_rnd(250), len);
+    return len;
 }
 
 /* ---- disks ---- */
 
-static struct node *qcow2_on(struct node_ctx *c, struct node *file, struct node *backing,
-                             const char *backing_name)
+static struct node *qcow2_on(struct node *file, struct node *backing, const char *backing_name)
 {
     struct qcow2_create create = { .size = DISK,
                                    .version = 3,
@@ -199,7 +232,6 @@ static struct node *qcow2_on(struct node_ctx *c, struct node *file, struct node 
     struct err e = { 0 };
     struct node *n;
 
-    (void)c;
     if (qcow2_create(file, &create, &e) < 0 || !(n = qcow2_open(file, &o, &e))) {
         fail_msg("%s", e.msg);
         return NULL;
@@ -208,37 +240,46 @@ static struct node *qcow2_on(struct node_ctx *c, struct node *file, struct node 
     return n;
 }
 
-struct chain {
-    struct lag_node *file[LAYERS];
-    struct node *node[LAYERS]; /* 0 is the base */
-    unsigned n;
-};
-
 /* Layers with random contents each; the disk stands on the last. */
-static void make_chain(struct rig *g, struct chain *ch, unsigned n)
+static void make_chain(struct rig *g)
 {
     static const char *const names[LAYERS] = { NULL, "l0", "l1", "l2" };
+    struct chain *ch = &g->chain;
+    struct err e;
 
-    ch->n = n;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < LAYERS; i++) {
         ch->file[i] = lag_node_new(g->ctx, NULL, 0);
-        ch->node[i] =
-            qcow2_on(g->ctx, &ch->file[i]->ram.base, i ? ch->node[i - 1] : NULL, names[i]);
+        ch->node[i] = qcow2_on(&ch->file[i]->ram.base, i ? ch->node[i - 1] : NULL, names[i]);
         for (unsigned k = 0; k < 12; k++) {
-            uint64_t len = (1 + lag_rnd(60)) * 512, at = lag_rnd((DISK - len) / 512) * 512;
-            memset(g->model + at, 1 + (int)lag_rnd(250), len);
+            uint64_t at, len = fill_some(g, 60, &at);
             assert_int_equal(node_write(ch->node[i], at, g->model + at, len), 0);
         }
         assert_int_equal(node_flush(ch->node[i]), 0);
-        if (i + 1 < n) {
-            struct err e;
+        if (i + 1 < LAYERS) {
             assert_int_equal(node_reopen(ch->node[i], true, &e), 0);
         }
         free(ch->node[i]->filename);
         ch->node[i]->filename = xasprintf("l%u", i);
     }
-    node_root_add(&g->disk, ch->node[n - 1]);
+    node_root_add(&g->disk, ch->node[LAYERS - 1]);
 }
+
+/* A raw disk with random contents, and an empty target. */
+static void make_raw(struct rig *g)
+{
+    uint64_t at;
+
+    for (unsigned i = 0; i < 20; i++) {
+        fill_some(g, 100, &at);
+    }
+    g->source = lag_node_new(g->ctx, g->model, DISK);
+    g->target = lag_node_new(g->ctx, NULL, DISK);
+    node_root_add(&g->disk, &g->source->ram.base);
+}
+
+/* ---- jobs ---- */
+
+static const struct job_options usual = { .id = "j", .chunk = 64 << 10 };
 
 static void until(struct rig *g, enum job_status s, bool writes)
 {
@@ -264,156 +305,131 @@ static struct job *start_or_fail(struct job *j, const struct err *e)
 
 /* ---- mirror ---- */
 
-static struct job *mirror(struct rig *g, struct node *target, bool blocking)
+static struct job *mirror(struct rig *g, bool blocking)
 {
-    struct job_mirror o = { .common = { .id = "j", .chunk = 64 << 10 },
-                            .write_blocking = blocking };
+    struct job_mirror o = { .common = usual, .write_blocking = blocking };
     struct err e = { 0 };
 
-    return start_or_fail(job_mirror_start(g->jobs, g->disk.node, target, &o, &e), &e);
+    return start_or_fail(job_mirror_start(g->jobs, g->disk.node, &g->target->ram.base, &o, &e), &e);
 }
 
-static void raw_disk(struct rig *g, struct lag_node **source, struct lag_node **target)
+static void mirror_takes_over(struct rig *g, unsigned i)
 {
-    fill_disk(g);
-    *source = lag_node_new(g->ctx, g->model, DISK);
-    *target = lag_node_new(g->ctx, NULL, DISK);
-    node_root_add(&g->disk, &(*source)->ram.base);
+    struct err e;
+
+    make_raw(g);
+    struct job *j = mirror(g, i % 2);
+    until(g, JOB_READY, true);
+    steps(g, lag_rnd(100));
+    while (j->status != JOB_READY) {
+        step(g, true);
+    }
+    assert_int_equal(job_complete(j, &e), 0);
+    until(g, JOB_NULL, i % 4 > 1);
+    assert_null(jobs_first(g->jobs));
+    assert_string_equal(g->events, "created running ready READY waiting pending COMPLETED "
+                                   "concluded null ");
+    assert_ptr_equal(g->disk.node, &g->target->ram.base);
+    node_ctx_drain(g->ctx);
+    assert_int_equal(g->guest_errors, 0);
 }
 
 static void test_job_mirror_catches_up_and_takes_over(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < rounds(30); i++) {
-        struct rig g;
-        struct lag_node *source, *target;
-        struct err e;
-
-        rig_make(&g);
-        raw_disk(&g, &source, &target);
-        struct node *t = node_share(&target->ram.base);
-        struct job *j = mirror(&g, t, i % 2);
-        node_close(t);
-        until(&g, JOB_READY, true);
-        for (uint64_t k = lag_rnd(100); k; k--) {
-            step(&g, true);
-        }
-        while (j->status != JOB_READY) {
-            step(&g, true);
-        }
-        assert_int_equal(job_complete(j, &e), 0);
-        until(&g, JOB_NULL, i % 4 > 1);
-        assert_null(jobs_first(g.jobs));
-        assert_string_equal(g.events, "created running ready READY waiting pending COMPLETED "
-                                      "concluded null ");
-        expect_guest(&g);
-        assert_ptr_equal(g.disk.node, t);
-        assert_int_equal(g.guest_errors, 0);
-        node_close(t);
-        rig_free(&g);
-    }
+    each_round(30, mirror_takes_over);
 }
 
 static void test_job_mirror_that_is_cancelled_leaves_a_copy(void **state)
 {
     struct rig g;
-    struct lag_node *source, *target;
     struct err e;
 
     (void)state;
     rig_make(&g);
-    raw_disk(&g, &source, &target);
-    struct job *j = mirror(&g, &target->ram.base, false);
+    make_raw(&g);
+    struct job *j = mirror(&g, false);
     until(&g, JOB_READY, true);
     assert_int_equal(job_cancel(j, false, &e), 0);
     until(&g, JOB_NULL, false);
     assert_non_null(strstr(g.events, "COMPLETED"));
     expect_guest(&g);
-    expect_disk(&target->ram.base, g.model);
-    assert_ptr_equal(g.disk.node, &source->ram.base);
-    node_close(&target->ram.base);
+    expect_disk(&g.target->ram.base, g.model);
+    assert_ptr_equal(g.disk.node, &g.source->ram.base);
     rig_free(&g);
 }
 
 /* ---- backup ---- */
 
+static struct job *backup(struct rig *g, const struct job_options *common, enum job_sync sync,
+                          struct bitmap *b)
+{
+    struct job_backup o = { .common = *common, .sync = sync, .bitmap = b };
+    struct err e = { 0 };
+
+    return start_or_fail(job_backup_start(g->jobs, g->disk.node, &g->target->ram.base, &o, &e), &e);
+}
+
+/* What the guest reads after some more of its writes; free() it. */
+static uint8_t *some_moment(struct rig *g, unsigned n)
+{
+    uint8_t *then = xcalloc(1, DISK);
+
+    steps(g, n);
+    node_ctx_drain(g->ctx);
+    return memcpy(then, g->model, DISK);
+}
+
+static void backup_of_a_moment(struct rig *g, unsigned i)
+{
+    (void)i;
+    make_raw(g);
+    uint8_t *then = some_moment(g, 50);
+    backup(g, &usual, SYNC_FULL, NULL);
+    until(g, JOB_NULL, true);
+    assert_string_equal(g->events, "created running waiting pending COMPLETED concluded null ");
+    expect_guest(g);
+    expect_disk(&g->target->ram.base, then);
+    free(then);
+}
+
 static void test_job_backup_keeps_the_moment_it_began(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < rounds(30); i++) {
-        struct rig g;
-        struct lag_node *source, *target;
-        struct job_backup o = { .common = { .id = "j", .chunk = 64 << 10 } };
-        struct err e = { 0 };
-        uint8_t *then = xcalloc(1, DISK);
-
-        rig_make(&g);
-        raw_disk(&g, &source, &target);
-        for (unsigned k = 0; k < 50; k++) {
-            step(&g, true);
-        }
-        node_ctx_drain(g.ctx);
-        memcpy(then, g.model, DISK);
-        start_or_fail(job_backup_start(g.jobs, g.disk.node, &target->ram.base, &o, &e), &e);
-        until(&g, JOB_NULL, true);
-        assert_string_equal(g.events, "created running waiting pending COMPLETED concluded null ");
-        expect_guest(&g);
-        expect_disk(&target->ram.base, then);
-        node_close(&target->ram.base);
-        rig_free(&g);
-        free(then);
-    }
+    each_round(30, backup_of_a_moment);
 }
 
-static struct job *incremental(struct rig *g, struct node *target, struct bitmap *b)
+static void backups_of_changes(struct rig *g, unsigned i)
 {
-    struct job_backup o = { .common = { .id = "j", .chunk = 64 << 10 },
-                            .sync = SYNC_INCREMENTAL,
-                            .bitmap = b };
-    struct err e = { 0 };
+    struct err e;
 
-    return start_or_fail(job_backup_start(g->jobs, g->disk.node, target, &o, &e), &e);
+    (void)i;
+    make_raw(g);
+    memcpy(g->target->ram.data, g->model, DISK); /* the backup before */
+    struct bitmap *b = bitmap_new(g->disk.node, "b", 0, &e);
+    assert_non_null(b);
+    for (unsigned pass = 0; pass < 3; pass++) {
+        uint8_t *then = some_moment(g, 40);
+        struct job *j = backup(g, &usual, SYNC_INCREMENTAL, b);
+        if (pass == 1) { /* cancelled half way: nothing of what changed is forgotten */
+            steps(g, lag_rnd(20));
+        }
+        if (pass == 1 && jobs_first(g->jobs)) {
+            assert_int_equal(job_cancel(j, false, &e), 0);
+        }
+        until(g, JOB_NULL, true);
+        if (pass != 1) {
+            expect_disk(&g->target->ram.base, then);
+        }
+        free(then);
+    }
+    assert_null(bitmap_find(&g->source->ram.base, "#backup"));
 }
 
 static void test_job_backup_by_bitmap_copies_what_changed(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < rounds(20); i++) {
-        struct rig g;
-        struct lag_node *source, *target;
-        struct err e;
-        uint8_t *then = xcalloc(1, DISK);
-
-        rig_make(&g);
-        raw_disk(&g, &source, &target);
-        memcpy(target->ram.data, g.model, DISK); /* the backup before */
-        struct bitmap *b = bitmap_new(g.disk.node, "b", 0, &e);
-        assert_non_null(b);
-        for (unsigned pass = 0; pass < 3; pass++) {
-            for (unsigned k = 0; k < 40; k++) {
-                step(&g, true);
-            }
-            node_ctx_drain(g.ctx);
-            memcpy(then, g.model, DISK);
-            /* The second one is cancelled half way: nothing of what changed is forgotten. */
-            struct job *j = incremental(&g, &target->ram.base, b);
-            for (uint64_t k = lag_rnd(20); pass == 1 && k; k--) {
-                step(&g, true);
-            }
-            if (pass == 1 && jobs_first(g.jobs)) {
-                assert_int_equal(job_cancel(j, false, &e), 0);
-            }
-            until(&g, JOB_NULL, true);
-            if (pass != 1) {
-                expect_disk(&target->ram.base, then);
-            }
-        }
-        assert_null(bitmap_find(&source->ram.base, "#backup"));
-        expect_guest(&g);
-        node_close(&target->ram.base);
-        rig_free(&g);
-        free(then);
-    }
+    each_round(20, backups_of_changes);
 }
 
 static void test_job_backup_whose_target_fails_spares_the_guest(void **state)
@@ -421,26 +437,19 @@ static void test_job_backup_whose_target_fails_spares_the_guest(void **state)
     (void)state;
     for (unsigned i = 1; i < 12; i++) {
         struct rig g;
-        struct lag_node *source, *target;
-        struct job_backup o = { .common = { .id = "j", .chunk = 64 << 10 },
-                                .sync = i == 2 ? SYNC_FULL : SYNC_NONE };
-        struct err e = { 0 };
 
         rig_make(&g);
-        raw_disk(&g, &source, &target);
-        target->fail_at = i;
-        target->fail_with = -EIO;
-        target->fail_on = true;
-        start_or_fail(job_backup_start(g.jobs, g.disk.node, &target->ram.base, &o, &e), &e);
+        make_raw(&g);
+        g.target->fail_at = i;
+        g.target->fail_with = -EIO;
+        g.target->fail_on = true;
+        backup(&g, &usual, i == 2 ? SYNC_FULL : SYNC_NONE, NULL);
         until(&g, JOB_NULL, true);
         assert_non_null(strstr(g.events, "FAILED"));
         assert_true(g.errors > 0 || i > 1); /* a flush at the end is no piece */
-        for (unsigned k = 0; k < 50; k++) {
-            step(&g, true);
-        }
+        steps(&g, 50);
         expect_guest(&g);
         assert_int_equal(g.guest_errors, 0);
-        node_close(&target->ram.base);
         rig_free(&g);
     }
 }
@@ -449,21 +458,21 @@ static void test_job_backup_whose_target_fails_spares_the_guest(void **state)
 
 enum kind { COMMIT_ACTIVE, COMMIT_MIDDLE, STREAM_ALL, STREAM_PART, KINDS };
 
-static struct job *shorten(struct rig *g, struct chain *ch, enum kind k,
-                           const struct job_options *o, struct err *e)
+static struct job *shorten(struct rig *g, enum kind k, const struct job_options *o, struct err *e)
 {
     struct job_commit c = { .common = *o };
     struct job_stream s = { .common = *o };
+    struct node *const *layer = g->chain.node;
 
     switch (k) {
     case COMMIT_ACTIVE:
-        return job_commit_start(g->jobs, ch->node[3], ch->node[1], &c, e);
+        return job_commit_start(g->jobs, layer[3], layer[1], &c, e);
     case COMMIT_MIDDLE:
-        return job_commit_start(g->jobs, ch->node[2], ch->node[0], &c, e);
+        return job_commit_start(g->jobs, layer[2], layer[0], &c, e);
     case STREAM_ALL:
-        return job_stream_start(g->jobs, ch->node[3], NULL, &s, e);
+        return job_stream_start(g->jobs, layer[3], NULL, &s, e);
     default:
-        return job_stream_start(g->jobs, ch->node[3], ch->node[0], &s, e);
+        return job_stream_start(g->jobs, layer[3], layer[0], &s, e);
     }
 }
 
@@ -501,92 +510,95 @@ static void expect_shape(const struct rig *g, enum kind k)
     }
 }
 
+static struct job *begin(struct rig *g, enum kind k)
+{
+    struct err e = { 0 };
+
+    return start_or_fail(shorten(g, k, &usual, &e), &e);
+}
+
+static void shorten_to_the_end(struct rig *g, unsigned i)
+{
+    make_chain(g);
+    begin(g, i % KINDS);
+    finish(g, true);
+    assert_non_null(strstr(g->events, "COMPLETED"));
+    expect_guest(g);
+    expect_shape(g, i % KINDS);
+}
+
 static void test_job_commit_and_stream_keep_what_the_guest_reads(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < rounds(40); i++) {
-        struct rig g;
-        struct chain ch;
-        struct job_options o = { .id = "j", .chunk = 64 << 10 };
-        struct err e = { 0 };
+    each_round(40, shorten_to_the_end);
+}
 
-        rig_make(&g);
-        make_chain(&g, &ch, LAYERS);
-        start_or_fail(shorten(&g, &ch, i % KINDS, &o, &e), &e);
-        finish(&g, true);
-        assert_non_null(strstr(g.events, "COMPLETED"));
-        expect_guest(&g);
-        expect_shape(&g, i % KINDS);
-        rig_free(&g);
+static void cancel_after_some_steps(struct rig *g, unsigned i)
+{
+    struct err e;
+
+    make_chain(g);
+    struct job *j = begin(g, i % KINDS);
+    for (unsigned k = i / KINDS * 3; k && jobs_first(g->jobs); k--) {
+        step(g, true);
+    }
+    if (jobs_first(g->jobs)) {
+        assert_int_equal(job_cancel(j, true, &e), 0);
+        until(g, JOB_NULL, true);
+        assert_non_null(strstr(g->events, "CANCELLED"));
+        assert_ptr_equal(g->disk.node, g->chain.node[3]);
     }
 }
 
 static void test_job_cancelled_anywhere_changes_nothing(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < rounds(80); i++) {
-        struct rig g;
-        struct chain ch;
-        struct job_options o = { .id = "j", .chunk = 64 << 10 };
-        struct err e = { 0 };
-        struct job *j;
+    each_round(80, cancel_after_some_steps);
+}
 
-        rig_make(&g);
-        make_chain(&g, &ch, LAYERS);
-        j = start_or_fail(shorten(&g, &ch, i % KINDS, &o, &e), &e);
-        for (unsigned k = i / KINDS * 3; k && jobs_first(g.jobs); k--) {
-            step(&g, true);
+/* Resumes and completes the job, which may not have begun, until it is over. */
+static void see_through(struct rig *g, struct job *j, bool may_stop)
+{
+    struct err e;
+
+    for (unsigned k = 0; j && jobs_first(g->jobs) && k < 100000; k++) {
+        step(g, false);
+        if (jobs_first(g->jobs) && job_paused(j)) {
+            assert_true(may_stop);
+            assert_int_equal(job_resume(j, &e), 0);
+        } else if (jobs_first(g->jobs) && j->status == JOB_READY) {
+            assert_int_equal(job_complete(j, &e), 0);
         }
-        if (jobs_first(g.jobs)) {
-            assert_int_equal(job_cancel(j, true, &e), 0);
-            until(&g, JOB_NULL, true);
-            assert_non_null(strstr(g.events, "CANCELLED"));
-            assert_ptr_equal(g.disk.node, ch.node[3]);
-        }
-        expect_guest(&g);
-        rig_free(&g);
+    }
+    assert_null(jobs_first(g->jobs));
+}
+
+static void fail_one_io(struct rig *g, unsigned i)
+{
+    bool stop = i & 4;
+    struct job_options o = usual;
+    struct err e = { 0 };
+    enum kind kind = i % KINDS;
+
+    o.on_source_error = o.on_target_error = stop ? JOB_STOP : JOB_REPORT;
+    make_chain(g);
+    struct lag_node *victim = g->chain.file[lag_rnd(LAYERS)];
+    node_share(&victim->ram.base); /* the job may let go of its layer */
+    victim->fail_at = victim->ios + 1 + i / 3;
+    victim->fail_with = -EIO;
+    struct job *j = shorten(g, kind, &o, &e);
+    see_through(g, j, stop);
+    victim->fail_at = 0;
+    node_close(&victim->ram.base);
+    if (g->disk.node == g->chain.node[3] && kind == COMMIT_ACTIVE) {
+        assert_true(strstr(g->events, "FAILED") || !j);
     }
 }
 
 static void test_job_io_that_fails_once_ends_or_pauses_it(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < rounds(80); i++) {
-        struct rig g;
-        struct chain ch;
-        bool stop = i & 4;
-        struct job_options o = { .id = "j",
-                                 .chunk = 64 << 10,
-                                 .on_source_error = stop ? JOB_STOP : JOB_REPORT,
-                                 .on_target_error = stop ? JOB_STOP : JOB_REPORT };
-        struct err e = { 0 };
-        enum kind kind = i % KINDS;
-
-        rig_make(&g);
-        make_chain(&g, &ch, LAYERS);
-        struct lag_node *victim = ch.file[lag_rnd(LAYERS)];
-        node_share(&victim->ram.base); /* the job may let go of its layer */
-        victim->fail_at = victim->ios + 1 + i / 3;
-        victim->fail_with = -EIO;
-        struct job *j = shorten(&g, &ch, kind, &o, &e);
-        for (unsigned k = 0; j && jobs_first(g.jobs) && k < 100000; k++) {
-            step(&g, false);
-            if (jobs_first(g.jobs) && job_paused(j)) {
-                assert_true(stop);
-                assert_int_equal(job_resume(j, &e), 0);
-            } else if (jobs_first(g.jobs) && j->status == JOB_READY) {
-                assert_int_equal(job_complete(j, &e), 0);
-            }
-        }
-        assert_null(jobs_first(g.jobs));
-        victim->fail_at = 0;
-        node_close(&victim->ram.base);
-        expect_guest(&g);
-        if (g.disk.node == ch.node[3] && kind == COMMIT_ACTIVE) {
-            assert_true(strstr(g.events, "FAILED") || !j);
-        }
-        rig_free(&g);
-    }
+    each_round(80, fail_one_io);
 }
 
 /* ---- the loss of power ---- */
@@ -613,46 +625,40 @@ static struct node *reopen(struct chain *ch, struct node_ctx *c, unsigned i)
 }
 
 static struct rig *cut_rig;
-static struct chain *cut_chain;
 static unsigned cut_top; /* the layer the machine would be started with */
 
 static void cut_power(void)
 {
     if (lag_rnd(6) == 0) {
         struct node_ctx *c = node_ctx_new(NULL);
-        struct node *n = reopen(cut_chain, c, cut_top);
+        struct node *n = reopen(&cut_rig->chain, c, cut_top);
         expect_disk(n, cut_rig->model);
         node_close(n);
         node_ctx_free(c);
     }
 }
 
+static void lose_power(struct rig *g, unsigned i)
+{
+    make_chain(g);
+    for (unsigned k = 0; k < LAYERS; k++) {
+        lag_keep_log(g->chain.file[k]);
+    }
+    cut_rig = g;
+    cut_top = 3;
+    lag_hook = cut_power;
+    begin(g, i % KINDS);
+    finish(g, false);
+    /* The user may name the image that a commit went into from now on. */
+    cut_top = i % KINDS == COMMIT_ACTIVE ? 1 : 3;
+    expect_guest(g);
+    lag_hook = NULL;
+}
+
 static void test_job_power_lost_at_any_step_loses_nothing(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < rounds(12); i++) {
-        struct rig g;
-        struct chain ch;
-        struct job_options o = { .id = "j", .chunk = 64 << 10 };
-        struct err e = { 0 };
-
-        rig_make(&g);
-        make_chain(&g, &ch, LAYERS);
-        for (unsigned k = 0; k < LAYERS; k++) {
-            lag_keep_log(ch.file[k]);
-        }
-        cut_rig = &g;
-        cut_chain = &ch;
-        cut_top = 3;
-        lag_hook = cut_power;
-        start_or_fail(shorten(&g, &ch, i % KINDS, &o, &e), &e);
-        finish(&g, false);
-        /* The user may name the image that a commit went into from now on. */
-        cut_top = i % KINDS == COMMIT_ACTIVE ? 1 : 3;
-        expect_guest(&g);
-        lag_hook = NULL;
-        rig_free(&g);
-    }
+    each_round(12, lose_power);
 }
 
 /* ---- what the user may do ---- */
@@ -660,21 +666,17 @@ static void test_job_power_lost_at_any_step_loses_nothing(void **state)
 static void test_job_pause_resume_and_speed(void **state)
 {
     struct rig g;
-    struct lag_node *source, *target;
+    struct job_options o = usual;
     struct err e = { 0 };
 
     (void)state;
     rig_make(&g);
-    raw_disk(&g, &source, &target);
-    struct job_backup o = { .common = { .id = "j",
-                                        .chunk = 64 << 10,
-                                        .speed = 1 << 20,
-                                        .no_dismiss = true,
-                                        .no_finalize = true } };
-    struct job *j =
-        start_or_fail(job_backup_start(g.jobs, g.disk.node, &target->ram.base, &o, &e), &e);
+    make_raw(&g);
+    o.speed = 1 << 20;
+    o.no_dismiss = o.no_finalize = true;
+    struct job *j = backup(&g, &o, SYNC_FULL, NULL);
     int64_t began = ev_now_ns();
-    assert_null(job_mirror_start(g.jobs, g.disk.node->file, &target->ram.base,
+    assert_null(job_mirror_start(g.jobs, g.disk.node->file, &g.target->ram.base,
                                  &(struct job_mirror){ .common = { .id = "k" } }, &e));
     assert_non_null(strstr(e.msg, "in use by block job: backup"));
     assert_int_equal(job_pause(j, &e), 0);
@@ -698,7 +700,6 @@ static void test_job_pause_resume_and_speed(void **state)
     assert_int_equal(job_cancel(j, true, &e), -EPERM);
     assert_int_equal(job_dismiss(j, &e), 0);
     expect_guest(&g);
-    node_close(&target->ram.base);
     rig_free(&g);
 }
 
