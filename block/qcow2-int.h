@@ -444,6 +444,7 @@ struct new_state {
     uint64_t *l1;    /* the active table's entries, h.l1_size of them; owned by the caller */
     struct qcow2_snap *snaps; /* h.nb_snapshots */
     bool drop_bad;            /* a repair: references that cannot be right are dropped */
+    bool fresh;               /* a new image: of what is in the file a LUKS header alone counts */
 };
 /* Writes it beside the old one, and makes it the image with one header write. Reloads s. Nothing
  * is in flight, all is settled. */

@@ -657,20 +657,23 @@ static void build_switch(struct build *b, bool fresh)
     }
 }
 
+/* Up to where a new image has something: its header, which is still to be written, and LUKS's. What
+ * else is on a disk that cannot be emptied does not count. */
+static uint64_t fresh_clusters(const struct qcow2 *s, const struct header *h)
+{
+    uint64_t end = h->crypt_offset ? h->crypt_offset + h->crypt_len : s->cluster_size;
+
+    return round_up_cluster(s, end) >> s->cluster_bits;
+}
+
 int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e)
 {
     struct build b = { .st = st, .h = &st->h, .e = e };
-    bool fresh = false;
 
     b.ret = walk_init(&b.w, s, NULL);
     if (b.ret == 0) {
+        b.w.n = st->fresh ? fresh_clusters(s, b.h) : b.w.n;
         walk_rest(&b.w, b.h, st->snaps);
-        fresh = b.w.n == 0;
-        if (fresh) { /* its header is still to be written */
-            b.w.count[0] = 1;
-            b.w.n = 1;
-            b.w.bad = 0;
-        }
         walk_l1(&b.w, st->l1, b.h->l1_size, false, "active");
         walk_l2s(&b.w);
         b.ret = b.w.ret;
@@ -688,7 +691,7 @@ int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e)
         build_refcounts(&b);
     }
     if (b.ret == 0) {
-        build_switch(&b, fresh);
+        build_switch(&b, st->fresh);
     }
     walk_fini(&b.w);
     if (b.ret < 0) {

@@ -100,7 +100,7 @@ int qcow2_create(struct node *file, const struct qcow2_create *o, struct err *e)
         .data_file = (char *)o->data_file,
     };
     struct qcow2 *s = (struct qcow2 *)qcow2_new(file, &h);
-    struct new_state st = { 0 };
+    struct new_state st = { .fresh = true };
     int ret = check_l1_size(s, h.size, e);
 
     ret = ret == 0 && (o->luks || o->luks_header) ? put_luks(s, o, e) : ret;

@@ -15,8 +15,8 @@ def img(*args, rc=0):
     return p.stdout + p.stderr
 
 
-def holds(path, *reads, fmt="qcow2"):
-    args = [a for r in reads for a in ("-c", "read " + r)]
+def holds(path, *reads, fmt="qcow2", share=False):
+    args = ["-U"] * share + [a for r in reads for a in ("-c", "read " + r)]
     p = subprocess.run([os.path.join(TOOLS, "keel-io"), "-r", "-f", fmt, *args, path],
                        capture_output=True, text=True)
     if p.returncode or "verification failed" in p.stdout:

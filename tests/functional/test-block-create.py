@@ -171,6 +171,21 @@ def test_create_makes_images_that_can_be_used(bed):
                   run_tool("qemu-img", "info", bed.path("o")))
 
 
+def test_create_on_a_disk_that_cannot_be_emptied(bed):
+    p, q = machine(bed)
+    disk = bed.file("disk", b"old!" * (8 * MB // 4))
+    q.cmd("object-add", qom_type="throttle-group", id="g")
+    q.cmd("blockdev-add", driver="throttle", node_name="t", throttle_group="g",
+          file={"driver": "file", "filename": disk})
+    for more in ({}, {"preallocation": "metadata"}, {"preallocation": "full"}, {"encrypt": {"format": "luks", **LUKS}}):
+        expect("%r" % more, create(q, {**QCOW2, **more, "file": "t"}), None)
+        img("check", "-q", "-U", "-f", "qcow2", disk)
+        if "encrypt" not in more:
+            holds(disk, "-P 0 0 1M", share=True)
+    expect("too small", create(q, {**QCOW2, "file": "t", "size": 16 * MB, "preallocation": "full"}),
+           "Could not preallocate: No space left on device")
+
+
 def job_status(q):
     return q.cmd("query-jobs")[0]["status"]
 
