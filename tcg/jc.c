@@ -108,24 +108,18 @@ void tcg_jc_flush(struct tcg_cpu *cpu)
     }
 }
 
-static void tlb_entry_clear(struct tcg_tlb_entry *e, uint64_t slot)
-{
-    e->read = e->write = e->exec = TLB_NEVER(slot << 12);
-}
-
 void tcg_tlb_flush(struct tcg_cpu *cpu)
 {
     for (unsigned m = 0; m < TLB_MODES; m++) {
         for (unsigned i = 0; i < TLB_SIZE; i++) {
-            tlb_entry_clear(&cpu->tlbs[m].e[i], i);
+            tcg_tlb_set(&cpu->tlbs[m], (uint64_t)i << 12, NULL, false, false, false);
         }
     }
 }
 
 void tcg_tlb_flush_page(struct tcg_cpu *cpu, uint64_t linear)
 {
-    unsigned slot = (linear >> 12) & (TLB_SIZE - 1);
     for (unsigned m = 0; m < TLB_MODES; m++) {
-        tlb_entry_clear(&cpu->tlbs[m].e[slot], slot);
+        tcg_tlb_set(&cpu->tlbs[m], linear, NULL, false, false, false);
     }
 }

@@ -12,9 +12,9 @@
 
 static void *plain_for_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
 {
-    const struct tcg_tlb_entry *e = tcg_tlb_slot(cpu->tlb, linear);
-    if (e->write == ((linear + size - 1) & ~0xfffull)) {
-        return e->host + (linear & 0xfff);
+    unsigned slot = tcg_tlb_slot(linear);
+    if (cpu->tlb->write[slot] == ((linear + size - 1) & ~0xfffull)) {
+        return cpu->tlb->e[slot].host + (linear & 0xfff);
     }
     return cpu->tcg->target->host_write(cpu, linear, size);
 }

@@ -29,18 +29,20 @@ union tcg_vec {
 } __attribute__((aligned(32)));
 
 /* Soft TLB. Direct-mapped by linear page. A tag is the page's linear address when that kind of
- * access is plain, or TLB_NEVER of the slot. Entries are written by their own vCPU only. */
-#define TLB_BITS 10
+ * access is plain, or TLB_NEVER of the slot. Entries are written by their own vCPU only. Every access of
+ * translated code reads one: what it needs lies close together, for the processor's first cache's sake. */
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
 /* A page that has another slot than this one and the next (an access across two pages looks in the
  * first one's slot with the second one's address): nothing compares equal, hostile addresses neither. */
 #define TLB_NEVER(linear) (((uint64_t)(linear) & ~0xfffull) ^ 0x2000)
 struct tcg_tlb_entry {
-    uint64_t read, write, exec; /* tags */
-    uint8_t *host;              /* the page in our memory */
+    uint64_t read; /* tag */
+    uint8_t *host; /* the page in our memory, whatever the access */
 };
 struct tcg_tlb {
     struct tcg_tlb_entry e[TLB_SIZE];
+    uint64_t write[TLB_SIZE], exec[TLB_SIZE]; /* tags; exec: only C looks */
 };
 /* Which protection its tags were made for. KERNEL_AC: the supervisor while it may reach user pages in
  * spite of SMAP. */
@@ -250,21 +252,21 @@ void tcg_tlb_flush(struct tcg_cpu *cpu);
 void tcg_tlb_flush_page(struct tcg_cpu *cpu, uint64_t linear);
 void tcg_jc_flush(struct tcg_cpu *cpu);
 void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode); /* TLB_KERNEL ... */
-static inline struct tcg_tlb_entry *tcg_tlb_slot(struct tcg_tlb *tlb, uint64_t linear)
+static inline unsigned tcg_tlb_slot(uint64_t linear)
 {
-    return &tlb->e[(linear >> 12) & (TLB_SIZE - 1)];
+    return (linear >> 12) & (TLB_SIZE - 1);
 }
 /* Enters the page that holds linear into a table (cpu->tlb is the present mode's). host_page: its
  * memory; which accesses are plain. */
 static inline void tcg_tlb_set(struct tcg_tlb *tlb, uint64_t linear, uint8_t *host_page, bool read,
                                bool write, bool exec)
 {
-    struct tcg_tlb_entry *e = tcg_tlb_slot(tlb, linear);
+    unsigned slot = tcg_tlb_slot(linear);
     uint64_t page = linear & ~0xfffull, never = TLB_NEVER(linear);
-    e->read = read ? page : never;
-    e->write = write ? page : never;
-    e->exec = exec ? page : never;
-    e->host = host_page;
+    tlb->e[slot].read = read ? page : never;
+    tlb->e[slot].host = host_page;
+    tlb->write[slot] = write ? page : never;
+    tlb->exec[slot] = exec ? page : never;
 }
 /* The page got its first block: every vCPU must drop write tags for it. The target implements
  * this by walking its vCPUs' TLBs (own vCPU) and asking others; called with the lock held. */

@@ -170,7 +170,7 @@ enum { X86_KEPT_TABLES = 64 };
 /* Slots of a soft TLB, so that emptying costs what filling did. */
 struct x86_slots {
     unsigned n; /* or more than fit */
-    uint16_t slot[256];
+    uint16_t slot[1024];
 };
 
 #define DB_WATCHED (1ull << 32)

@@ -63,8 +63,7 @@ static bool plain_phys(struct x86_cpu *c, uint64_t linear, enum x86_access how, 
     if (!x86_host_page(c, linear, how)) {
         return false;
     }
-    const struct tcg_tlb_entry *e = tcg_tlb_slot(c->tcg.tlb, linear);
-    uint64_t page = c->tlb_phys[c->tcg.tlb - c->tcg.tlbs][e - c->tcg.tlb->e] & ~0xfffull;
+    uint64_t page = c->tlb_phys[c->tcg.tlb - c->tcg.tlbs][tcg_tlb_slot(linear)] & ~0xfffull;
     *phys = page | (linear & 0xfff);
     return true;
 }

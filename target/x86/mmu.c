@@ -71,7 +71,7 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
     struct x86_cpu *c = k->c;
     uint64_t tag = k->linear & ~PAGE_MASK;
     struct tcg_tlb *tlb = &c->tcg.tlbs[k->mode];
-    struct tcg_tlb_entry *e = tcg_tlb_slot(tlb, tag);
+    unsigned slot = tcg_tlb_slot(tag);
     bool readable = p->host && p->flags & SOFT_READ, watched = x86_watch_page(c, tag);
     if (!p->host) {
         tcg_tlb_set(tlb, tag, NULL, false, false, false);
@@ -79,7 +79,6 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
     }
     bool may = readable && !watched && write_is_plain(k, p); /* what is plain to write is to read */
     bool write = may && !tcg_page_has_code(c->tcg.tcg, p->phys);
-    unsigned slot = (unsigned)(e - tlb->e);
     uint64_t phys =
         p->phys | (p->global ? PHYS_GLOBAL : 0) | (may && !(p->flags & SOFT_LOG) ? PHYS_STORE : 0);
     __atomic_store_n(&c->tlb_phys[k->mode][slot], phys, __ATOMIC_RELAXED); /* others look at it */
@@ -94,7 +93,7 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
     if (write) { /* the tag is out: look again at what takes it away */
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         if (tcg_page_has_code(c->tcg.tcg, p->phys)) {
-            e->write = TLB_NEVER(tag);
+            tlb->write[slot] = TLB_NEVER(tag);
         }
     }
     if (__atomic_load_n(&c->tlb_gen, __ATOMIC_SEQ_CST) != gen) {
@@ -146,14 +145,16 @@ static void fill_or_raise(struct x86_cpu *c, unsigned mode, uint64_t linear, enu
 
 static inline uint8_t *plain_read(struct x86_cpu *c, unsigned mode, uint64_t linear)
 {
-    const struct tcg_tlb_entry *e = tcg_tlb_slot(&c->tcg.tlbs[mode], linear);
+    const struct tcg_tlb_entry *e = &c->tcg.tlbs[mode].e[tcg_tlb_slot(linear)];
     return e->read == (linear & ~PAGE_MASK) ? e->host + (linear & PAGE_MASK) : NULL;
 }
 
 static inline uint8_t *plain_write(struct x86_cpu *c, unsigned mode, uint64_t linear)
 {
-    const struct tcg_tlb_entry *e = tcg_tlb_slot(&c->tcg.tlbs[mode], linear);
-    return e->write == (linear & ~PAGE_MASK) ? e->host + (linear & PAGE_MASK) : NULL;
+    const struct tcg_tlb *tlb = &c->tcg.tlbs[mode];
+    unsigned slot = tcg_tlb_slot(linear);
+    return tlb->write[slot] == (linear & ~PAGE_MASK) ? tlb->e[slot].host + (linear & PAGE_MASK)
+                                                     : NULL;
 }
 
 static inline void drop_slot(struct tcg_tlb *tlb, uint64_t slot)
@@ -240,10 +241,10 @@ void x86_tlb_drop_writes(struct x86_cpu *c, uint64_t first, uint64_t last)
 {
     for (unsigned m = 0; m < TLB_MODES; m++) {
         for (unsigned i = 0; i < TLB_SIZE; i++) {
-            struct tcg_tlb_entry *e = &c->tcg.tlbs[m].e[i];
             uint64_t page = __atomic_load_n(&c->tlb_phys[m][i], __ATOMIC_RELAXED) & ~PAGE_MASK;
             if ((page | PAGE_MASK) >= first && page <= last) {
-                __atomic_store_n(&e->write, TLB_NEVER((uint64_t)i << 12), __ATOMIC_SEQ_CST);
+                __atomic_store_n(&c->tcg.tlbs[m].write[i], TLB_NEVER((uint64_t)i << 12),
+                                 __ATOMIC_SEQ_CST);
             }
         }
     }
@@ -336,8 +337,9 @@ static void before_code_changes(struct x86_cpu *c, uint64_t phys, unsigned size)
  * is gone then. NULL: look properly. */
 static uint8_t *beside_code(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
 {
-    const struct tcg_tlb_entry *e = tcg_tlb_slot(&c->tcg.tlbs[mode], linear);
-    uint64_t phys = c->tlb_phys[mode][e - c->tcg.tlbs[mode].e];
+    unsigned slot = tcg_tlb_slot(linear);
+    const struct tcg_tlb_entry *e = &c->tcg.tlbs[mode].e[slot];
+    uint64_t phys = c->tlb_phys[mode][slot];
     if (e->read != (linear & ~PAGE_MASK) || !(phys & PHYS_STORE) ||
         !tcg_page_has_code(c->tcg.tcg, phys)) {
         return NULL;
@@ -611,15 +613,15 @@ static unsigned exec_mode(const struct x86_cpu *c)
 
 static bool fetch_page(struct x86_cpu *c, uint64_t linear, struct page *p, int *code)
 {
-    unsigned mode = exec_mode(c), word;
-    struct tcg_tlb_entry *e = tcg_tlb_slot(&c->tcg.tlbs[mode], linear);
+    unsigned mode = exec_mode(c), slot = tcg_tlb_slot(linear), word;
+    const struct tcg_tlb *tlb = &c->tcg.tlbs[mode];
     uint64_t bit = code_page_bit(linear, &word);
     c->code_pages[word] |= bit;
-    if (e->exec == (linear & ~PAGE_MASK)) {
-        uint64_t phys = c->tlb_phys[mode][e - c->tcg.tlbs[mode].e];
+    if (tlb->exec[slot] == (linear & ~PAGE_MASK)) {
+        uint64_t phys = c->tlb_phys[mode][slot];
         p->phys = phys & ~PAGE_MASK;
         p->global = phys & PHYS_GLOBAL;
-        p->host = e->host;
+        p->host = tlb->e[slot].host;
         p->flags = SOFT_READ;
         c->local_code[mode_now(c)] |= !p->global;
         return true;

@@ -2,12 +2,12 @@
 /* tcg/x86-64/mem.c - guest memory: addresses, the inline look-up in the soft TLB, and its misses.
  *
  *     lea   A, [base + index * scale + disp]
- *     rorx  I, A, 12 - 5        slot of the page, times the size of an entry
+ *     rorx  I, A, 12 - 3        slot of the page, times the size of a tag
  *     and   I, slots
- *     xor   A, [cpu + I + tag]  the offset in the page, if the page is the slot's
+ *     xor   A, [cpu + I + tag]  the offset in the page, if the page is the slot's (I * 2 for a load)
  *     cmp   A, 4096 - size      above: another page, or the access crosses into the next
  *     ja    miss
- *     add   A, [cpu + I + host]
+ *     add   A, [cpu + I * 2 + host]
  *
  * Then [A] is the operand, for any instruction. An address that is known now (a variable of a program that
  * is not moved, or beside RIP) has its slot known, too:
@@ -24,8 +24,8 @@
 #include "tcg/x86-64/gen.h"
 
 #define CPU(field) offsetof(struct tcg_cpu, field)
-enum { ENTRY_SHIFT = 5 };
-_Static_assert(sizeof(struct tcg_tlb_entry) == 1u << ENTRY_SHIFT, "scaled by the look-up");
+enum { TAG_SHIFT = 3, ENTRY_TAGS = 2 };
+_Static_assert(sizeof(struct tcg_tlb_entry) == ENTRY_TAGS << TAG_SHIFT, "scaled by the look-up");
 
 /* ---- addresses ---- */
 
@@ -137,19 +137,36 @@ void gen_lea(struct gen *g, const struct ir_op *o)
 
 /* ---- the look-up ---- */
 
-static size_t tlb_off(const struct gen *g, size_t field)
+/* What of the soft TLB a look-up reads. */
+enum tlb_part { TLB_READ, TLB_WRITE, TLB_HOST };
+static const struct {
+    uint16_t scale; /* of the slot, in tags */
+    size_t at;      /* in struct tcg_tlb */
+} tlb_parts[] = {
+    [TLB_READ] = { ENTRY_TAGS, offsetof(struct tcg_tlb, e[0].read) },
+    [TLB_WRITE] = { 1, offsetof(struct tcg_tlb, write) },
+    [TLB_HOST] = { ENTRY_TAGS, offsetof(struct tcg_tlb, e[0].host) },
+};
+
+static enum tlb_part tag_of(bool write)
 {
-    return CPU(tlbs) + g->b->tb.key.mode * sizeof(struct tcg_tlb) + field;
+    return write ? TLB_WRITE : TLB_READ;
 }
 
-static struct rm tlb_rm(const struct gen *g, unsigned index, size_t field)
+static size_t tlb_off(const struct gen *g, enum tlb_part part)
 {
-    return rm_sum(SP, index, 1, (int32_t)tlb_off(g, field));
+    return CPU(tlbs) + g->b->tb.key.mode * sizeof(struct tcg_tlb) + tlb_parts[part].at;
 }
 
-static size_t tag_field(bool write)
+/* index: the slot, times the size of a tag */
+static struct rm tlb_rm(const struct gen *g, unsigned index, enum tlb_part part)
 {
-    return write ? offsetof(struct tcg_tlb_entry, write) : offsetof(struct tcg_tlb_entry, read);
+    return rm_sum(SP, index, tlb_parts[part].scale, (int32_t)tlb_off(g, part));
+}
+
+static struct rm tlb_rm_known(const struct gen *g, uint64_t linear, enum tlb_part part)
+{
+    return rm_cpu(tlb_off(g, part) + (tcg_tlb_slot(linear) * tlb_parts[part].scale << TAG_SHIFT));
 }
 
 void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by)
@@ -166,8 +183,8 @@ void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by)
 
 static void slot_code(struct gen *g, unsigned index, unsigned addr)
 {
-    shift_right(g, index, addr, 12 - ENTRY_SHIFT);
-    as_alu_imm(&g->a, ALU_AND, 4, rm_reg(index), (TLB_SIZE - 1) << ENTRY_SHIFT);
+    shift_right(g, index, addr, 12 - TAG_SHIFT);
+    as_alu_imm(&g->a, ALU_AND, 4, rm_reg(index), (TLB_SIZE - 1) << TAG_SHIFT);
 }
 
 static struct slow *new_slow(struct gen *g, enum slow_kind kind)
@@ -187,7 +204,7 @@ struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool wr
     bool align = m->flags & IR_MEM_ALIGN;
     unsigned addr = linear_address(g, m), index = scratch(g);
     slot_code(g, index, addr);
-    as_alu(&g->a, ALU_XOR, 8, addr, tlb_rm(g, index, tag_field(write)));
+    as_alu(&g->a, ALU_XOR, 8, addr, tlb_rm(g, index, tag_of(write)));
     struct slow *s = new_slow(g, kind);
     if (align) {
         as_digit(&g->a, 0xf6, 8, 0, rm_reg(addr)); /* test */
@@ -197,7 +214,7 @@ struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool wr
         as_alu_imm(&g->a, ALU_CMP, 8, rm_reg(addr), 4096 - (int64_t)size);
         s->from = as_jcc_ahead(&g->a, CC_A);
     }
-    as_alu(&g->a, ALU_ADD, 8, addr, tlb_rm(g, index, offsetof(struct tcg_tlb_entry, host)));
+    as_alu(&g->a, ALU_ADD, 8, addr, tlb_rm(g, index, TLB_HOST));
     s->size = (uint16_t)size;
     s->addr = (uint8_t)addr;
     s->index = (uint8_t)index;
@@ -221,8 +238,7 @@ static struct slow *probe_known(struct gen *g, uint64_t at, unsigned size, bool 
 {
     unsigned addr = scratch(g);
     uint64_t page = at & ~0xfffull;
-    size_t entry = tlb_off(g, (at >> 12 & (TLB_SIZE - 1)) << ENTRY_SHIFT);
-    struct rm tag = rm_cpu(entry + tag_field(write));
+    struct rm tag = tlb_rm_known(g, at, tag_of(write));
     if (fits32((int64_t)page)) {
         as_alu_imm(&g->a, ALU_CMP, 8, tag, (int64_t)page);
     } else {
@@ -231,7 +247,7 @@ static struct slow *probe_known(struct gen *g, uint64_t at, unsigned size, bool 
     }
     struct slow *s = new_slow(g, kind);
     s->from = as_jcc_ahead(&g->a, CC_NE);
-    as_mov(&g->a, 8, addr, rm_cpu(entry + offsetof(struct tcg_tlb_entry, host)));
+    as_mov(&g->a, 8, addr, tlb_rm_known(g, at, TLB_HOST));
     s->size = (uint16_t)size;
     s->addr = s->index = (uint8_t)addr;
     s->write = write;
@@ -522,7 +538,7 @@ static void slow_entry(struct gen *g, const struct slow *s, int64_t what)
     if (s->known) {
         as_const(&g->a, s->addr, s->at);
     } else {
-        as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_field(s->write)));
+        as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_of(s->write)));
     }
     as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), s->addr);
     as_mov_imm(&g->a, 4, rm_cpu(CPU(slow_size)), what);

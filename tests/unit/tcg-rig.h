@@ -133,14 +133,16 @@ static void rig_probe_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)
 
 static void *rig_plain(struct tcg_cpu *cpu, uint64_t linear, unsigned size, bool write)
 {
-    const struct tcg_tlb_entry *e = tcg_tlb_slot(cpu->tlb, linear);
+    unsigned slot = tcg_tlb_slot(linear);
     uint64_t page = linear & ~0xfffull;
     if (linear < RIG_BASE || linear > RIG_BASE + RIG_BYTES - size ||
         (linear & 0xfff) + size > 4096) {
         return NULL;
     }
     rig_check(cpu, linear, size);
-    return (write ? e->write : e->read) == page ? rig_mem + (linear - RIG_BASE) : NULL;
+    return (write ? cpu->tlb->write[slot] : cpu->tlb->e[slot].read) == page
+               ? rig_mem + (linear - RIG_BASE)
+               : NULL;
 }
 
 static void *rig_host_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size)

@@ -201,17 +201,21 @@ static void test_a_flush_drops_pages_however_many_there_are(void **state)
             rig_put(&r, RIG_PT + 8 * i, 8, (uint64_t)(i % 128) << 12 | 7 | (i & 1 ? G : 0));
         }
         x86_tlb_flush(r.c, true);
-        for (unsigned i = 0; i < count; i++) {
-            access_as(&r, TLB_KERNEL, (uint64_t)i << 12, R_);
+        for (unsigned n = 0; n < count * count / 100; n++) {
+            uint64_t page = (uint64_t)(n % count) << 12;
+            x86_tlb_flush_page(r.c, page);
+            access_as(&r, TLB_KERNEL, page, R_);
         }
+        assert_int_equal(r.c->local[TLB_KERNEL].n > sizeof(r.c->local[0].slot) / sizeof(uint16_t),
+                         count == 500);
         x86_tlb_flush(r.c, false);
         for (unsigned i = 0; i < count; i++) {
-            bool kept = tcg_tlb_slot(&r.c->tcg.tlbs[TLB_KERNEL], i << 12)->read == i << 12;
+            bool kept = r.c->tcg.tlbs[TLB_KERNEL].e[tcg_tlb_slot(i << 12)].read == i << 12;
             assert_int_equal(kept, i & 1);
         }
         x86_tlb_flush(r.c, true);
         for (unsigned i = 0; i < count; i++) {
-            assert_true(tcg_tlb_slot(&r.c->tcg.tlbs[TLB_KERNEL], i << 12)->read != i << 12);
+            assert_true(r.c->tcg.tlbs[TLB_KERNEL].e[tcg_tlb_slot(i << 12)].read != i << 12);
         }
     }
     rig_free(&r);
