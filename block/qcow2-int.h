@@ -449,6 +449,9 @@ struct new_state {
 /* Writes it beside the old one, and makes it the image with one header write. Reloads s. Nothing
  * is in flight, all is settled. */
 int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e);
+/* From which cluster on nothing is in use: the file's end, or on a disk of fixed length the first that has
+ * no count and none behind it. All is settled. Blocks. 0 or -errno. */
+int qcow2_room_from(struct qcow2 *s, uint64_t *cluster);
 struct qcow2_snap *qcow2_read_snapshots(struct qcow2 *s, const struct header *h, struct err *e);
 void qcow2_free_snaps(struct qcow2_snap *sn, unsigned n);
 /* The table as bytes, malloc'd. */

@@ -657,6 +657,51 @@ static void build_switch(struct build *b, bool fresh)
     }
 }
 
+/* ---- where there is room ---- */
+
+/* Past the last cluster of the file that has a count. -errno when they cannot be read. */
+static int counted_end(struct qcow2 *s, uint64_t *end)
+{
+    uint8_t *b = xcalloc(1, s->cluster_size);
+    uint64_t k = 0;
+    uint32_t i = s->reftable_len;
+    int ret = 0;
+
+    while (i && !k && ret == 0) {
+        uint64_t at = s->reftable[--i];
+        if (!at || at & (s->cluster_size - 1ull) || at >= s->node.file->len) {
+            continue; /* none, or corrupt */
+        }
+        ret = node_read(s->node.file, at, b, s->cluster_size);
+        for (k = 1ull << s->rb_bits; k && !refcount_load(b, s->h.refcount_order, k - 1);) {
+            k--;
+        }
+    }
+    free(b);
+    *end = ((uint64_t)i << s->rb_bits) + k;
+    return ret;
+}
+
+int qcow2_room_from(struct qcow2 *s, uint64_t *cluster)
+{
+    *cluster = cluster_of(s, round_up_cluster(s, s->node.file->len));
+    return s->node.file->growable ? 0 : counted_end(s, cluster);
+}
+
+/* The same, but of an image that may be corrupt: its references and its tables count too. */
+static int build_room(struct build *b)
+{
+    struct qcow2 *s = b->w.s;
+    uint64_t room, n = b->w.n;
+    int ret = qcow2_room_from(s, &room);
+
+    while (n > room && !b->w.count[n - 1] && !meta_has(s, n - 1)) {
+        n--;
+    }
+    b->w.n = s->node.file->growable ? b->w.n : n;
+    return ret;
+}
+
 /* Up to where a new image has something: its header, which is still to be written, and LUKS's. What
  * else is on a disk that cannot be emptied does not count. */
 static uint64_t fresh_clusters(const struct qcow2 *s, const struct header *h)
@@ -676,7 +721,7 @@ int qcow2_switch(struct qcow2 *s, struct new_state *st, struct err *e)
         walk_rest(&b.w, b.h, st->snaps);
         walk_l1(&b.w, st->l1, b.h->l1_size, false, "active");
         walk_l2s(&b.w);
-        b.ret = b.w.ret;
+        b.ret = b.w.ret < 0 || st->fresh ? b.w.ret : build_room(&b);
     }
     if (b.ret == 0 && b.w.bad && !st->drop_bad) {
         b.ret = -EIO;

@@ -24,13 +24,18 @@ struct place {
     uint32_t disk, state;      /* L1 entries */
 };
 
-static struct place lay_out(struct qcow2 *s, uint64_t len)
+static struct place lay_out(struct qcow2 *s, uint64_t len, int *ret)
 {
     struct place p = { .s = s, .disk = l1_needed(&s->h, s->h.size) };
+    uint64_t room;
 
+    *ret = s->data ? qcow2_room_from(s, &room) : -ENOMEDIUM;
+    if (*ret < 0) {
+        return p;
+    }
     p.clusters = round_up_cluster(s, len) >> s->cluster_bits;
     p.state = l1_needed(&s->h, len);
-    p.data = round_up_cluster(s, s->node.file->len);
+    p.data = room << s->cluster_bits;
     p.tables = p.data + (p.clusters << s->cluster_bits);
     p.l1 = p.tables + ((uint64_t)p.state << s->cluster_bits);
     return p;
@@ -96,10 +101,10 @@ static int put_l1(const struct place *p)
 int qcow2_put_vm_state(struct qcow2 *s, struct qcow2_snap *sn, const struct qcow2_vm *vm,
                        struct err *e)
 {
-    struct place p = lay_out(s, vm->len);
-    int ret = s->data ? 0 : -ENOMEDIUM;
+    int ret;
+    struct place p = lay_out(s, vm->len, &ret);
 
-    if ((p.disk + (uint64_t)p.state) * 8 > QCOW2_MAX_L1_BYTES) {
+    if (ret == 0 && (p.disk + (uint64_t)p.state) * 8 > QCOW2_MAX_L1_BYTES) {
         ret = -EFBIG;
     }
     ret = ret < 0 ? ret : put_data(&p, vm->state, vm->len);

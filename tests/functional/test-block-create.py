@@ -184,6 +184,18 @@ def test_create_on_a_disk_that_cannot_be_emptied(bed):
             holds(disk, "-P 0 0 1M", share=True)
     expect("too small", create(q, {**QCOW2, "file": "t", "size": 16 * MB, "preallocation": "full"}),
            "Could not preallocate: No space left on device")
+    # What is put beside the old metadata finds room too.
+    expect("small", create(q, {**QCOW2, "file": "t"}), None)
+    q.cmd("blockdev-add", driver="qcow2", node_name="q", file="t")
+    for name in "ab":
+        q.cmd("blockdev-snapshot-internal-sync", device="q", name=name)
+    q.cmd("block_resize", node_name="q", size=1 << 40)
+    q.cmd("blockdev-snapshot-delete-internal-sync", device="q", name="a")
+    q.cmd("quit")
+    expect("exit status", p.wait(), 0)
+    img("check", "-q", "-f", "qcow2", disk)
+    expect_in("grown", "1 TiB", img("info", "-f", "qcow2", disk))
+    expect_in("snapshot", "b", img("snapshot", "-l", disk).splitlines()[-1])
 
 
 def job_status(q):

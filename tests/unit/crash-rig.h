@@ -324,6 +324,17 @@ static struct sim *sim_new(struct node_ctx *c, const uint8_t *data, uint64_t len
     return m;
 }
 
+/* It has len bytes from now on, and full of something; nothing was written yet. */
+static inline void sim_fix(struct sim *m, uint64_t len)
+{
+    uint64_t had = m->base.len;
+
+    sim_reach(m, len);
+    memset(m->now + had, 0x5a, len - had);
+    memset(m->stable + had, 0x5a, len - had);
+    m->base.growable = m->base.zero_tail = false;
+}
+
 /* ---- what is left after a crash ---- */
 
 enum how { KEEP_ALL, DROP_ALL, SOME, TORN, LAST_ONLY, ALL_BUT_ONE, SHUFFLED, HOWS };

@@ -417,7 +417,7 @@ static void snapshot_op(struct node *n)
 
 struct config {
     struct qcow2_create c;
-    bool backing, commits, pass_discard, bitmaps;
+    bool backing, commits, pass_discard, bitmaps, fixed; /* fixed: a disk of fixed length */
     enum qcow2_prealloc prealloc;
     uint64_t l2_cache;
 };
@@ -497,6 +497,7 @@ static struct config random_config(void)
     }
     f.bitmaps = f.c.version == 3 && rnd(4) == 0;
     f.pass_discard = rnd(2);
+    f.fixed = f.c.cluster_bits <= 12 && rnd(3) == 0;
     f.l2_cache = rnd(2) ? 1 : 0; /* the least, or enough */
     return f;
 }
@@ -590,6 +591,9 @@ static struct node *start(struct node_ctx *ctx, const struct config *f)
 
     the_sim = sim_new(ctx, image, len);
     the_sim->slot = &the_sim;
+    if (f->fixed) {
+        sim_fix(the_sim, len + 8 * f->c.size + (256ull << f->c.cluster_bits));
+    }
     the_data = f->c.data_file ? sim_new(ctx, NULL, 0) : NULL;
     if (the_data) {
         the_data->slot = &the_data;
