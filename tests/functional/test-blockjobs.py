@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from disk import Disk, holds, img
+from disk import TOOLS, Disk, holds, img
 from keel import Failure, expect, expect_in, main, run_tool
 
 MB = 1 << 20
@@ -431,6 +431,22 @@ def test_exports_over_nbd(bed):
     expect("removed", q.cmd("human-monitor-command", **{"command-line": "nbd_server_remove -f hmp"}), "")
     m.quit()
     expect("gone at the end", os.path.exists(sock), False)
+
+
+def test_jobs_when_the_target_is_gone_then_events_tell_why(bed):
+    far, sock, pid = bed.path("far"), bed.path("sock"), bed.path("pid")
+    img("create", "-q", "-f", "raw", far, "8M")
+    server = subprocess.Popen([os.path.join(TOOLS, "keel-nbd"), "-f", "raw", "-t", "-k", sock, "--pid-file", pid, far])
+    while not os.path.exists(pid):
+        time.sleep(0.01)
+    d = disk(bed, qcow2(bed))
+    d.q.cmd("blockdev-add", driver="nbd", node_name="far", server={"type": "unix", "path": sock})
+    server.kill()
+    server.wait()
+    d.q.cmd("blockdev-backup", job_id="b", device="d", target="far", sync="full")
+    expect("piece", d.q.event("BLOCK_JOB_ERROR")["data"], {"device": "b", "operation": "write", "action": "report"})
+    expect("job", d.finish("b")["data"]["error"], "Input/output error")
+    d.quit()
 
 
 if __name__ == "__main__":
