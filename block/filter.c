@@ -21,7 +21,11 @@ void filter_init(struct node *f, const struct node_ops *ops, struct node *child)
 void pass_end(struct pass *p, int ret)
 {
     struct node_req *from = p->from;
+    struct node *n = p->filter;
 
+    if (ret == 0 && n->growable && (from->op == NODE_WRITE || from->op == NODE_ZERO)) {
+        n->len = max_u64(n->len, from->offset + from->len);
+    }
     from->status = p->r.status;
     free(p);
     node_complete(from, ret);

@@ -22,7 +22,7 @@ void filter_init(struct node *f, const struct node_ops *ops, struct node *child)
 struct pass *pass_new(struct node *filter, struct node_req *from);
 /* Sends it to filter->file. */
 void pass_down(struct pass *p);
-/* Answers `from` and frees p. */
+/* Answers `from` and frees p. A filter that may grow is longer then. */
 void pass_end(struct pass *p, int ret);
 /* All of that, for what the filter has no interest in. */
 void filter_pass(struct node *filter, struct node_req *from);

@@ -366,6 +366,8 @@ struct node *throttle_new(struct node *child, struct throttle_group *g)
     struct throttle *t = xcalloc(1, sizeof(*t));
 
     filter_init(&t->base, &throttle_ops, child);
+    t->base.growable = child->growable; /* a format may keep its image here */
+    t->base.zero_tail = child->zero_tail;
     join(t, g);
     t->queue[0].tail = &t->queue[0].first;
     t->queue[1].tail = &t->queue[1].first;

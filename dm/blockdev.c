@@ -53,6 +53,12 @@ static const char *get(const struct maker *m, const char *name)
     return keyval_get(m->kv, key(m, name, k, sizeof(k)));
 }
 
+/* A format stands on it, or may by its name. */
+static bool may_grow(const struct maker *m)
+{
+    return m->in.growable || !*m->prefix;
+}
+
 static int get_bool(const struct maker *m, const char *name, bool *out)
 {
     char k[160];
@@ -158,7 +164,7 @@ static struct node *make_file(const struct maker *m)
     int lock = get_word(m, "locking", locking);
     struct file_open f = { .filename = filename,
                            .read_only = m->in.read_only,
-                           .growable = m->in.growable || !*m->prefix,
+                           .growable = may_grow(m),
                            .lock = !m->b->incoming && lock != 2,
                            .cache = cache_mode(&m->in) };
 
@@ -318,7 +324,7 @@ static struct node *make_throttle(const struct maker *m)
         err_set(m->e, -EINVAL, "Throttle group '%s' does not exist", name ? name : "");
         return NULL;
     }
-    struct node *file = child(m, "file", m->in.growable);
+    struct node *file = child(m, "file", may_grow(m));
     return file ? throttle_new(file, g) : NULL;
 }
 

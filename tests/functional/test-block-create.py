@@ -171,31 +171,73 @@ def test_create_makes_images_that_can_be_used(bed):
                   run_tool("qemu-img", "info", bed.path("o")))
 
 
+class Far:
+    """A disk that another process serves, until the block ends: one of fixed length."""
+
+    def __init__(self, bed, data):
+        self.path, self.sock, self.pid = bed.file("far", data), bed.path("sock"), bed.path("pid")
+        self.server = subprocess.Popen([os.path.join(TOOLS, "keel-nbd"), "-f", "raw", "-t", "-k", self.sock,
+                                        "--pid-file", self.pid, self.path])
+
+    def __enter__(self):
+        while not os.path.exists(self.pid):
+            time.sleep(0.01)
+        return self
+
+    def add(self, q):
+        q.cmd("blockdev-add", driver="nbd", node_name="n", server={"type": "unix", "path": self.sock})
+
+    def stand_still(self, yes):
+        self.server.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
+
+    def __exit__(self, *_):
+        self.stand_still(False)
+        self.server.terminate()
+        self.server.wait()
+
+
 def test_create_on_a_disk_that_cannot_be_emptied(bed):
     p, q = machine(bed)
-    disk = bed.file("disk", b"old!" * (8 * MB // 4))
+    with Far(bed, b"old!" * (8 * MB // 4)) as far:
+        far.add(q)
+        for more in ({}, {"preallocation": "metadata"}, {"preallocation": "full"},
+                     {"encrypt": {"format": "luks", **LUKS}}):
+            expect("%r" % more, create(q, {**QCOW2, **more, "file": "n"}), None)
+            img("check", "-q", "-U", "-f", "qcow2", far.path)
+            if "encrypt" not in more:
+                holds(far.path, "-P 0 0 1M", share=True)
+        expect("too small", create(q, {**QCOW2, "file": "n", "size": 16 * MB, "preallocation": "full"}),
+               "Could not preallocate: No space left on device")
+        # What is put beside the old metadata finds room too.
+        expect("small", create(q, {**QCOW2, "file": "n"}), None)
+        q.cmd("blockdev-add", driver="qcow2", node_name="q", file="n")
+        for name in "ab":
+            q.cmd("blockdev-snapshot-internal-sync", device="q", name=name)
+        q.cmd("block_resize", node_name="q", size=1 << 40)
+        q.cmd("blockdev-snapshot-delete-internal-sync", device="q", name="a")
+        q.cmd("quit")
+        expect("exit status", p.wait(), 0)
+    img("check", "-q", "-f", "qcow2", far.path)
+    expect_in("grown", "1 TiB", img("info", "-f", "qcow2", far.path))
+    expect_in("snapshot", "b", img("snapshot", "-l", far.path).splitlines()[-1])
+
+
+def test_create_under_a_throttle_then_the_image_grows(bed):
+    p, q = machine(bed)
+    path, sock = bed.path("d"), bed.path("sock")
+    expect("file", create(q, {"driver": "file", "filename": path, "size": 0}), None)
     q.cmd("object-add", qom_type="throttle-group", id="g")
     q.cmd("blockdev-add", driver="throttle", node_name="t", throttle_group="g",
-          file={"driver": "file", "filename": disk})
-    for more in ({}, {"preallocation": "metadata"}, {"preallocation": "full"}, {"encrypt": {"format": "luks", **LUKS}}):
-        expect("%r" % more, create(q, {**QCOW2, **more, "file": "t"}), None)
-        img("check", "-q", "-U", "-f", "qcow2", disk)
-        if "encrypt" not in more:
-            holds(disk, "-P 0 0 1M", share=True)
-    expect("too small", create(q, {**QCOW2, "file": "t", "size": 16 * MB, "preallocation": "full"}),
-           "Could not preallocate: No space left on device")
-    # What is put beside the old metadata finds room too.
-    expect("small", create(q, {**QCOW2, "file": "t"}), None)
+          file={"driver": "file", "filename": path})
+    expect("image", create(q, {**QCOW2, "file": "t", "size": 8 * MB}), None)
     q.cmd("blockdev-add", driver="qcow2", node_name="q", file="t")
-    for name in "ab":
-        q.cmd("blockdev-snapshot-internal-sync", device="q", name=name)
-    q.cmd("block_resize", node_name="q", size=1 << 40)
-    q.cmd("blockdev-snapshot-delete-internal-sync", device="q", name="a")
+    q.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": sock}})
+    q.cmd("nbd-server-add", device="q", writable=True)
+    run_tool(os.path.join(TOOLS, "keel-io"), "-f", "raw", "-c", "write -q -P 5 1M 4M", "nbd+unix:///q?socket=" + sock)
     q.cmd("quit")
     expect("exit status", p.wait(), 0)
-    img("check", "-q", "-f", "qcow2", disk)
-    expect_in("grown", "1 TiB", img("info", "-f", "qcow2", disk))
-    expect_in("snapshot", "b", img("snapshot", "-l", disk).splitlines()[-1])
+    img("check", "-q", "-f", "qcow2", path)
+    holds(path, "-P 0 0 1M", "-P 5 1M 4M", "-P 0 5M 3M")
 
 
 def job_status(q):
@@ -208,17 +250,12 @@ def rtc_seconds(q):
 
 
 def test_create_while_it_takes_long_then_guest_and_monitor_go_on(bed):
-    img("create", "-q", "-f", "raw", bed.path("far"), "4M")
-    server = subprocess.Popen([os.path.join(TOOLS, "keel-nbd"), "-f", "raw", "-t", "-k", bed.path("sock"),
-                               "--pid-file", bed.path("pid"), bed.path("far")])
-    try:
-        while not os.path.exists(bed.path("pid")):
-            time.sleep(0.01)
-        p = bed.start("-accel", "tcg", "-M", "pc", "-m", "64", "-nodefaults", "-display", "none", "-qmp",
-                      "unix:%s,server=on,wait=off" % bed.path("qmp"))
-        q = p.qmp()
-        q.cmd("blockdev-add", driver="nbd", node_name="n", server={"type": "unix", "path": bed.path("sock")})
-        server.send_signal(signal.SIGSTOP)
+    p = bed.start("-accel", "tcg", "-M", "pc", "-m", "64", "-nodefaults", "-display", "none", "-qmp",
+                  "unix:%s,server=on,wait=off" % bed.path("qmp"))
+    q = p.qmp()
+    with Far(bed, bytes(4 * MB)) as far:
+        far.add(q)
+        far.stand_still(True)
         q.cmd("blockdev-create", job_id="j", options={"driver": "vdi", "file": "n", "size": 1 << 30})
         begin, first = time.monotonic(), rtc_seconds(q)
         while rtc_seconds(q) == first:
@@ -229,7 +266,7 @@ def test_create_while_it_takes_long_then_guest_and_monitor_go_on(bed):
         expect_in("busy", "is in use", q.error("blockdev-del", node_name="n")[1])
         expect_in("busy", "in use by block job: create",
                   q.error("blockdev-reopen", options=[{"driver": "nbd", "node-name": "n"}])[1])
-        server.send_signal(signal.SIGCONT)
+        far.stand_still(False)
         while job_status(q) == "running":
             time.sleep(0.02)
         expect("made", [(j["status"], j.get("error")) for j in q.cmd("query-jobs")], [("concluded", None)])
@@ -237,11 +274,7 @@ def test_create_while_it_takes_long_then_guest_and_monitor_go_on(bed):
         q.cmd("blockdev-del", node_name="n")
         q.cmd("quit")
         expect("exit status", p.wait(), 0)
-    finally:
-        server.send_signal(signal.SIGCONT)
-        server.terminate()
-        server.wait()
-    expect_in("image", "virtual size: 1 GiB", img("info", "-f", "vdi", bed.path("far")))
+    expect_in("image", "virtual size: 1 GiB", img("info", "-f", "vdi", far.path))
 
 
 def test_create_when_it_is_cancelled_then_it_ends_soon(bed):
