@@ -61,6 +61,9 @@ struct virtio_net {
     uint8_t turn;      /* whose queue is served first */
     bool tx_full;
     struct vtimer tx_more;
+    bool tx_flood;      /* see virtio-net-tx.c */
+    unsigned tx_run;    /* bells in quick succession */
+    int64_t tx_rang;    /* when the last one rang, ns */
     uint64_t tx_untold; /* pairs whose driver has not been told; a bit each */
     int64_t tx_told;    /* when it was, ns */
     struct vtimer tx_tell;
@@ -89,11 +92,16 @@ static inline bool virtio_net_link_is_up(const struct virtio_net *s)
     return s->net.nic == NULL || nic_link(s->net.nic);
 }
 
-/* virtio-net-tx.c. Sends what waits in the queue of pair, or in all that are in use. */
-void virtio_net_transmit(struct virtio_net *s, unsigned pair);
+/* virtio-net-tx.c. The driver rang the bell of pair; the back end has room again. */
+void virtio_net_rang(struct virtio_net *s, unsigned pair);
 void virtio_net_transmit_all(struct virtio_net *s);
-/* Tells the driver of frames sent; also the timer's callback. */
+/* Callbacks of tx_more and tx_tell. */
+void virtio_net_turn(void *opaque);
 void virtio_net_tell_sent(void *opaque);
+/* The driver is gone. */
+void virtio_net_tx_reset(struct virtio_net *s);
+/* A state was loaded. */
+void virtio_net_tx_loaded(struct virtio_net *s);
 
 /* virtio-net-rx.c: what struct nic_user wants. */
 bool virtio_net_receive(void *opaque, const struct nic_frame *f);

@@ -108,6 +108,7 @@ bool virtio_net_receive(void *opaque, const struct nic_frame *f)
         !vlan_passes(s, f)) {
         return true;
     }
+    s->tx_run = 0; /* they talk to one another: no flood */
     uint32_t head = virtio_net_header_len(s);
     struct nic_frame told = *f;
     told.off.good = f->off.good && s->offloads & F_GUEST_CSUM;

@@ -29,11 +29,6 @@ static struct virtio_net *net_of(struct virtio_dev *v)
 
 /* ---- the cable's side ---- */
 
-static void tx_more(void *opaque)
-{
-    virtio_net_transmit_all(opaque);
-}
-
 static void writable(void *opaque)
 {
     struct virtio_net *s = opaque;
@@ -62,7 +57,7 @@ static void kick(struct virtio_dev *v, unsigned q)
     } else if (q == virtio_net_rx_queue(q / 2)) {
         nic_kick(s->net.nic);
     } else {
-        virtio_net_transmit(s, q / 2);
+        virtio_net_rang(s, q / 2);
     }
 }
 
@@ -77,13 +72,10 @@ static void take_back(struct virtio_dev *v)
     s->unicast_overflow = s->multicast_overflow = false;
     memset(s->vlans, 0, sizeof(s->vlans));
     s->offloads = 0;
-    s->tx_full = false;
     s->pairs = 1;
     s->turn = 0;
-    s->tx_untold = 0;
     if (s->tx_more.m) {
-        vtimer_disarm(&s->tx_more);
-        vtimer_disarm(&s->tx_tell);
+        virtio_net_tx_reset(s);
         virtio_net_apply_offloads(s);
         virtio_net_use_pairs(s, 1);
     }
@@ -153,7 +145,7 @@ static int virtio_net_init(struct device *d, struct err *e)
     if (ret < 0) {
         return ret;
     }
-    vtimer_init(&s->tx_more, d->m, "virtio-net tx", tx_more, s);
+    vtimer_init(&s->tx_more, d->m, "virtio-net tx", virtio_net_turn, s);
     vtimer_init(&s->tx_tell, d->m, "virtio-net tell", virtio_net_tell_sent, s);
     nic_attach(s->net.nic, &user, s);
     return 0;
@@ -177,12 +169,7 @@ static int virtio_net_loaded(struct device *d, struct err *e)
     }
     virtio_net_apply_offloads(s);
     virtio_net_use_pairs(s, s->pairs);
-    s->tx_untold = (1ull << s->pairs) - 1; /* to be told once too often is no harm */
-    vtimer_arm(&s->tx_tell, 0);
-    if (s->tx_full) { /* another back end, which has room */
-        s->tx_full = false;
-        vtimer_arm(&s->tx_more, 0);
-    }
+    virtio_net_tx_loaded(s);
     return 0;
 }
 
@@ -221,6 +208,7 @@ static const struct state_field state[] = {
     FIELD_SINCE(struct virtio_net, turn, 2),
     FIELD(struct virtio_net, tx_full),
     FIELD_TIMER(struct virtio_net, tx_more),
+    FIELD_SINCE(struct virtio_net, tx_flood, 3),
     FIELD_END,
 };
 
@@ -238,7 +226,7 @@ const struct dev_class virtio_net_class = {
     .size = sizeof(struct virtio_net),
     .props = props,
     .state = state,
-    .state_version = 2,
+    .state_version = 3,
     .user_creatable = true,
     .init = virtio_net_init,
     .reset = virtio_net_reset,

@@ -190,7 +190,7 @@ bool virtq_take(struct virtio_dev *v, unsigned i, struct virtq_chain *c)
         return false;
     }
     q->seen++;
-    if (virtio_has(v, VIRTIO_F_EVENT_IDX)) {
+    if (virtio_has(v, VIRTIO_F_EVENT_IDX) && !q->quiet) {
         virtq_write16(v, q->used + 4 + 8 * (uint64_t)q->size, q->seen); /* avail_event */
     }
     return true;
@@ -283,6 +283,7 @@ void virtq_want_kick(struct virtio_dev *v, unsigned i, bool want)
     if (!virtq_usable(v, q)) {
         return;
     }
+    q->quiet = !want;
     if (packed(v)) {
         packed_want_kick(v, q, want);
     } else if (!virtio_has(v, VIRTIO_F_EVENT_IDX)) {

@@ -48,6 +48,7 @@ struct virtq {
     uint16_t given; /* next entry of the used ring to fill */
     uint16_t told;  /* value of `given` at the last interrupt (EVENT_IDX) */
     bool told_valid;
+    bool quiet; /* no bell is wanted; packed: the ring says so itself */
     /* packed, between virtq_put and virtq_tell: flags that are written last */
     bool held;
     uint16_t held_flags;
@@ -136,7 +137,7 @@ void virtq_put(struct virtio_dev *v, unsigned q, uint32_t head, uint32_t written
 void virtq_publish(struct virtio_dev *v, unsigned q);
 void virtq_tell(struct virtio_dev *v, unsigned q);
 /* No bell needed for a while (the device will look by itself), or needed again. After asking again look
- * once more: the driver may have been quicker. */
+ * once more: the driver may have been quicker. Not in the state: ask again after a load. */
 void virtq_want_kick(struct virtio_dev *v, unsigned q, bool want);
 
 /* Copies len bytes at offset off of the chain's out or in part; bytes copied (fewer at its end), or -1

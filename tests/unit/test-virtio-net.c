@@ -180,6 +180,82 @@ static void test_virtio_net_tells_of_a_long_frame_at_once(void **state)
     rig_free(r);
 }
 
+/* Whether the driver is asked to ring when it has sent. */
+static bool wants_bell(struct nic_rig *r)
+{
+    return !(load_le16(ram(r, ring_of(r, 1).used)) & 1);
+}
+
+static void start_flood(struct nic_rig *r)
+{
+    for (unsigned i = 0; i < 20 && wants_bell(r); i++) {
+        interrupts_after(r, 60);
+        flat_advance(r->pc.f, r->pc.m, 10000);
+    }
+    assert_false(wants_bell(r));
+}
+
+static void test_virtio_net_looks_by_itself_in_a_flood(void **state)
+{
+    struct nic_rig *r = start(MRG);
+    (void)state;
+    start_flood(r);
+    unsigned before = r->nsent;
+    offer(r, 1, 0);
+    offer(r, 1, 0);
+    flat_advance(r->pc.f, r->pc.m, 50000);
+    assert_int_equal(r->nsent, before + 2);
+    assert_false(wants_bell(r));
+    flat_advance(r->pc.f, r->pc.m, 50000); /* nothing came: it is over */
+    assert_true(wants_bell(r));
+    interrupts_after(r, 60);
+    assert_int_equal(r->nsent, before + 3);
+    rig_free(r);
+}
+
+static void test_virtio_net_answers_and_long_frames_are_no_flood(void **state)
+{
+    struct nic_rig *r = start(MRG);
+    uint8_t frame[60];
+    (void)state;
+    rig_frame(frame, 60, rig_mac);
+    desc(r, 0, 0, BUF + 0x1000, 2000, WRITE);
+    for (unsigned i = 0; i < 40; i++) {
+        interrupts_after(r, i % 2 ? 60 : 1514);
+        assert_true(wants_bell(r));
+    }
+    for (unsigned i = 0; i < 40; i++) {
+        interrupts_after(r, 60);
+        offer(r, 0, 0);
+        rig_deliver(r, frame, 60);
+        assert_true(wants_bell(r));
+    }
+    start_flood(r);
+    offer(r, 1, 0);
+    offer(r, 0, 0);
+    rig_deliver(r, frame, 60);
+    flat_advance(r->pc.f, r->pc.m, 50000);
+    assert_true(wants_bell(r));
+    rig_free(r);
+}
+
+static void test_virtio_net_flood_survives_a_move(void **state)
+{
+    struct nic_rig *r = start(MRG);
+    (void)state;
+    start_flood(r);
+    struct nic_rig *to = rig_new(&virtio_net_class);
+    pc_move(&r->pc, &to->pc);
+    memcpy(to->pc.f->ram, r->pc.f->ram, RAM);
+    offer(to, 1, 0); /* it has no reason to ring */
+    flat_advance(to->pc.f, to->pc.m, 100000);
+    assert_int_equal(to->nsent, 1);
+    flat_advance(to->pc.f, to->pc.m, 100000);
+    assert_true(wants_bell(to));
+    rig_free(r);
+    rig_free(to);
+}
+
 static void test_virtio_net_stops_for_a_full_back_end(void **state)
 {
     struct nic_rig *r = start(MRG);
@@ -497,6 +573,9 @@ int main(void)
         cmocka_unit_test(test_virtio_net_sends_and_does_what_is_left),
         cmocka_unit_test(test_virtio_net_tells_of_short_frames_once_a_while),
         cmocka_unit_test(test_virtio_net_tells_of_a_long_frame_at_once),
+        cmocka_unit_test(test_virtio_net_looks_by_itself_in_a_flood),
+        cmocka_unit_test(test_virtio_net_answers_and_long_frames_are_no_flood),
+        cmocka_unit_test(test_virtio_net_flood_survives_a_move),
         cmocka_unit_test(test_virtio_net_stops_for_a_full_back_end),
         cmocka_unit_test(test_virtio_net_merges_buffers),
         cmocka_unit_test(test_virtio_net_filters_as_told),
