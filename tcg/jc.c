@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define JC_LISTED (sizeof(((struct engine_cpu *)0)->jc_list[0]) / sizeof(uint16_t))
+#define CODE_LISTED (sizeof(((struct engine_cpu *)0)->code_list[0]) / sizeof(uint16_t))
 
 /* Makes the second cache's entries of a mode wrong, and what calls said of their returns. */
 static void grow_old(struct tcg_cpu *cpu, unsigned mode)
@@ -38,6 +39,34 @@ static uint32_t place(const struct tcg *t, const struct block *b)
     return (uint32_t)((const uint8_t *)b->tb.code - t->cache.rx);
 }
 
+static void note_code_page(struct tcg_cpu *cpu, const struct tb_key *k)
+{
+    struct engine_cpu *e = engine_of(cpu);
+    unsigned slot = code_page_slot(k->pc + k->cs_base);
+    uint32_t *page = &cpu->code_page[k->mode][slot];
+    if (*page == k->page) {
+        return;
+    }
+    *page = k->page;
+    if (e->code_filled[k->mode] < CODE_LISTED) {
+        e->code_list[k->mode][e->code_filled[k->mode]] = (uint16_t)slot;
+    }
+    e->code_filled[k->mode]++;
+}
+
+static void forget_code_pages(struct tcg_cpu *cpu, unsigned mode)
+{
+    struct engine_cpu *e = engine_of(cpu);
+    if (e->code_filled[mode] > CODE_LISTED) {
+        memset(cpu->code_page[mode], 0, sizeof(cpu->code_page[mode]));
+    } else {
+        for (unsigned i = 0; i < e->code_filled[mode]; i++) {
+            cpu->code_page[mode][e->code_list[mode][i]] = 0;
+        }
+    }
+    e->code_filled[mode] = 0;
+}
+
 void jc_enter(struct tcg_cpu *cpu, struct block *b)
 {
     struct engine_cpu *e = engine_of(cpu);
@@ -51,8 +80,7 @@ void jc_enter(struct tcg_cpu *cpu, struct block *b)
         cpu->jc2[jc2_slot(b->tb.key.pc)] =
             (struct tcg_jc2_entry){ b->tb.key.pc, place(cpu->tcg, b), cpu->jc2_age[mode] };
     }
-    cpu->code_page[mode][code_page_slot(b->tb.key.pc + b->tb.key.cs_base)] = b->tb.key.page;
-    e->code_pages[mode] = true;
+    note_code_page(cpu, &b->tb.key);
 }
 
 void jc_forget(struct tcg *t, struct block *b)
@@ -95,10 +123,7 @@ void tcg_jc_flush_mode(struct tcg_cpu *cpu, unsigned mode)
     }
     e->jc_filled[mode] = 0;
     grow_old(cpu, mode);
-    if (e->code_pages[mode]) {
-        memset(cpu->code_page[mode], 0, sizeof(cpu->code_page[mode]));
-        e->code_pages[mode] = false;
-    }
+    forget_code_pages(cpu, mode);
 }
 
 void tcg_jc_flush(struct tcg_cpu *cpu)

@@ -125,8 +125,9 @@ struct engine_cpu {
     struct tcg_link *taken;        /* interpreter: the way out that had no block behind it */
     unsigned jc_filled[TLB_MODES]; /* entries in jc_list, or more than fit */
     uint16_t jc_list[TLB_MODES][2048];
-    bool code_pages[TLB_MODES]; /* cpu->code_page says something */
-    uint32_t jc2_ages;          /* given out */
+    unsigned code_filled[TLB_MODES]; /* the same of cpu->code_page */
+    uint16_t code_list[TLB_MODES][1024];
+    uint32_t jc2_ages; /* given out */
 };
 
 struct tcg {

@@ -72,7 +72,7 @@ struct tcg_jc2_entry {
 /* Which code lies behind a linear page now: a number that the engine gives each pair of a linear and a
  * guest-physical page, or 0: not known. Direct jumps to another page look here. Emptied with the jump
  * cache, because it becomes wrong with it. */
-#define CODE_PAGE_BITS 12
+#define CODE_PAGE_BITS 14
 #define CODE_PAGES (1u << CODE_PAGE_BITS)
 
 /* Where calls will return to, as the blocks that made them know it, by the stack pointer in front of the
