@@ -9,6 +9,7 @@
  * flags nobody reads need not be kept. The IR says from which bytes that was concluded.
  */
 #include "target/x86/disas.h"
+#include "target/x86/glance.h"
 #include "target/x86/translate-int.h"
 #include "target/x86/vcpu-int.h"
 
@@ -24,85 +25,34 @@ struct peek {
     uint64_t lo, hi;
 };
 
-static bool conditional_shift(const ZydisDecodedInstruction *in)
-{
-    if (in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT) {
-        if (in->opcode == 0xd2 || in->opcode == 0xd3) {
-            return true;
-        }
-        return (in->opcode == 0xc0 || in->opcode == 0xc1) &&
-               !(in->raw.imm[0].value.u & (in->operand_width == 64 ? 63 : 31));
-    }
-    if (in->opcode_map != ZYDIS_OPCODE_MAP_0F) {
-        return false;
-    }
-    if (in->opcode == 0xa5 || in->opcode == 0xad) {
-        return true;
-    }
-    return (in->opcode == 0xa4 || in->opcode == 0xac) &&
-           !(in->raw.imm[0].value.u & (in->operand_width == 64 ? 63 : 31));
-}
-
-/* Flags the instruction surely writes. */
-static uint16_t killed_by(const ZydisDecodedInstruction *in)
-{
-    const ZydisAccessedFlags *f = in->cpu_flags;
-    if (!f || in->meta.category == ZYDIS_CATEGORY_STRINGOP ||
-        (in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && conditional_shift(in))) {
-        return 0;
-    }
-    return (f->modified | f->set_0 | f->set_1 | f->undefined) & F_ALL;
-}
-
-/* Instructions behind which nothing is known, or that look at flags in ways the decoder does not
- * tell. */
-static bool opaque(const ZydisDecodedInstruction *in)
-{
-    switch (in->meta.category) {
-    case ZYDIS_CATEGORY_SYSCALL:
-    case ZYDIS_CATEGORY_SYSRET:
-    case ZYDIS_CATEGORY_INTERRUPT:
-    case ZYDIS_CATEGORY_SYSTEM:
-    case ZYDIS_CATEGORY_RET:
-        return true;
-    default:
-        return in->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
-               in->meta.isa_ext == ZYDIS_ISA_EXT_INVALID;
-    }
-}
-
 static uint16_t live_at(struct peek *p, uint64_t pc, uint16_t killed)
 {
     uint16_t live = 0;
     while (killed != F_ALL) {
         uint64_t off = pc - p->d->page;
-        ZydisDecodedInstruction in;
-        ZydisDecoderContext ctx;
+        struct glance g;
         if (off >= PAGE || !p->budget || pc + PEEK_REACH < p->d->b->pc ||
             pc > p->d->b->pc + PEEK_REACH) {
             return (live | ~killed) & F_ALL;
         }
         p->budget--;
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&p->d->decoder, &ctx,
-                                                        p->d->page_bytes + off, PAGE - off, &in)) ||
-            opaque(&in)) {
+        if (!glance(p->d->c->all->glances, &p->d->decoder, p->d->page_bytes + off,
+                    PAGE - (unsigned)off, &g)) {
             return (live | ~killed) & F_ALL;
         }
         p->lo = pc < p->lo ? pc : p->lo;
-        p->hi = pc + in.length > p->hi ? pc + in.length : p->hi;
-        if (in.cpu_flags) {
-            live |= in.cpu_flags->tested & F_ALL & (uint16_t)~killed;
-        }
-        killed |= killed_by(&in);
-        pc += in.length;
-        if (in.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE) {
+        p->hi = pc + g.length > p->hi ? pc + g.length : p->hi;
+        live |= g.tested & (uint16_t)~killed;
+        killed |= g.killed;
+        pc += g.length;
+        if (g.flow == GLANCE_NEXT) {
             continue;
         }
-        if (!in.raw.imm[0].is_relative || (!p->d->code64 && in.operand_width == 16)) {
+        if (g.flow == GLANCE_LOST) {
             return (live | ~killed) & F_ALL;
         }
-        uint64_t target = (pc + in.raw.imm[0].value.u) & p->d->pc_mask;
-        if (in.meta.category == ZYDIS_CATEGORY_COND_BR) {
+        uint64_t target = (pc + (uint64_t)g.rel) & p->d->pc_mask;
+        if (g.flow == GLANCE_BRANCH) {
             live |= live_at(p, target, killed);
         } else {
             pc = target;

@@ -41,6 +41,7 @@ struct vcpus {
     struct tcg *tcg;
     struct x86_model *model;
     struct x86_debug *debug;
+    struct glances *glances; /* the translator's */
     unsigned n;
     struct vcpu *cpu; /* n */
     bool single;

@@ -19,6 +19,7 @@
 #include "target/x86/cpuid.h"
 #include "target/x86/debug.h"
 #include "target/x86/disas.h"
+#include "target/x86/glance.h"
 #include "target/x86/vcpu-int.h"
 #include "target/x86/x86-int.h"
 
@@ -443,6 +444,7 @@ struct vcpus *vcpus_new(struct machine *m, struct soft_host *s, const struct vcp
     pthread_cond_init(&v->wake, NULL);
     pthread_cond_init(&v->idle, NULL);
     v->debug = x86_debug_new();
+    v->glances = glances_new();
     v->cpu = xcalloc(o->cpus, sizeof(*v->cpu));
     v->model = x86_model_new(o->model ? o->model : "qemu64", o->tcg.engine == TCG_JIT, e);
     struct tcg_options tcg = o->tcg;
@@ -488,6 +490,7 @@ void vcpus_free(struct vcpus *v)
     tcg_free(v->tcg);
     free(v->model);
     x86_debug_free(v->debug);
+    glances_free(v->glances);
     free(v->threads);
     free(v->cpu);
     pthread_mutex_destroy(&v->lock);
