@@ -30,7 +30,7 @@ unsigned ir_uses(struct ir_op *o, struct ir_arg *use[5])
 
 static uint16_t bit_of(const struct ir_arg *a)
 {
-    return a->kind == IR_GPR ? (uint16_t)(1u << a->num) : 0;
+    return (uint16_t)(a->kind == IR_GPR ? 1u << a->num : 0);
 }
 
 /* DIV, IDIV: RAX and RDX. PCMPESTRM, PCMPESTRI, PCMPISTRM, PCMPISTRI: lengths in RAX and RDX, the index
