@@ -14,6 +14,8 @@ void hmp_info_registers(struct keel *k, struct text *out);
 void hmp_info_tlb(struct keel *k, struct text *out);
 void hmp_info_mem(struct keel *k, struct text *out);
 void hmp_info_jit(struct keel *k, struct text *out);
+/* Logs what -d names as `items`, and nothing else; "none": nothing, "help": tells the names. */
+void hmp_log(struct keel *k, const char *items, struct text *out);
 
 /* The chosen vCPU's view of memory: guest-physical address of linear; false when it is not mapped or
  * there is no such vCPU. Without processors of Keel's own linear and physical are the same. */

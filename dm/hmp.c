@@ -86,6 +86,11 @@ static void do_nmi(struct hmp_call *c)
     }
 }
 
+static void do_log(struct hmp_call *c)
+{
+    hmp_log(c->k, c->word[1], c->out);
+}
+
 static void do_migrate(struct hmp_call *c)
 {
     struct err e = { 0 };
@@ -372,6 +377,7 @@ static const struct hmp_command {
     { "info", 1, "WHAT", do_info },
     { "loadvm", 1, "TAG: go on from a snapshot of the machine", do_vm_snapshot },
     { "memsave", 3, "ADDRESS SIZE FILE, as the chosen processor sees it", do_save_memory },
+    { "log", 1, "ITEM,... as -d has them, none or help", do_log },
     { "migrate", 1, "[-d] file:PATH, fd:NUMBER, exec:COMMAND, tcp:HOST:PORT or unix:PATH",
       do_migrate },
     { "nbd_server_add", 1, "[-w] NODE [NAME]", do_block },

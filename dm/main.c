@@ -46,6 +46,15 @@ static void print_feature(void *o, const char *name, bool on)
     printf(" %s", name);
 }
 
+static void log_help(void)
+{
+    const char *help;
+    printf("Log items (comma separated):\n");
+    for (size_t i = 0; options_log_item(i, &help); i++) {
+        printf("%-15s %s\n", options_log_item(i, &help), help);
+    }
+}
+
 static void cpu_help(void)
 {
     struct x86_model *any = x86_model_new("max", false, NULL);
@@ -73,7 +82,7 @@ static int tell(const struct options *o, struct err *e)
         cpu_help();
         return 0;
     case ACT_LOG_HELP:
-        options_log_help();
+        log_help();
         return 0;
     case ACT_DEVICE_HELP:
         return device_help(o, e);

@@ -44,12 +44,12 @@ static const struct {
 static const char *const missing_items[] = { "op_ind", "fpu",    "mmu", "page", "nochain",
                                              "plugin", "strace", "vpu", "tid",  "trace:" };
 
-static int debug_item(struct options *o, const char *name, struct err *e)
+static int log_item(const char *name, unsigned *dump, unsigned *log, struct err *e)
 {
     for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
         if (strcmp(name, items[i].name) == 0) {
-            o->tcg_dump |= items[i].dump;
-            o->cpu_log |= items[i].log;
+            *dump |= items[i].dump;
+            *log |= items[i].log;
             return 0;
         }
     }
@@ -61,16 +61,11 @@ static int debug_item(struct options *o, const char *name, struct err *e)
     return err_set(e, -EINVAL, "%s: unknown item (-d help lists them)", name);
 }
 
-int opt_take_d(struct options *o, const char *arg, struct keyval *kv, struct err *e)
+int options_log_items(const char *list, unsigned *dump, unsigned *log, struct err *e)
 {
     char name[64];
-    (void)kv;
-    if (strcmp(arg, "help") == 0 || strcmp(arg, "?") == 0) {
-        o->action = ACT_LOG_HELP;
-        return 0;
-    }
-    while (*arg) {
-        int ret = debug_item(o, word(&arg, name, sizeof(name)), e);
+    while (*list) {
+        int ret = log_item(word(&list, name, sizeof(name)), dump, log, e);
         if (ret < 0) {
             return ret;
         }
@@ -78,12 +73,23 @@ int opt_take_d(struct options *o, const char *arg, struct keyval *kv, struct err
     return 0;
 }
 
-void options_log_help(void)
+int opt_take_d(struct options *o, const char *arg, struct keyval *kv, struct err *e)
 {
-    printf("Log items (comma separated):\n");
-    for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
-        printf("%-15s %s\n", items[i].name, items[i].help);
+    (void)kv;
+    if (strcmp(arg, "help") == 0 || strcmp(arg, "?") == 0) {
+        o->action = ACT_LOG_HELP;
+        return 0;
     }
+    return options_log_items(arg, &o->tcg_dump, &o->cpu_log, e);
+}
+
+const char *options_log_item(size_t i, const char **help)
+{
+    if (i == ARRAY_SIZE(items)) {
+        return NULL;
+    }
+    *help = items[i].help;
+    return items[i].name;
 }
 
 const struct opt_param opt_icount_params[] = {

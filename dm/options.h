@@ -108,7 +108,10 @@ struct options {
 int options_parse(struct options *o, int argc, char **argv, struct err *e);
 void options_free(struct options *o);
 void options_help(void);
-void options_log_help(void); /* -d help */
+/* What -d and the monitor's `log` take: adds TCG_DUMP_* and VCPU_LOG_* of a list of names. 0, or -errno with e. */
+int options_log_items(const char *list, unsigned *dump, unsigned *log, struct err *e);
+/* The i-th name, counted from 0, and what it is; NULL behind the last. */
+const char *options_log_item(size_t i, const char **help);
 
 /* For `query-command-line-options`. */
 struct opt_param {

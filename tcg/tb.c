@@ -361,6 +361,12 @@ void tcg_flush(struct tcg *t)
     pthread_mutex_unlock(&t->lock);
 }
 
+void tcg_set_dump(struct tcg *t, unsigned dump)
+{
+    t->opt.dump = dump;
+    tcg_flush(t);
+}
+
 void tcg_on_protect(struct tcg *t, tcg_protect_fn fn, void *o)
 {
     t->protect = fn;

@@ -246,6 +246,8 @@ void tcg_together(struct tcg_cpu *cpu);
 /* Whether any block was made from bytes of this 4 KiB page: stores to it must not be plain. */
 bool tcg_page_has_code(struct tcg *t, uint64_t phys);
 void tcg_flush(struct tcg *t); /* everything; when no vCPU is inside tcg_run */
+/* TCG_DUMP_* from now on; the same holds. */
+void tcg_set_dump(struct tcg *t, unsigned dump);
 
 /* The vCPU's own translations of addresses; called by that vCPU's thread. */
 void tcg_tlb_flush(struct tcg_cpu *cpu);

@@ -599,6 +599,13 @@ void vcpus_flush_tlbs(struct vcpus *v)
     }
 }
 
+void vcpus_set_log(struct vcpus *v, unsigned log, unsigned dump)
+{
+    v->log = log;
+    tcg_set_dump(v->tcg, dump);
+    vcpus_flush_tlbs(v);
+}
+
 unsigned vcpus_count(const struct vcpus *v)
 {
     return v->n;

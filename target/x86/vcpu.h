@@ -79,6 +79,9 @@ struct x86_debug *vcpus_debug(struct vcpus *v); /* see debug.h */
 /* While paused: all soft TLBs go, x87 and vector state is in memory, and so may be changed. */
 void vcpus_flush_tlbs(struct vcpus *v);
 
+/* While paused: what is logged from now on, VCPU_LOG_* and TCG_DUMP_*. Code is translated anew. */
+void vcpus_set_log(struct vcpus *v, unsigned log, unsigned dump);
+
 unsigned vcpus_count(const struct vcpus *v);
 struct x86_cpu *vcpus_cpu(struct vcpus *v, unsigned i); /* its state: while paused */
 struct tcg *vcpus_tcg(struct vcpus *v);

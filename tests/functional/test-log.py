@@ -84,6 +84,34 @@ def test_log_of_resets(bed):
         time.sleep(0.05)
 
 
+def wait_for(path, what):
+    end = time.time() + 30
+    while what not in open(path).read():
+        if time.time() > end:
+            raise Failure("no %r in:\n%s" % (what, open(path).read()[-3000:]))
+        time.sleep(0.05)
+
+
+def test_log_begins_and_ends_by_the_monitor(bed):
+    log = bed.path("log")
+    p = bed.start("-M", "pc", "-accel", ACCEL, "-m", "16", "-nodefaults", "-display", "none", "-bios",
+                  firmware(bed), "-D", log, "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"))
+    q = p.qmp()
+    expect("log in_asm,int", q.hmp("log in_asm,int"), "")
+    q.cmd("system_reset")
+    wait_for(log, "v=20 e=0000 int")
+    wait_for(log, "int 0x20")
+    wait_for(log, "hlt")
+    expect("log none", q.hmp("log none"), "")
+    size = os.path.getsize(log)
+    q.cmd("system_reset")
+    q.hmp("info registers")
+    time.sleep(0.2)
+    expect("bytes behind log none", os.path.getsize(log) - size, 0)
+    expect("log in_asm,what", q.hmp("log in_asm,what"), "Error: what: unknown item (-d help lists them)\r\n")
+    expect_in("log help", "in_asm          guest code as it is translated\r\n", q.hmp("log help"))
+
+
 def test_interrupts_are_where_info_says(bed):
     """The timer's line is up in the 8259, masked; the local APIC is as after a reset."""
     _, p = log_of(bed, "cpu_reset")
