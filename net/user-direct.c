@@ -86,7 +86,8 @@ static bool wants_thread(struct user *u)
 
 static bool is_datagram(const struct nic_frame *f)
 {
-    return load_be16(f->data + 12) == TYPE_IP4 && f->data[ETHER + IP_PROTOCOL] == IPPROTO_UDP;
+    return f->len >= ETHER + IP_MIN && load_be16(f->data + 12) == TYPE_IP4 &&
+           f->data[ETHER + IP_PROTOCOL] == IPPROTO_UDP;
 }
 
 /* Datagrams that come as fast as that are bulk: the thread stays awake between them. */

@@ -134,7 +134,7 @@ void virtio_net_transmit_all(struct virtio_net *s)
 static void set_flood(struct virtio_net *s, bool on)
 {
     s->tx_flood = on;
-    for (unsigned i = 0; i < s->pairs; i++) {
+    for (unsigned i = 0; i < s->max_pairs; i++) { /* those out of use may come back */
         virtq_want_kick(&s->v, virtio_net_tx_queue(i), !on);
     }
 }

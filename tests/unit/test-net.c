@@ -463,9 +463,37 @@ static void test_stream_takes_frames_in_any_pieces(void **state)
     ends_free(b);
 }
 
+/* ---- the user network ---- */
+
+/* Frames as if of IPv4 and UDP, cut anywhere: no byte behind them is looked at (for sanitizers to see). */
+static void test_user_takes_frames_cut_anywhere(void **state)
+{
+    struct ends *b = ends_new();
+    struct user_options o;
+    struct err e = { 0 };
+    (void)state;
+    net_user_defaults(&o);
+    struct nic *n = net_user_new(b->loop, "u", &o, &e);
+    assert_non_null(n);
+    nic_attach(n, &ends_user, b);
+    for (uint32_t len = NIC_FRAME_MIN; len < 80; len++) {
+        uint8_t *p = calloc(1, len);
+        struct nic_frame f = { p, len, { 0 }, 0 };
+        const uint8_t head[] = { 0x08, 0x00, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17 };
+        memcpy(p + 12, head, len - 12 < sizeof(head) ? len - 12 : sizeof(head));
+        nic_send(n, &f);
+        free(p);
+    }
+    turn(b);
+    assert_int_equal(n->tx.dropped, 0);
+    nic_free(n);
+    ends_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_user_takes_frames_cut_anywhere),
         cmocka_unit_test(test_nic_when_card_refuses_then_frames_wait_in_order),
         cmocka_unit_test(test_nic_when_card_never_takes_then_memory_is_bounded),
         cmocka_unit_test(test_nic_when_link_is_down_then_nothing_passes),

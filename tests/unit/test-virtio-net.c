@@ -505,6 +505,31 @@ static void test_virtio_net_several_queues(void **state)
     rig_free(r);
 }
 
+static bool mq_wants_bell(struct nic_rig *r, unsigned q)
+{
+    return !(load_le16(ram(r, RING + QBYTES * q + 0x800)) & 1);
+}
+
+/* Pairs that go out of use while the device looks by itself come back with their bells on. */
+static void test_virtio_net_flood_ends_for_every_pair(void **state)
+{
+    struct nic_rig *r = start_mq();
+    (void)state;
+    set_pairs(r, 2);
+    for (unsigned i = 0; i < 20 && mq_wants_bell(r, 1); i++) {
+        mq_desc(r, 1, BUF, HEAD + 60, 0);
+        flat_advance(r->pc.f, r->pc.m, 10000);
+    }
+    assert_false(mq_wants_bell(r, 1));
+    assert_false(mq_wants_bell(r, 3));
+    set_pairs(r, 1);
+    flat_advance(r->pc.f, r->pc.m, 200000);
+    assert_true(mq_wants_bell(r, 1));
+    set_pairs(r, 2);
+    assert_true(mq_wants_bell(r, 3));
+    rig_free(r);
+}
+
 static void test_virtio_net_several_queues_move(void **state)
 {
     struct nic_rig *a = start_mq(), *b = rig_new_with(&virtio_net_class, PAIRS, "mq", true);
@@ -581,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_virtio_net_filters_as_told),
         cmocka_unit_test(test_virtio_net_hostile_chains_stop_it),
         cmocka_unit_test(test_virtio_net_several_queues),
+        cmocka_unit_test(test_virtio_net_flood_ends_for_every_pair),
         cmocka_unit_test(test_virtio_net_several_queues_move),
         cmocka_unit_test(test_virtio_net_state_moves),
         cmocka_unit_test(test_virtio_net_frames_of_any_size_hide_the_host),
