@@ -9,6 +9,7 @@ struct err;
 
 extern const struct opt_param opt_icount_params[];
 /* Each as struct opt_def's take: 0, or -EINVAL with e. */
+int opt_take_dfilter(struct options *o, const char *arg, struct keyval *kv, struct err *e);
 int opt_take_d(struct options *o, const char *arg, struct keyval *kv, struct err *e);
 int opt_take_icount(struct options *o, const char *arg, struct keyval *kv, struct err *e);
 int opt_take_pass(struct options *o, const char *arg, struct keyval *kv, struct err *e);

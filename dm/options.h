@@ -9,6 +9,7 @@
 #define DM_OPTIONS_H
 
 #include "dm/keyval.h"
+#include "tcg/tcg.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,12 +57,14 @@ struct options {
     bool icount, icount_nosleep;      /* -icount, sleep=off */
     int icount_shift;                 /* ICOUNT_AUTO, or log2 of nanoseconds an instruction */
     unsigned tcg_dump, cpu_log;       /* -d: TCG_DUMP_*, VCPU_LOG_* */
-    unsigned tcg_passes;              /* -keel-pass: enum ir_pass */
-    bool tcg_interp;                  /* keel-engine=interp */
-    bool perf_map;                    /* -keel-perfmap */
-    uint64_t tb_bytes;                /* -accel tcg,tb-size=; 0: by the size of memory */
-    bool no_ram_in_core;              /* -machine dump-guest-core=off */
-    bool no_smm, no_hpet;             /* -machine smm=off, hpet=off */
+    struct tcg_range log_only[16];    /* -dfilter */
+    unsigned log_onlys;
+    unsigned tcg_passes;  /* -keel-pass: enum ir_pass */
+    bool tcg_interp;      /* keel-engine=interp */
+    bool perf_map;        /* -keel-perfmap */
+    uint64_t tb_bytes;    /* -accel tcg,tb-size=; 0: by the size of memory */
+    bool no_ram_in_core;  /* -machine dump-guest-core=off */
+    bool no_smm, no_hpet; /* -machine smm=off, hpet=off */
     const char *bios;
     const char *kernel, *initrd, *append;
     const char *boot_once; /* drive letters for the first boot */

@@ -232,6 +232,8 @@ static int open_processors(struct keel *k, struct err *e)
                  .passes = k->o.tcg_passes,
                  .dump = k->o.tcg_dump,
                  .dump_to = stderr,
+                 .only = k->o.log_only,
+                 .onlys = k->o.log_onlys,
                  .perf_map = k->o.perf_map },
         .log = k->o.cpu_log,
         .log_to = stderr,

@@ -161,12 +161,13 @@ static void make_ir(struct tcg_cpu *cpu, struct block *b)
         }
     } while (again);
     check_ir(t, "from the front end");
-    if (t->opt.dump & TCG_DUMP_OP) {
+    bool shows = tcg_shows(t, tb->key.pc);
+    if (shows && t->opt.dump & TCG_DUMP_OP) {
         dump_translated(t, tb, t->ir);
     }
     ir_optimise(t->ir, t->opt.passes);
     check_ir(t, "after optimisation");
-    if (t->opt.dump & TCG_DUMP_OP_OPT) {
+    if (shows && t->opt.dump & TCG_DUMP_OP_OPT) {
         dump_translated(t, tb, t->ir);
     }
     set_links(b, t->ir);
@@ -365,6 +366,15 @@ void tcg_set_dump(struct tcg *t, unsigned dump)
 {
     t->opt.dump = dump;
     tcg_flush(t);
+}
+
+bool tcg_shows(const struct tcg *t, uint64_t pc)
+{
+    bool shows = !t->opt.onlys;
+    for (unsigned i = 0; i < t->opt.onlys && !shows; i++) {
+        shows = pc >= t->opt.only[i].first && pc <= t->opt.only[i].last;
+    }
+    return shows;
 }
 
 void tcg_on_protect(struct tcg *t, tcg_protect_fn fn, void *o)

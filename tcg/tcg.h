@@ -189,13 +189,18 @@ struct tcg_target {
 /* ---- the engine ---- */
 
 enum tcg_engine { TCG_JIT, TCG_INTERP };
+struct tcg_range {
+    uint64_t first, last;
+};
 struct tcg_options {
     enum tcg_engine engine;
     size_t cache_bytes; /* tb-size, 0: 64 MiB */
     unsigned passes;    /* enum ir_pass, PASS_ALL by default */
     unsigned dump;      /* TCG_DUMP_* */
     FILE *dump_to;
-    bool perf_map; /* /tmp/perf-PID.map */
+    const struct tcg_range *only; /* RIPs of the blocks that are dumped; the caller's */
+    unsigned onlys;               /* 0: all are */
+    bool perf_map;                /* /tmp/perf-PID.map */
     bool icount;
     bool verify; /* holds every block to the IR's rules; aborts: for tests */
 };
@@ -248,6 +253,8 @@ bool tcg_page_has_code(struct tcg *t, uint64_t phys);
 void tcg_flush(struct tcg *t); /* everything; when no vCPU is inside tcg_run */
 /* TCG_DUMP_* from now on; the same holds. */
 void tcg_set_dump(struct tcg *t, unsigned dump);
+/* Whether a block at pc is one of those that are dumped and logged. */
+bool tcg_shows(const struct tcg *t, uint64_t pc);
 
 /* The vCPU's own translations of addresses; called by that vCPU's thread. */
 void tcg_tlb_flush(struct tcg_cpu *cpu);

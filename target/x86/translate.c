@@ -210,6 +210,18 @@ static bool dispatch(struct dc *d)
     return emit_native(d);
 }
 
+/* What is told whenever the block runs. */
+static void log_block(struct dc *d)
+{
+    unsigned log = tcg_shows(d->c->tcg.tcg, d->pc) ? d->c->all->log : 0;
+    if (log & VCPU_LOG_EXEC) {
+        call_k(d, &x86_h_log_exec, (int64_t)d->pc, 0, 0);
+    }
+    if (log & VCPU_LOG_CPU) {
+        call_k(d, &x86_h_log_cpu, (int64_t)d->pc, 0, 0);
+    }
+}
+
 static void translate_one(struct dc *d, enum fetched f)
 {
     unsigned len = f == FETCHED ? d->in.length : 1;
@@ -218,11 +230,8 @@ static void translate_one(struct dc *d, enum fetched f)
     o->imm2 = len;
     d->b->insns++;
     d->next = (d->pc + len) & d->pc_mask;
-    if (d->c->all->log & VCPU_LOG_EXEC && d->b->insns == 1) {
-        call_k(d, &x86_h_log_exec, (int64_t)d->pc, 0, 0);
-    }
-    if (d->c->all->log & VCPU_LOG_CPU && d->b->insns == 1) {
-        call_k(d, &x86_h_log_cpu, (int64_t)d->pc, 0, 0);
+    if (d->b->insns == 1) {
+        log_block(d);
     }
     if (d->mode & MODE_RF_DR) {
         call_k(d, &x86_h_debug_check, (int64_t)d->pc, 0, 0);
@@ -318,7 +327,7 @@ void x86_translate(struct tcg_cpu *cpu, const struct tb_key *key, struct ir_bloc
         }
     }
     *len = (uint16_t)used;
-    if (d.c->all->log & VCPU_LOG_IN_ASM) {
+    if (d.c->all->log & VCPU_LOG_IN_ASM && tcg_shows(d.c->tcg.tcg, key->pc)) {
         fputs("----------------\nIN: \n", d.c->all->log_to);
         x86_disas(d.c->all->log_to, key->pc, *phys2 == UINT64_MAX ? bytes : buf, used, key->flags);
         fputc('\n', d.c->all->log_to);

@@ -668,7 +668,7 @@ static bool keep(struct gen *g, const uint8_t *code)
         memcpy(m->site, g->site, g->sites * sizeof(*m->site));
         m->sites = g->sites;
     }
-    if (t->opt.dump & TCG_DUMP_OUT) {
+    if (t->opt.dump & TCG_DUMP_OUT && tcg_shows(t, b->tb.key.pc)) {
         show(g, code, len);
     }
     if (t->perf_map) {

@@ -29,10 +29,10 @@ def firmware(bed):
     return bed.file("firmware", bytes(rom))
 
 
-def log_of(bed, items, *until):
+def log_of(bed, items, *until, only=()):
     log = bed.path("log")
     p = bed.start("-M", "pc", "-accel", ACCEL, "-m", "16", "-nodefaults", "-display", "none", "-bios",
-                  firmware(bed), "-d", items, "-D", log, "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"))
+                  firmware(bed), *only, "-d", items, "-D", log, "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"))
     end = time.time() + 30
     while not os.path.exists(log) or any(not re.search(u, open(log).read()) for u in until):
         if time.time() > end:
@@ -63,6 +63,19 @@ def test_log_of_registers_before_each_block(bed):
 
 def test_log_of_host_code(bed):
     log_of(bed, "out_asm", r"OUT", r"\bmov\b", r"0x[0-9a-f]{8,}")
+
+
+def test_log_of_some_addresses(bed):
+    text, _ = log_of(bed, "in_asm,exec,op", r"hlt", r"Trace", only=("-dfilter", "1..2,0xfe410+0x20,0xfe41f-0x10"))
+    blocks = set(re.findall(r"^OP: 0x(\w+)|^0x(0000\w+)  |Trace 0: \[\w+/(\w+)", text, re.M))
+    at = sorted({int("".join(b), 16) for b in blocks})
+    expect("blocks at %s" % " ".join(map(hex, at)), at and all(0xfe410 <= a <= 0xfe42f for a in at), True)
+
+
+def test_log_of_addresses_that_are_none(bed):
+    for what in ("1", "x..y", "5+0", "7..3", "1+2+3"):
+        expect("-dfilter " + what, bed.refused("-dfilter", what),
+               "-dfilter %s: %s: not FIRST..LAST, START+SIZE or START-SIZE" % (what, what))
 
 
 def test_log_of_interrupts(bed):
