@@ -5,6 +5,7 @@
 #include "dm/options-tcg.h"
 
 #include "dm/base/err.h"
+#include "dm/base/parse.h"
 #include "dm/base/util.h"
 #include "dm/keyval.h"
 #include "dm/options.h"
@@ -12,7 +13,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* One word of a list "a,b,c"; *list moves behind it. */
@@ -84,21 +84,21 @@ int opt_take_d(struct options *o, const char *arg, struct keyval *kv, struct err
     return options_log_items(arg, &o->tcg_dump, &o->cpu_log, e);
 }
 
-/* FIRST..LAST, START+SIZE, or START-SIZE: that many bytes up to START. */
-static bool parse_range(const char *s, struct tcg_range *r)
+/* FIRST..LAST, START+SIZE, or START-SIZE: that many bytes up to START. Cuts text in two. */
+static bool parse_range(char *text, struct tcg_range *r)
 {
-    char *end, *behind;
-    uint64_t from = strtoull(s, &end, 0);
-    bool to_last = strncmp(end, "..", 2) == 0;
-    const char *second = end + (to_last ? 2 : *end != 0);
-    uint64_t n = strtoull(second, &behind, 0);
-    if (end == s || behind == second || *behind || (!to_last && n == 0)) {
+    char *sign = text + strcspn(text, ".+-"), kind = *sign;
+    bool to_last = strncmp(sign, "..", 2) == 0;
+    const char *second = sign + (to_last ? 2 : kind != 0);
+    uint64_t from, n;
+    *sign = 0;
+    if (parse_u64(text, UINT64_MAX, &from) < 0 || parse_u64(second, UINT64_MAX, &n) < 0) {
         return false;
     }
     *r = to_last       ? (struct tcg_range){ from, n }
-         : *end == '+' ? (struct tcg_range){ from, from + n - 1 }
+         : kind == '+' ? (struct tcg_range){ from, from + n - 1 }
                        : (struct tcg_range){ from - n + 1, from };
-    return (to_last || *end == '+' || *end == '-') && r->first <= r->last;
+    return (to_last || (kind != '.' && n)) && r->first <= r->last;
 }
 
 int opt_take_dfilter(struct options *o, const char *arg, struct keyval *kv, struct err *e)
@@ -107,12 +107,14 @@ int opt_take_dfilter(struct options *o, const char *arg, struct keyval *kv, stru
     (void)kv;
     o->log_onlys = 0;
     while (*arg) {
+        const char *whole = arg;
         word(&arg, range, sizeof(range));
         if (o->log_onlys == ARRAY_SIZE(o->log_only)) {
             return err_set(e, -E2BIG, "more than %zu ranges", ARRAY_SIZE(o->log_only));
         }
         if (!parse_range(range, &o->log_only[o->log_onlys++])) {
-            return err_set(e, -EINVAL, "%s: not FIRST..LAST, START+SIZE or START-SIZE", range);
+            return err_set(e, -EINVAL, "%.*s: not FIRST..LAST, START+SIZE or START-SIZE",
+                           (int)strcspn(whole, ","), whole);
         }
     }
     return 0;

@@ -100,7 +100,7 @@ static void inject(struct on_stream *s, size_t head, uint32_t len, uint32_t vnet
     const uint8_t *p = s->frame + head;
     struct nic_frame f = { p + vnet, len - vnet, { 0 }, 0 };
     if (vnet) {
-        offload_from_vnet(p, &f.off);
+        nic_offload_from_vnet(p, &f.off);
     }
     if (s->filter.to_card) {
         nic_filter_go_on(&s->filter, true, &f);

@@ -157,6 +157,12 @@ void nic_use_queues(struct nic *n, unsigned used);
  * a frame; it is untouched then. */
 bool nic_prepare_tso(uint8_t *buf, uint32_t len, uint32_t mss, struct nic_offload *off);
 
+/* What a frame leaves undone as the first VNET_HDR_LEN bytes of a virtio header, and back. Sums known to be
+ * good are only told on the way back. */
+enum { VNET_HDR_LEN = 10 };
+void nic_offload_to_vnet(const struct nic_offload *o, uint8_t *p);
+void nic_offload_from_vnet(const uint8_t *p, struct nic_offload *o);
+
 /* What a card with checksum engines says of a received frame. */
 enum {
     NIC_SUM_IP = 1, /* IPv4 header looked at */

@@ -10,9 +10,4 @@
 bool offload_do(const struct nic_frame *f, unsigned takes,
                 void (*emit)(void *opaque, const struct nic_frame *f), void *opaque);
 
-/* What a frame leaves undone as the first VNET_HDR_LEN bytes of a virtio header, and back. */
-enum { VNET_HDR_LEN = 10 };
-void offload_to_vnet(const struct nic_offload *o, uint8_t *p);
-void offload_from_vnet(const uint8_t *p, struct nic_offload *o);
-
 #endif

@@ -320,7 +320,7 @@ bool offload_do(const struct nic_frame *f, unsigned takes,
 
 /* ---- the virtio header: virtio 1.2, 5.1.6 ---- */
 
-void offload_to_vnet(const struct nic_offload *o, uint8_t *p)
+void nic_offload_to_vnet(const struct nic_offload *o, uint8_t *p)
 {
     memset(p, 0, VNET_HDR_LEN);
     p[0] = o->csum ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0;
@@ -336,7 +336,7 @@ void offload_to_vnet(const struct nic_offload *o, uint8_t *p)
     store_le(p + 8, 2, o->csum_offset);
 }
 
-void offload_from_vnet(const uint8_t *p, struct nic_offload *o)
+void nic_offload_from_vnet(const uint8_t *p, struct nic_offload *o)
 {
     uint8_t gso = p[1] & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
     *o = (struct nic_offload){

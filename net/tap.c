@@ -87,7 +87,7 @@ static void readable(struct tap_queue *q)
             t->in + head, (uint32_t)((size_t)len - head), { 0 }, (uint16_t)q->index
         };
         if (t->vnet) {
-            offload_from_vnet(t->in, &f.off);
+            nic_offload_from_vnet(t->in, &f.off);
         }
         if (!nic_deliver(q->n, &f)) {
             q->reading = false;
@@ -139,7 +139,7 @@ static bool tap_send(struct nic *n, const struct nic_frame *f)
     uint8_t head[HDR];
     struct iovec iov[2] = { { head, t->vnet ? HDR : 0 }, { (void *)f->data, f->len } };
     if (t->vnet) {
-        offload_to_vnet(&f->off, head);
+        nic_offload_to_vnet(&f->off, head);
     }
     if (q->waiting) {
         return keep(q, iov);

@@ -172,7 +172,7 @@ static void deliver(struct vhost_queue *q, uint16_t id, uint32_t len)
     }
     memcpy(v->frame, q->ring.mem + vring_buffer(id), len);
     struct nic_frame f = { p + head, len - head, { 0 }, (uint16_t)(q->index / 2) };
-    offload_from_vnet(p, &f.off);
+    nic_offload_from_vnet(p, &f.off);
     v->reading = nic_deliver(v->n, &f);
 }
 
@@ -252,7 +252,7 @@ static bool vhost_send(struct nic *n, const struct nic_frame *f)
     }
     uint8_t *p = q->ring.mem + vring_buffer((unsigned)vring_idle(&q->ring));
     memset(p, 0, head);
-    offload_to_vnet(&f->off, p);
+    nic_offload_to_vnet(&f->off, p);
     memcpy(p + head, f->data, f->len);
     vring_post(&q->ring, head + f->len);
     kick(q);

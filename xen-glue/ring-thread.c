@@ -30,7 +30,6 @@
 #include "xen-glue/xen-int.h"
 
 #include "dm/base/err.h"
-#include "dm/base/util.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -128,6 +127,13 @@ static bool sweep(struct xen *x)
     return any || drain_buffered(x);
 }
 
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 /* Looks until something was there or the time is over. */
 static bool look_until(struct xen *x, int64_t end)
 {
@@ -136,7 +142,7 @@ static bool look_until(struct xen *x, int64_t end)
             if (sweep(x)) {
                 return true;
             }
-            pause_core();
+            relax();
         }
     } while (ev_now_ns() < end);
     return false;

@@ -25,14 +25,6 @@ static inline uint64_t ones(unsigned size)
     return size >= 8 ? UINT64_MAX : (1ull << (8 * size)) - 1;
 }
 
-/* In a loop that looks again and again: leaves more of the core to its other thread. */
-static inline void pause_core(void)
-{
-#ifdef __x86_64__
-    __builtin_ia32_pause();
-#endif
-}
-
 /* calloc/realloc/strdup that end the process with one line when memory is gone: only for set-up
  * and monitor paths, never on a path a guest can drive. */
 void *xcalloc(size_t n, size_t size);

@@ -206,10 +206,10 @@ struct e1000_context {
 /* Causes that wait for one of the delay timers. */
 struct e1000_delay {
     struct vtimer timer;
-    uint32_t causes;     /* 0: none waits */
-    int64_t first, last; /* events since the timer was started, ns */
-    enum e1000_reg delay,
-        limit; /* where it is set, units of 1.024 us: RDTR and RADV, TIDV and TADV */
+    uint32_t causes;      /* 0: none waits */
+    int64_t first, last;  /* events since the timer was started, ns */
+    enum e1000_reg delay; /* where it is set, units of 1.024 us: RDTR, TIDV */
+    enum e1000_reg limit; /* RADV, TADV */
     struct e1000 *s;
 };
 

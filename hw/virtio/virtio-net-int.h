@@ -15,14 +15,7 @@ enum {
 /* Commands of class RX, 5.1.6.5.1. */
 enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST, RX_MODES };
 
-/* struct virtio_net_hdr, 5.1.6: flags, gso_type. */
-enum {
-    HDR_NEEDS_CSUM = 1,
-    HDR_DATA_VALID = 2,
-    GSO_TCP4 = 1,
-    GSO_TCP6 = 4,
-    GSO_ECN = 0x80,
-};
+enum { HDR_DATA_VALID = 2 }; /* struct virtio_net_hdr, 5.1.6: flags */
 
 #define F_CSUM (1ull << 0)
 #define F_GUEST_CSUM (1ull << 1)
@@ -92,9 +85,10 @@ static inline bool virtio_net_link_is_up(const struct virtio_net *s)
     return s->net.nic == NULL || nic_link(s->net.nic);
 }
 
-/* virtio-net-tx.c. The driver rang the bell of pair; the back end has room again. */
+/* virtio-net-tx.c. The driver rang the bell of pair. */
 void virtio_net_rang(struct virtio_net *s, unsigned pair);
-void virtio_net_transmit_all(struct virtio_net *s);
+/* Sends what waits in the queues in use; returns how many frames. */
+unsigned virtio_net_transmit_all(struct virtio_net *s);
 /* Callbacks of tx_more and tx_tell. */
 void virtio_net_turn(void *opaque);
 void virtio_net_tell_sent(void *opaque);

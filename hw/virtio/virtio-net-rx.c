@@ -42,19 +42,13 @@ static bool address_passes(const struct virtio_net *s, const uint8_t *mac)
                                      memcmp(mac, s->mac, 6) == 0 || in_table(s, mac));
 }
 
-static void build_header(const struct nic_frame *f, uint8_t *p)
+static void build_header(const struct nic_offload *o, uint8_t *p)
 {
-    const struct nic_offload *o = &f->off;
     memset(p, 0, VIRTIO_NET_HDR_MAX);
-    p[0] = o->csum ? HDR_NEEDS_CSUM : o->good ? HDR_DATA_VALID : 0;
-    p[1] = o->gso == NIC_GSO_TCP4 ? GSO_TCP4 : o->gso == NIC_GSO_TCP6 ? GSO_TCP6 : 0;
-    if (o->gso != NIC_GSO_NONE && o->ecn) {
-        p[1] |= GSO_ECN;
+    nic_offload_to_vnet(o, p);
+    if (o->good && !o->csum) {
+        p[0] = HDR_DATA_VALID;
     }
-    store_le(p + 2, 2, o->hdr_len);
-    store_le(p + 4, 2, o->gso_size);
-    store_le(p + 6, 2, o->csum_start);
-    store_le(p + 8, 2, o->csum_offset);
 }
 
 /* Puts total bytes of s->frame into as many chains as it takes; false, with all of them put back, when
@@ -112,7 +106,7 @@ bool virtio_net_receive(void *opaque, const struct nic_frame *f)
     uint32_t head = virtio_net_header_len(s);
     struct nic_frame told = *f;
     told.off.good = f->off.good && s->offloads & F_GUEST_CSUM;
-    build_header(&told, s->frame);
+    build_header(&told.off, s->frame);
     memcpy(s->frame + head, f->data, f->len);
     return fill_chains(s, virtio_net_rx_queue(f->queue < s->pairs ? f->queue : 0), head + f->len);
 }

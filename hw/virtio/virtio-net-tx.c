@@ -12,8 +12,6 @@
  */
 #include "hw/virtio/virtio-net-int.h"
 
-#include "dm/base/bytes.h"
-
 enum {
     BUDGET = 256,
     SHORT = 512, /* bytes of a frame */
@@ -23,20 +21,6 @@ enum {
     FLOOD_GAP_NS = 50000,
     TURN_NS = 50000,
 };
-
-static void parse_header(const uint8_t *p, struct nic_offload *o)
-{
-    uint8_t gso = p[1] & (uint8_t)~GSO_ECN;
-    *o = (struct nic_offload){ .csum = p[0] & HDR_NEEDS_CSUM,
-                               .ecn = p[1] & GSO_ECN,
-                               .gso = gso == GSO_TCP4   ? NIC_GSO_TCP4
-                                      : gso == GSO_TCP6 ? NIC_GSO_TCP6
-                                                        : NIC_GSO_NONE,
-                               .hdr_len = load_le16(p + 2),
-                               .gso_size = load_le16(p + 4),
-                               .csum_start = load_le16(p + 6),
-                               .csum_offset = load_le16(p + 8) };
-}
 
 /* The frame of the chain just taken. False: the driver broke the rules. */
 static bool send_chain(struct virtio_net *s, unsigned pair)
@@ -52,7 +36,8 @@ static bool send_chain(struct virtio_net *s, unsigned pair)
         return false;
     }
     f.len = (uint32_t)c->out_len - head;
-    parse_header(s->frame, &f.off);
+    nic_offload_from_vnet(s->frame, &f.off);
+    f.off.good = false; /* not what a driver may vouch for */
     if (f.len >= NIC_FRAME_MIN && virtio_net_link_is_up(s) && !nic_send(s->net.nic, &f)) {
         s->tx_full = true;
     }
@@ -115,18 +100,13 @@ static unsigned transmit(struct virtio_net *s, unsigned pair)
 }
 
 /* Another pair goes first each time, so that none starves behind a busy one. */
-static unsigned transmit_all(struct virtio_net *s)
+unsigned virtio_net_transmit_all(struct virtio_net *s)
 {
     unsigned first = s->turn++, n = 0;
     for (unsigned i = 0; i < s->pairs; i++) {
         n += transmit(s, (first + i) % s->pairs);
     }
     return n;
-}
-
-void virtio_net_transmit_all(struct virtio_net *s)
-{
-    (void)transmit_all(s);
 }
 
 /* ---- a flood ---- */
@@ -161,7 +141,7 @@ void virtio_net_rang(struct virtio_net *s, unsigned pair)
 void virtio_net_turn(void *opaque)
 {
     struct virtio_net *s = opaque;
-    unsigned n = transmit_all(s);
+    unsigned n = virtio_net_transmit_all(s);
     if (!s->tx_flood) {
         return;
     }
@@ -171,7 +151,7 @@ void virtio_net_turn(void *opaque)
     }
     s->tx_run = 0;
     set_flood(s, false);
-    (void)transmit_all(s); /* what came while no bell rang */
+    (void)virtio_net_transmit_all(s); /* what came while no bell rang */
 }
 
 void virtio_net_tx_reset(struct virtio_net *s)

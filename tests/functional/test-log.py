@@ -73,7 +73,7 @@ def test_log_of_some_addresses(bed):
 
 
 def test_log_of_addresses_that_are_none(bed):
-    for what in ("1", "x..y", "5+0", "7..3", "1+2+3"):
+    for what in ("1", "1.2", "x..y", "5+0", "7..3", "1+2+3"):
         expect("-dfilter " + what, bed.refused("-dfilter", what),
                "-dfilter %s: %s: not FIRST..LAST, START+SIZE or START-SIZE" % (what, what))
 
