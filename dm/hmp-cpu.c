@@ -7,6 +7,7 @@
 #include "dm/hmp-cpu.h"
 
 #include "dm/base/util.h"
+#include "dm/hmp-int.h"
 #include "dm/keel.h"
 #include "dm/text.h"
 #include "target/x86/cpu.h"
@@ -114,12 +115,14 @@ void hmp_log(struct keel *k, const char *items, struct text *out)
 {
     unsigned dump = 0, log = 0;
     struct err e;
+    int ret = 0;
     if (strcmp(items, "help") == 0) {
         log_help(out);
     } else if (!k->vcpus) {
         text_add(out, "Error: the processors are not Keel's\r\n");
-    } else if (strcmp(items, "none") != 0 && options_log_items(items, &dump, &log, &e) < 0) {
-        text_add(out, "Error: %s\r\n", e.msg);
+    } else if (strcmp(items, "none") != 0 &&
+               (ret = options_log_items(items, &dump, &log, &e)) < 0) {
+        hmp_report(out, ret, &e);
     } else {
         bool ran = hold(k);
         vcpus_set_log(k->vcpus, log, dump);
