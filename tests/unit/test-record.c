@@ -135,8 +135,22 @@ static void bed_free(struct bed *b)
     }
 }
 
+static bool disks_busy(struct bed *b)
+{
+    for (struct drive *d = b->be.drives; d; d = d->next) {
+        if (blk_in_flight(d->blk) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A flush takes as long as the host's disk takes. */
 static void settle(struct bed *b)
 {
+    while (disks_busy(b)) {
+        ev_loop_turn(b->loop, 100);
+    }
     for (int i = 0; i < 20; i++) {
         ev_loop_turn(b->loop, 2);
         flat_advance(b->f, b->m, 200000);
