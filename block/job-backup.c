@@ -224,7 +224,7 @@ static int check(struct node *source, struct node *target, const struct job_back
         return err_set(e, -ENOTSUP, "Compression is not supported for this drive %s",
                        node_name(target));
     }
-    if (target->len < source->len && !target->growable) {
+    if (target->len < source->len) {
         return err_set(e, -EINVAL, "Source and target image have different sizes");
     }
     return 0;

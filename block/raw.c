@@ -91,5 +91,7 @@ struct node *raw_open(struct node *file, const struct raw_open *o, struct err *e
     w->part = o->size;
     w->base.len = o->size ? o->size : file->len - o->offset;
     w->base.read_only = o->read_only || file->read_only;
+    w->base.growable = file->growable && !w->part; /* a format may keep its image here */
+    w->base.zero_tail = file->zero_tail && !w->part;
     return &w->base;
 }

@@ -215,7 +215,7 @@ static struct node *make_raw(const struct maker *m)
     if (get_size(m, "offset", &o.offset) < 0 || get_size(m, "size", &o.size) < 0) {
         return NULL;
     }
-    struct node *file = child(m, "file", false);
+    struct node *file = child(m, "file", may_grow(m));
     return file ? raw_open(file, &o, m->e) : NULL;
 }
 

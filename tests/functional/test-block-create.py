@@ -222,22 +222,62 @@ def test_create_on_a_disk_that_cannot_be_emptied(bed):
     expect_in("snapshot", "b", img("snapshot", "-l", far.path).splitlines()[-1])
 
 
-def test_create_under_a_throttle_then_the_image_grows(bed):
+def grows_on(bed, path, **node):
+    """An image is made on a node over the file path, and written to through it."""
     p, q = machine(bed)
-    path, sock = bed.path("d"), bed.path("sock")
-    expect("file", create(q, {"driver": "file", "filename": path, "size": 0}), None)
+    sock = bed.path("sock")
     q.cmd("object-add", qom_type="throttle-group", id="g")
-    q.cmd("blockdev-add", driver="throttle", node_name="t", throttle_group="g",
-          file={"driver": "file", "filename": path})
-    expect("image", create(q, {**QCOW2, "file": "t", "size": 8 * MB}), None)
-    q.cmd("blockdev-add", driver="qcow2", node_name="q", file="t")
+    q.cmd("blockdev-add", node_name="n", file={"driver": "file", "filename": path}, **node)
+    expect("image", create(q, {**QCOW2, "file": "n", "size": 8 * MB}), None)
+    q.cmd("blockdev-add", driver="qcow2", node_name="q", file="n")
     q.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": sock}})
     q.cmd("nbd-server-add", device="q", writable=True)
     run_tool(os.path.join(TOOLS, "keel-io"), "-f", "raw", "-c", "write -q -P 5 1M 4M", "nbd+unix:///q?socket=" + sock)
     q.cmd("quit")
     expect("exit status", p.wait(), 0)
+
+
+def has_grown(path):
     img("check", "-q", "-f", "qcow2", path)
+    if shutil.which("qemu-img"):
+        run_tool("qemu-img", "check", "-q", "-f", "qcow2", path)
     holds(path, "-P 0 0 1M", "-P 5 1M 4M", "-P 0 5M 3M")
+
+
+def test_create_under_a_throttle_then_the_image_grows(bed):
+    path = bed.file("d", b"")
+    grows_on(bed, path, driver="throttle", throttle_group="g")
+    has_grown(path)
+
+
+def test_create_under_a_raw_node_then_the_image_grows(bed):
+    path = bed.file("d", b"")
+    grows_on(bed, path, driver="raw")
+    has_grown(path)
+
+
+def test_create_behind_an_offset_then_the_image_grows(bed):
+    path, part = bed.file("d", b"x" * MB), bed.path("part")
+    grows_on(bed, path, driver="raw", offset=MB)
+    with open(path, "rb") as f, open(part, "wb") as o:
+        expect("in front of it", f.read(MB), b"x" * MB)
+        shutil.copyfileobj(f, o)
+    has_grown(part)
+
+
+def test_create_in_a_part_of_a_file_then_the_image_stays_in_it(bed):
+    path = bed.file("d", b"x" * (4 * MB))
+    p, q = machine(bed)
+    q.cmd("blockdev-add", driver="raw", node_name="n", offset=MB, size=MB,
+          file={"driver": "file", "filename": path})
+    expect("no room", create(q, {**QCOW2, "file": "n", "preallocation": "full"}),
+           "Could not preallocate: No space left on device")
+    q.cmd("quit")
+    expect("exit status", p.wait(), 0)
+    with open(path, "rb") as f:
+        data = f.read()
+    expect("the rest", (len(data), data[:MB], data[2 * MB:]),
+           (4 * MB, b"x" * MB, b"x" * (2 * MB)))
 
 
 def job_status(q):

@@ -449,5 +449,16 @@ def test_jobs_when_the_target_is_gone_then_events_tell_why(bed):
     d.quit()
 
 
+def test_jobs_backup_to_a_shorter_target_is_refused(bed):
+    d = disk(bed, qcow2(bed))
+    small = {"driver": "file", "filename": bed.file("small", bytes(MB))}
+    for node in small, {"driver": "raw", "file": small}:
+        d.q.cmd("blockdev-add", node_name="t", **node)
+        expect("refused", d.q.error("blockdev-backup", job_id="b", device="d", target="t", sync="full")[1],
+               "Source and target image have different sizes")
+        d.q.cmd("blockdev-del", node_name="t")
+    d.quit()
+
+
 if __name__ == "__main__":
     main(globals())
