@@ -272,22 +272,3 @@ void copy_start(struct copier *c)
         }
     }
 }
-
-int copy_rest(struct copier *c)
-{
-    uint64_t offset = 0, len;
-    void *buf;
-    int ret = 0;
-
-    if (posix_memalign(&buf, 4096, COPY_CHUNK)) {
-        return -ENOMEM;
-    }
-    while (ret == 0 && bitmap_next(c->todo, &offset, &len, COPY_CHUNK)) {
-        bitmap_clear(c->todo, offset, len);
-        ret = node_read(c->from, offset, buf, len);
-        ret = ret == 0 ? node_write(c->to, offset, buf, len) : ret;
-        offset += len;
-    }
-    free(buf);
-    return ret;
-}

@@ -45,9 +45,6 @@ void copy_start(struct copier *c);
 void copy_range(struct copier *c, uint64_t offset, uint64_t len,
                 void (*done)(void *opaque, int ret, bool reading), void *opaque);
 
-/* Copies all that is left, waiting for it; nothing is in flight. */
-int copy_rest(struct copier *c);
-
 /* What the bytes from offset on are in the chain that begins with top and ends above base (NULL: at
  * its end): depth 0 says top decides, 1 what stands under it, and so on, filters not counted; -1:
  * no layer that counts holds anything there. */

@@ -4,6 +4,7 @@
 
 #include "block/node-int.h"
 #include "dm/base/err.h"
+#include "dm/base/ev.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -25,6 +26,8 @@ void node_root_add(struct node_root *r, struct node *n)
     struct node_ctx_graph *g = node_ctx_graph(n->ctx);
 
     r->node = n;
+    r->kept = NULL;
+    r->kept_tail = &r->kept;
     r->next = g->roots;
     g->roots = r;
 }
@@ -40,6 +43,7 @@ int node_root_del(struct node_root *r)
     while (*at != r) {
         at = &(*at)->next;
     }
+    assert(!r->kept);
     *at = r->next;
     r->node = NULL;
     return node_close(n);
@@ -54,6 +58,47 @@ struct node *node_root_swap(struct node_root *r, struct node *n)
         r->moved(r);
     }
     return old;
+}
+
+static void submit_kept(struct node_root *r)
+{
+    struct node_req *q;
+
+    while ((q = r->kept)) {
+        r->kept = q->next;
+        if (!r->kept) {
+            r->kept_tail = &r->kept;
+        }
+        q->next = NULL;
+        node_submit(r->node, q);
+    }
+}
+
+static bool in_lull(const struct node_root *r)
+{
+    for (const struct lull *l = node_ctx_graph(r->node->ctx)->lulls; l; l = l->next) {
+        if (node_stands_on(r->node, l->node)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void node_root_submit(struct node_root *r, struct node_req *q)
+{
+    if (!in_lull(r)) {
+        node_submit(r->node, q);
+        return;
+    }
+    q->next = NULL;
+    *r->kept_tail = q;
+    r->kept_tail = &q->next;
+}
+
+bool node_root_wait(struct node_root *r)
+{
+    submit_kept(r);
+    return node_wait(r->node);
 }
 
 /* ---- walking ---- */
@@ -229,6 +274,71 @@ bool graph_has_parent(struct node *n)
     }
     graph_each(n->ctx, search_holder, &s);
     return s.found;
+}
+
+/* ---- lulls ---- */
+
+void lull_begin(struct lull *l, struct node *node, struct ev_post *look)
+{
+    struct node_ctx_graph *g = node_ctx_graph(node->ctx);
+
+    *l = (struct lull){ node, look, g->lulls };
+    g->lulls = l;
+}
+
+void graph_became_idle(struct node_ctx *c)
+{
+    for (struct lull *l = node_ctx_graph(c)->lulls; l; l = l->next) {
+        ev_post(node_ctx_loop(c), l->look);
+    }
+}
+
+static void search_busy(void *opaque, struct node *n)
+{
+    struct search *s = opaque;
+
+    if (n->in_flight && node_stands_on(n, s->under)) {
+        s->found = n;
+    }
+}
+
+static bool busy(const struct node *n)
+{
+    struct search s = { .under = n };
+
+    graph_each(n->ctx, search_busy, &s);
+    return s.found;
+}
+
+void graph_drain(struct node *n)
+{
+    while (busy(n)) {
+        node_ctx_poll(n->ctx, true);
+    }
+}
+
+bool lull_there(const struct lull *l)
+{
+    return !busy(l->node);
+}
+
+void lull_end(struct lull *l)
+{
+    if (!l->node) {
+        return;
+    }
+    struct node_ctx_graph *g = node_ctx_graph(l->node->ctx);
+    struct lull **at = &g->lulls;
+    while (*at != l) {
+        at = &(*at)->next;
+    }
+    *at = l->next;
+    l->node = NULL;
+    for (struct node_root *r = g->roots; r; r = r->next) {
+        if (!in_lull(r)) {
+            submit_kept(r);
+        }
+    }
 }
 
 /* ---- changing it ---- */

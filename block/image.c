@@ -80,12 +80,12 @@ static void image_submit(struct blk_image *i, struct blk_req *b)
                               .iov = b->iov,
                               .iovcnt = b->iovcnt,
                               .done = image_done };
-    node_submit(im->root.node, &q->r);
+    node_root_submit(&im->root, &q->r);
 }
 
 static bool image_wait(struct blk_image *i)
 {
-    return node_wait(((struct image *)i)->root.node);
+    return node_root_wait(&((struct image *)i)->root);
 }
 
 static void image_hold(struct blk_image *i, bool on)

@@ -147,11 +147,8 @@ static void settle_bitmap(struct backup *b, bool ok)
 static int backup_commit(struct job *j, struct err *e)
 {
     struct backup *b = (struct backup *)j;
-    int ret = node_flush(b->target.node);
 
-    if (ret < 0) {
-        return err_set(e, ret, "%s", strerror(-ret));
-    }
+    (void)e;
     settle_bitmap(b, true);
     graph_replace(b->cbw.node, b->source.node);
     return 0;
@@ -282,6 +279,7 @@ static int begin(struct backup *b, struct node *source, struct node *target,
         return -ENOMEM;
     }
     b->job.total = bitmap_dirty_bytes(b->job.copy.todo);
+    b->job.changes = cbw;
     b->cbw.pinned = b->source.pinned = b->target.pinned = true;
     node_root_add(&b->cbw, cbw);
     node_root_add(&b->source, node_share(source));
@@ -309,7 +307,7 @@ struct job *job_backup_start(struct jobs *s, struct node *source, struct node *t
         free(b);
         return NULL;
     }
-    jobs_hold(s);
+    jobs_hold(s, source);
     ret = begin(b, source, target, o, e);
     jobs_release(s);
     if (ret < 0) {

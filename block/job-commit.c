@@ -101,11 +101,7 @@ static int new_backing(struct shorten *s, struct err *e)
 {
     struct node *base = s->base.node;
     const char *file = s->backing_file ? s->backing_file : base ? base->filename : NULL;
-    int ret = node_flush(s->job.copy.to);
 
-    if (ret < 0) {
-        return err_set(e, ret, "%s", strerror(-ret));
-    }
     return chain_set_backing(s->above.node, base, file, e);
 }
 
@@ -202,6 +198,7 @@ static int begin(struct shorten *s, struct node *above, struct node *top, struct
     c->todo->recording = false;
     bitmap_set(c->todo, 0, c->from->len);
     s->job.total = c->from->len;
+    s->job.changes = above;
     hold(&s->above, above);
     hold(&s->top, top);
     hold(&s->base, base);
@@ -274,7 +271,7 @@ struct job *job_commit_start(struct jobs *jobs, struct node *top, struct node *b
         !(s = shorten_new(jobs, &commit_ops, &o->common, o->backing_file, e))) {
         return NULL;
     }
-    jobs_hold(jobs);
+    jobs_hold(jobs, base);
     s->was_read_only = base->read_only;
     s->claimed_to = chain_below(base);
     ret = node_reopen(base, false, e);
@@ -307,7 +304,7 @@ struct job *job_stream_start(struct jobs *jobs, struct node *node, struct node *
     if (!(s = shorten_new(jobs, &stream_ops, &o->common, o->backing_file, e))) {
         return NULL;
     }
-    jobs_hold(jobs);
+    jobs_hold(jobs, node);
     s->claimed_to = base;
     s->job.copy.from = s->job.copy.to = node;
     s->job.copy.base = base;

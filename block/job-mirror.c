@@ -133,29 +133,25 @@ static void mirror_idle(struct job *j)
     struct mirror *m = (struct mirror *)j;
 
     if (j->copy.todo->dirty) {
+        job_no_lull(j);
+        job_go_on(j);
         return;
     }
     job_set_ready(j);
     if (!m->completing && !j->cancelled) {
         return;
     }
-    struct jobs *s = j->jobs; /* j may be gone once it has ended */
-    jobs_hold(s);             /* what is in flight may make something dirty */
-    if (!j->copy.todo->dirty) {
-        job_end(j, 0);
+    if (!job_lull(j)) {
+        return; /* what is in flight may make something dirty */
     }
-    jobs_release(s);
+    job_end(j, 0);
 }
 
 static int mirror_commit(struct job *j, struct err *e)
 {
     struct mirror *m = (struct mirror *)j;
-    int ret = copy_rest(&j->copy);
 
-    ret = ret == 0 ? node_flush(m->target.node) : ret;
-    if (ret < 0) {
-        return err_set(e, ret, "%s", strerror(-ret));
-    }
+    (void)e;
     graph_replace(m->top.node, m->completing ? m->target.node : m->source.node);
     return 0;
 }
@@ -164,6 +160,7 @@ static void mirror_abort(struct job *j)
 {
     struct mirror *m = (struct mirror *)j;
 
+    m->completing = false;
     graph_replace(m->top.node, m->source.node);
 }
 
@@ -232,7 +229,7 @@ static struct job *mirror_begin(struct jobs *s, struct mirror *m, struct node *s
     bool commit = m->job.ops == &commit_ops;
     struct node *top;
 
-    jobs_hold(s);
+    jobs_hold(s, source);
     top = top_new(m, commit ? &commit_top_ops : &top_ops, source, target, o->filter_name, e);
     struct bitmap *b =
         top ? bitmap_new(top, "job", o->granularity ? o->granularity : job_granularity(target), e)
@@ -254,6 +251,7 @@ static struct job *mirror_begin(struct jobs *s, struct mirror *m, struct node *s
     m->job.copy.base = base;
     m->job.copy.keep_storage = o->keep_storage;
     m->job.copy.todo = b;
+    m->job.changes = top;
     m->top.pinned = m->source.pinned = m->target.pinned = true;
     node_root_add(&m->top, top);
     node_root_add(&m->source, node_share(source));
@@ -302,7 +300,7 @@ struct job *job_commit_active(struct jobs *s, struct node *top, struct node *bas
     }
     m->was_read_only = base->read_only;
     m->claimed_to = chain_below(base);
-    jobs_hold(s);
+    jobs_hold(s, base);
     int ret = node_reopen(base, false, e);
     if (ret == 0 && base->len < top->len) {
         ret = node_resize(base, top->len, e);

@@ -127,10 +127,14 @@ void job_go_on(struct job *j)
     job_kick(j);
 }
 
-void jobs_hold(struct jobs *s)
+void jobs_hold(struct jobs *s, struct node *n)
 {
     s->held++;
-    node_ctx_drain(s->ctx);
+    if (n) {
+        graph_drain(n);
+    } else {
+        node_ctx_drain(s->ctx);
+    }
 }
 
 void jobs_release(struct jobs *s)
@@ -143,6 +147,26 @@ void jobs_release(struct jobs *s)
     }
 }
 
+bool job_lull(struct job *j)
+{
+    if (j->changes && !j->lull.node) {
+        lull_begin(&j->lull, j->changes, &j->step);
+    }
+    return !j->changes || lull_there(&j->lull);
+}
+
+void job_no_lull(struct job *j)
+{
+    lull_end(&j->lull);
+}
+
+/* Nobody else stands still for a job that does. */
+static void stop(struct job *j)
+{
+    j->user_paused = true;
+    job_no_lull(j);
+}
+
 int job_pause(struct job *j, struct err *e)
 {
     if (j->user_paused) {
@@ -152,7 +176,7 @@ int job_pause(struct job *j, struct err *e)
         return err_set(e, -EPERM, "Job '%s' in state '%s' cannot accept command verb 'pause'",
                        j->id, job_status_name(j->status));
     }
-    j->user_paused = true;
+    stop(j);
     if (!job_busy(j)) {
         set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
     }
@@ -189,6 +213,9 @@ static uint64_t job_allowance(struct copier *c)
     struct job *j = c->opaque;
     int64_t now;
 
+    if (j->ending) { /* the guest stands still for it */
+        return UINT64_MAX;
+    }
     if (j->ended || j->ret < 0 || job_held(j) || (j->cancelled && !j->ready)) {
         return 0;
     }
@@ -228,6 +255,11 @@ int job_set_speed(struct job *j, uint64_t speed)
 
 /* ---- pieces that ended ---- */
 
+static void step_soon(struct job *j)
+{
+    ev_post(node_ctx_loop(j->jobs->ctx), &j->step);
+}
+
 static enum job_on_error action(const struct job *j, bool reading, int ret)
 {
     enum job_on_error a = reading ? j->on_source_error : j->on_target_error;
@@ -260,7 +292,7 @@ static void failed(struct job *j, int ret, bool reading)
     tell_error(j, &error);
     if (error.action == JOB_STOP) {
         j->io_error = ret;
-        j->user_paused = true;
+        stop(j);
     } else if (error.action == JOB_IGNORE) {
         wait_until(j, ev_now_ns() + JOB_RETRY_MS * 1000000ll);
     } else if (j->ret == 0) {
@@ -273,6 +305,11 @@ static void piece_ended(struct copier *c, uint64_t len, int ret, bool reading)
     struct job *j = c->opaque;
 
     j->done += len;
+    if (j->ending) {
+        j->ret = j->ret == 0 ? ret : j->ret;
+        step_soon(j);
+        return;
+    }
     if (ret < 0) {
         failed(j, ret, reading);
     }
@@ -290,21 +327,25 @@ static bool nothing_to_copy(const struct job *j)
 void job_kick(struct job *j)
 {
     if (!j->ended && j->copy.in_flight == 0 && (j->ret || j->cancelled || nothing_to_copy(j))) {
-        ev_post(node_ctx_loop(j->jobs->ctx), &j->step);
+        step_soon(j);
     } else if (!j->ended && j->copy.in_flight == 0 && j->user_paused) {
         set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
     }
 }
+
+static void end_step(struct job *j);
 
 /* From the loop: nothing else of this graph is on the stack. */
 static void job_step(void *opaque)
 {
     struct job *j = opaque;
 
-    if (j->ended || j->copy.in_flight || j->status == JOB_CREATED) {
+    if (j->copy.in_flight || j->status == JOB_CREATED) {
         return;
     }
-    if (j->cancelled && !j->ready) {
+    if (j->ended) {
+        end_step(j);
+    } else if (j->cancelled && !j->ready) {
         job_end(j, -ECANCELED);
     } else if (j->ret < 0) {
         job_end(j, j->ret);
@@ -384,31 +425,106 @@ static void conclude(struct job *j)
     }
 }
 
-static void fail(struct job *j)
+/* From the loop, and nothing is in flight where the graph changes. */
+static void abort_now(struct job *j)
 {
     set_status(j, JOB_ABORTING);
     if (j->ret != -ECANCELED && !j->error) {
         j->error = xstrdup(strerror(-j->ret));
     }
-    jobs_hold(j->jobs);
     j->ops->abort(j);
-    jobs_release(j->jobs);
-    conclude(j);
 }
 
-static void finalize(struct job *j)
+static void commit_now(struct job *j)
 {
     struct err e = { 0 };
 
-    jobs_hold(j->jobs);
+    set_status(j, JOB_PENDING);
     j->ret = j->ops->commit(j, &e);
-    jobs_release(j->jobs);
     if (j->ret < 0) {
         j->error = xstrdup(e.msg);
-        fail(j);
-    } else {
-        conclude(j);
+        abort_now(j);
     }
+}
+
+static void flush_done(struct node_req *r, int ret)
+{
+    struct job *j = container_of(r, struct job, flush);
+
+    j->ret = j->ret == 0 ? ret : j->ret;
+    j->flushed = true;
+    step_soon(j);
+}
+
+/* What was copied is on the target's disk. False: it soon is, and end_step runs again. */
+static bool all_flushed(struct job *j)
+{
+    if (!j->flushed && !j->ops->plain) {
+        j->flush = (struct node_req){ .op = NODE_FLUSH, .done = flush_done };
+        node_submit(j->copy.to, &j->flush);
+        return false;
+    }
+    return true;
+}
+
+/* So is what the guest wrote while the user took his time. */
+static bool all_copied(struct job *j)
+{
+    if (j->ops->plain || !j->copy.todo->dirty) {
+        return true;
+    }
+    j->flushed = false;
+    copy_start(&j->copy);
+    if (!j->copy.in_flight) {
+        j->ret = -ENOMEM;
+        step_soon(j);
+    }
+    return false;
+}
+
+static void wait_for_user(struct job *j)
+{
+    if (j->status != JOB_PENDING) {
+        job_no_lull(j);
+        set_status(j, JOB_PENDING);
+        tell(j, JOB_EV_PENDING);
+    }
+}
+
+/* Flushing comes first, so that the guest's requests are not kept back for it unless there is more to
+ * copy after all. */
+static void end_step(struct job *j)
+{
+    struct jobs *s = j->jobs;
+
+    if (j->copy.in_flight || j->flush.node || (j->ret == 0 && !all_flushed(j))) {
+        return;
+    }
+    if (j->ret == 0 && !j->ending) {
+        wait_for_user(j);
+        return;
+    }
+    if (!job_lull(j) || (j->ret == 0 && !all_copied(j))) {
+        return;
+    }
+    s->held++; /* no other starts anything while nodes come and go */
+    if (j->ret < 0) {
+        abort_now(j);
+    } else {
+        commit_now(j);
+    }
+    job_no_lull(j);
+    jobs_release(s);
+    conclude(j);
+}
+
+static void begin_end(struct job *j)
+{
+    j->ending = true;
+    if (j->ret < 0) {
+        set_status(j, JOB_ABORTING);
+    }
+    end_step(j);
 }
 
 void job_end(struct job *j, int ret)
@@ -417,17 +533,14 @@ void job_end(struct job *j, int ret)
     j->ret = ret;
     ev_timer_disarm(&j->timer);
     ev_post_cancel(node_ctx_loop(j->jobs->ctx), &j->step);
-    if (ret < 0) {
-        fail(j);
-        return;
+    if (ret == 0) {
+        j->done = j->total = max_u64(j->done, j->total);
+        set_status(j, JOB_WAITING);
     }
-    j->done = j->total = max_u64(j->done, j->total);
-    set_status(j, JOB_WAITING);
-    set_status(j, JOB_PENDING);
-    if (j->auto_finalize) {
-        finalize(j);
+    if (ret < 0 || j->auto_finalize) {
+        begin_end(j);
     } else {
-        tell(j, JOB_EV_PENDING);
+        end_step(j);
     }
 }
 
@@ -439,10 +552,10 @@ static int cannot(const struct job *j, const char *verb, struct err *e)
 
 int job_finalize(struct job *j, struct err *e)
 {
-    if (j->status != JOB_PENDING) {
+    if (j->status != JOB_PENDING || j->ending) {
         return cannot(j, "finalize", e);
     }
-    finalize(j);
+    begin_end(j);
     return 0;
 }
 
@@ -471,10 +584,10 @@ int job_complete(struct job *j, struct err *e)
 
 int job_cancel(struct job *j, bool force, struct err *e)
 {
-    if (j->status == JOB_PENDING) {
+    if (j->status == JOB_WAITING || j->status == JOB_PENDING) {
         j->cancelled = true;
         j->ret = -ECANCELED;
-        fail(j);
+        begin_end(j);
         return 0;
     }
     if (j->ended) {
@@ -502,14 +615,16 @@ void jobs_free(struct jobs *s)
     if (!s) {
         return;
     }
-    jobs_hold(s);
+    jobs_hold(s, NULL);
     while (s->first) {
         struct job *j = s->first;
         if (j->status != JOB_CONCLUDED) {
             j->ended = j->cancelled = true;
-            j->auto_dismiss = false;
             j->ret = -ECANCELED;
-            fail(j);
+            abort_now(j);
+            job_no_lull(j);
+            tell(j, JOB_EV_CANCELLED);
+            set_status(j, JOB_CONCLUDED);
         }
         job_forget(j);
     }

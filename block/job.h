@@ -9,8 +9,10 @@
  *             waiting - pending - concluded - null   it went well; pending waits for job_finalize
  *             aborting - concluded - null            it did not
  *
- * Everything runs on the graph's thread. What changes the graph runs from the event loop with
- * nothing in flight, never inside the completion of a request.
+ * Everything runs on the graph's thread. What changes the graph runs from the event loop in a lull
+ * (block/graph.h), never inside the completion of a request. The loop does not wait for the lull, nor for
+ * what is left to copy or to flush: a job that ends does so in steps, "waiting", "pending" when the user
+ * finalizes it, or "aborting" meanwhile.
  */
 #ifndef BLOCK_JOB_H
 #define BLOCK_JOB_H
@@ -67,7 +69,7 @@ struct job_ops {
      * go on. From the loop. */
     void (*idle)(struct job *j);
     /* Ends the work on the graph: commit when it went well (0 or -errno with e), else abort. Nothing
-     * is in flight in the whole graph. */
+     * is in flight on j->changes or above it, and what was copied is flushed. */
     int (*commit)(struct job *j, struct err *e);
     void (*abort)(struct job *j);
     /* It was cancelled while it is busy: what is in flight shall end soon. NULL: it does. */
@@ -93,11 +95,16 @@ struct job {
     enum job_status status;
     struct copier copy;
     struct ranges locks;  /* copy.locks */
+    struct node *changes; /* its place in the graph does, in the end; NULL: nothing's */
+    struct lull lull;     /* on it */
     uint64_t done, total; /* bytes */
     uint64_t speed;
     bool auto_finalize, auto_dismiss;
     enum job_on_error on_source_error, on_target_error;
     bool ready, cancelled, user_paused, ended;
+    bool ending;           /* the user need not be waited for: commit or abort is next */
+    struct node_req flush; /* of copy.to, before commit */
+    bool flushed;
     int io_error; /* what it was paused for: 0 or -errno */
     int ret;
     char *error;     /* why it failed */
@@ -113,8 +120,9 @@ void jobs_set_watch(struct jobs *s, const struct jobs_watch *watch);
 void jobs_free(struct jobs *s);
 struct job *jobs_first(struct jobs *s);
 struct job *job_find(struct jobs *s, const char *id);
-/* Nothing is in flight in the whole graph when this returns, and no job starts anything. */
-void jobs_hold(struct jobs *s);
+/* When this returns, nothing is in flight on n or on what stands on it, NULL: in the whole graph; and no
+ * job starts anything. Waits on the spot. */
+void jobs_hold(struct jobs *s, struct node *n);
 void jobs_release(struct jobs *s);
 /* n is free for a job of its own and for changes of the graph: 0 or -EBUSY. */
 int job_node_free(struct node *n, struct err *e);
@@ -144,6 +152,10 @@ void job_forget(struct job *j);
 void job_start(struct job *j);
 /* The work is over, with 0 or -errno. */
 void job_end(struct job *j, int ret);
+/* Begins a lull on j->changes: true when it is there. Else ops->idle runs again. It lasts until the job
+ * has ended, is paused, or calls job_no_lull. */
+bool job_lull(struct job *j);
+void job_no_lull(struct job *j);
 /* It failed where nothing can wait for another try; it ends soon. */
 void job_break(struct job *j, int ret, bool reading);
 /* It has caught up. */

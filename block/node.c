@@ -70,11 +70,14 @@ static bool ctx_run_ready(struct node_ctx *c)
             c->ready_tail = &c->ready;
         }
         r->next = NULL;
-        r->node->in_flight--;
+        bool idle = --r->node->in_flight == 0;
         c->in_flight--;
         r->node = NULL;
         any = true;
         r->done(r, r->ret);
+        if (idle && c->graph.lulls) {
+            graph_became_idle(c);
+        }
     }
     c->running--;
     return any;

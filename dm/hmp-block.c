@@ -132,7 +132,7 @@ void hmp_commit(struct keel *k, char *const *word, struct text *out)
         text_add(out, "Error: Device '%s' not found\r\n", word[1]);
         return;
     }
-    jobs_hold(k->be.jobs);
+    jobs_hold(k->be.jobs, NULL);
     for (struct drive *d = named ? named : k->be.drives; d; d = named ? NULL : d->next) {
         struct node *n = drive_node(d);
         struct err e = { 0 };

@@ -215,7 +215,7 @@ json_t *txn_one(struct qmp_call *c, bool (*run)(struct qmp_call *c, struct txn_s
 {
     struct txn_step step = { 0 };
 
-    jobs_hold(c->k->be.jobs);
+    jobs_hold(c->k->be.jobs, NULL);
     bool ok = run(c, &step);
     if (ok && step.done) {
         step.done(c, step.p);
@@ -280,7 +280,7 @@ static json_t *do_transaction(struct qmp_call *c)
         free(steps);
         return qmp_fail(c, NULL, "completion-mode '%.60s': Keel does not have it yet", mode);
     }
-    jobs_hold(c->k->be.jobs);
+    jobs_hold(c->k->be.jobs, NULL);
     for (i = 0; i < n && ok; i++) {
         ok = run_action(c, json_array_get(actions, i), &steps[i]);
     }

@@ -218,7 +218,7 @@ static json_t *do_resize(struct qmp_call *c)
     if (size < 0 || size > INT64_MAX - 511) {
         return qmp_fail(c, NULL, "Parameter 'size' expects a >0 size");
     }
-    jobs_hold(c->k->be.jobs);
+    jobs_hold(c->k->be.jobs, NULL);
     int ret = node_resize(n, ((uint64_t)size + 511) & ~511ull, &c->err);
     if (ret == 0) {
         drives_resized(c->k, n);

@@ -297,7 +297,7 @@ static json_t *do_reopen(struct qmp_call *c)
     bool ok = take_all(c, r);
 
     if (ok) {
-        jobs_hold(c->k->be.jobs);
+        jobs_hold(c->k->be.jobs, NULL);
         for (size_t i = 0; i < n && ok; i++) {
             ok = change(c, &r[i]);
         }
@@ -342,7 +342,7 @@ static json_t *do_change_backing(struct qmp_call *c)
     if (job_node_free(n, &c->err) < 0) {
         return NULL;
     }
-    jobs_hold(c->k->be.jobs);
+    jobs_hold(c->k->be.jobs, NULL);
     was = n->read_only;
     ret = node_reopen(n, false, &c->err);
     ret = ret < 0

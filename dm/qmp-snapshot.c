@@ -253,7 +253,7 @@ static json_t *do_internal_delete(struct qmp_call *c)
                   (json_int_t)(s->vm_clock_nsec / 1000000000), "vm-clock-nsec",
                   (json_int_t)(s->vm_clock_nsec % 1000000000));
     char *which = xstrdup(s->id);
-    jobs_hold(c->k->be.jobs);
+    jobs_hold(c->k->be.jobs, NULL);
     int ret = qcow2_snapshot_delete(n, which, &c->err);
     jobs_release(c->k->be.jobs);
     free(which);

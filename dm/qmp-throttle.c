@@ -74,7 +74,7 @@ static json_t *do_set(struct qmp_call *c)
         return NULL;
     }
     bool limited = memcmp(l.avg, none.avg, sizeof(l.avg)) != 0;
-    jobs_hold(c->k->be.jobs);
+    jobs_hold(c->k->be.jobs, NULL);
     d->open.throttle = limited ? choose_group(c, d) : NULL; /* its next medium's too */
     blk_image_throttle(blk_image(d->blk), d->open.throttle);
     if (limited) {

@@ -235,7 +235,7 @@ int vm_snapshot_save(struct keel *k, const char *tag, bool replace, const struct
     ret = ret < 0 ? ret : nothing_held(k, e);
     if (ret == 0) {
         keel_stop(k);
-        jobs_hold(k->be.jobs);
+        jobs_hold(k->be.jobs, NULL);
         ret = nothing_held(k, e); /* something may have failed meanwhile */
         ret = ret < 0 ? ret : save_stopped(k, &s, tag, e);
         jobs_release(k->be.jobs);
@@ -312,7 +312,7 @@ int vm_snapshot_load(struct keel *k, const char *tag, const struct vm_disks *wan
     }
     if (ret == 0) {
         keel_stop(k);
-        jobs_hold(k->be.jobs);
+        jobs_hold(k->be.jobs, NULL);
         ret = load_stopped(k, &s, tag, e);
         jobs_release(k->be.jobs);
         if (ret == 0 && k->m->run_state != RUN_PRELAUNCH) {
@@ -333,7 +333,7 @@ int vm_snapshot_delete(struct keel *k, const char *tag, const struct vm_disks *w
     struct disks s;
     int ret = find_disks(k, want, &s, e);
 
-    jobs_hold(k->be.jobs);
+    jobs_hold(k->be.jobs, NULL);
     for (size_t i = 0; ret == 0 && i < s.n; i++) {
         char *id = tag_id(s.d[i].n, tag);
         ret = delete_id(&s.d[i], tag, id, e);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A machine's first IDE disk, driven by ATA commands; images, looked at with Keel's tools."""
 import os
+import signal
 import subprocess
 import time
 
@@ -21,6 +22,31 @@ def holds(path, *reads, fmt="qcow2", share=False):
                        capture_output=True, text=True)
     if p.returncode or "verification failed" in p.stdout:
         raise Failure("%s: %s" % (path, p.stdout + p.stderr))
+
+
+class Far:
+    """A disk that another process serves, until the block ends: one of fixed length."""
+
+    def __init__(self, bed, data):
+        self.path, self.sock, self.pid = bed.file("far", data), bed.path("sock"), bed.path("pid")
+        self.server = subprocess.Popen([os.path.join(TOOLS, "keel-nbd"), "-f", "raw", "-t", "-k", self.sock,
+                                        "--pid-file", self.pid, self.path])
+
+    def __enter__(self):
+        while not os.path.exists(self.pid):
+            time.sleep(0.01)
+        return self
+
+    def add(self, q):
+        q.cmd("blockdev-add", driver="nbd", node_name="n", server={"type": "unix", "path": self.sock})
+
+    def stand_still(self, yes):
+        self.server.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
+
+    def __exit__(self, *_):
+        self.stand_still(False)
+        self.server.terminate()
+        self.server.wait()
 
 
 # ---- ATA commands of a guest, t the machine's device test line ----

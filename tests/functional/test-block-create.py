@@ -3,12 +3,11 @@
 """blockdev-create: images made by a machine, as QEMU's 7.2 makes them, and refused with its words."""
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 
-from disk import TOOLS, holds, img
+from disk import TOOLS, Far, holds, img
 from keel import Failure, Qmp, expect, expect_in, main, run_tool
 
 MB = 1 << 20
@@ -169,31 +168,6 @@ def test_create_makes_images_that_can_be_used(bed):
         run_tool("qemu-img", "check", "-q", bed.path("f"))
         expect_in("overlay", "backing file: " + bed.path("f"),
                   run_tool("qemu-img", "info", bed.path("o")))
-
-
-class Far:
-    """A disk that another process serves, until the block ends: one of fixed length."""
-
-    def __init__(self, bed, data):
-        self.path, self.sock, self.pid = bed.file("far", data), bed.path("sock"), bed.path("pid")
-        self.server = subprocess.Popen([os.path.join(TOOLS, "keel-nbd"), "-f", "raw", "-t", "-k", self.sock,
-                                        "--pid-file", self.pid, self.path])
-
-    def __enter__(self):
-        while not os.path.exists(self.pid):
-            time.sleep(0.01)
-        return self
-
-    def add(self, q):
-        q.cmd("blockdev-add", driver="nbd", node_name="n", server={"type": "unix", "path": self.sock})
-
-    def stand_still(self, yes):
-        self.server.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
-
-    def __exit__(self, *_):
-        self.stand_still(False)
-        self.server.terminate()
-        self.server.wait()
 
 
 def test_create_on_a_disk_that_cannot_be_emptied(bed):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from disk import TOOLS, Disk, holds, img
+from disk import TOOLS, Disk, Far, holds, img
 from keel import Failure, expect, expect_in, main, run_tool
 
 MB = 1 << 20
@@ -447,6 +447,57 @@ def test_jobs_when_the_target_is_gone_then_events_tell_why(bed):
     expect("piece", d.q.event("BLOCK_JOB_ERROR")["data"], {"device": "b", "operation": "write", "action": "report"})
     expect("job", d.finish("b")["data"]["error"], "Input/output error")
     d.quit()
+
+
+def job_now(q):
+    """Its status, while whoever asks need not wait."""
+    begin = time.monotonic()
+    jobs = q.cmd("query-jobs")
+    expect("answered at once", time.monotonic() - begin < 5, True)
+    return jobs[0]["status"] if jobs else "gone"
+
+
+def test_jobs_end_while_another_disk_does_not_answer(bed):
+    path, base = qcow2(bed), qcow2(bed, "base")
+    img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", base, path)
+    with Far(bed, bytes(MB)) as far:
+        d = Machine(bed, "-drive", "id=d,if=ide,index=0,format=qcow2,file=" + path,
+                    "-drive", "id=far,if=ide,index=1,format=raw,file=nbd+unix:///?socket=" + far.sock)
+        far.stand_still(True)
+        d.t.out("b", 0x1f6, 0xf0)  # the second disk
+        d.t.out("b", 0x1f7, 0xe7)
+        d.q.cmd("block-stream", job_id="s", device="d")
+        expect("stream", d.finish("s")["event"], "BLOCK_JOB_COMPLETED")
+        expect("the other is busy", d.t.inp("b", 0x3f6) & 0x80, 0x80)
+        far.stand_still(False)
+        while d.t.inp("b", 0x3f6) & 0x80:
+            time.sleep(0.01)
+        d.quit()
+
+
+def test_jobs_end_when_a_target_that_stood_still_answers(bed):
+    path = qcow2(bed)
+    for end, after in (("complete", None), ("cancel", None), ("complete", "job-cancel")):
+        with Far(bed, bytes(8 * MB)) as far:
+            d = disk(bed, path)
+            d.put(3, 0x33)
+            far.add(d.q)
+            d.q.cmd("blockdev-mirror", job_id="m", device="d", target="n", sync="full")
+            d.ready_event("m")
+            far.stand_still(True)
+            d.q.cmd("block-job-" + end, device="m")
+            for _ in range(20):
+                time.sleep(0.02)
+                expect(end, job_now(d.q), "waiting")
+            if after:
+                d.q.cmd(after, id="m")
+                expect(after, job_now(d.q), "aborting")
+            far.stand_still(False)
+            expect(end, d.finish("m")["event"], "BLOCK_JOB_CANCELLED" if after else "BLOCK_JOB_COMPLETED")
+            expect("now on", chain_of(d.q)[0] == "d.qcow2", end == "cancel" or after is not None)
+            expect("what was written", d.get(3), 0x33)
+            d.put(3, 0x33)
+            d.quit()
 
 
 def test_jobs_backup_to_a_shorter_target_is_refused(bed):

@@ -26,6 +26,7 @@ struct lag_node {
     uint64_t ios, fail_at; /* the I/O of that number fails with fail_with; 0: none */
     int fail_with;
     bool fail_on; /* and all after it */
+    bool stands_still;
     uint8_t *stable;
     uint64_t stable_room;
     struct lag_write pending[LAG_WRITES]; /* not covered by a flush */
@@ -93,7 +94,7 @@ static inline bool lag_poll(void *opaque, bool block)
     int ret;
 
     (void)block;
-    if (!l->nops) {
+    if (!l->nops || l->stands_still) {
         return false;
     }
     i = (unsigned)lag_rnd(l->nops);
@@ -163,6 +164,13 @@ static inline struct lag_node *lag_node_new(struct node_ctx *c, const void *data
     l->poller = (struct node_poller){ .poll = lag_poll, .opaque = l };
     node_ctx_add_poller(c, &l->poller);
     return l;
+}
+
+/* It answers nothing until it is told to go on. */
+static inline void lag_stand_still(struct lag_node *l, bool still)
+{
+    l->stands_still = still;
+    lag_wake(l);
 }
 
 /* From now on lag_crash knows what is safe. */

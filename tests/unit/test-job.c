@@ -47,7 +47,9 @@ struct rig {
     struct guest_op op[GUEST_OPS];
     unsigned acts; /* how often the guest may still act: a job has to catch up some day */
     char events[1024];
+    bool target_stops; /* when the job has copied everything */
     int errors, guest_errors;
+    unsigned guest_done;
 };
 
 static unsigned rounds(unsigned usual)
@@ -68,6 +70,9 @@ static void see(void *opaque, struct job *j, enum job_event what)
         s = "FAILED";
     }
     snprintf(g->events + n, sizeof(g->events) - n, "%s ", s);
+    if (g->target_stops && what == JOB_EV_STATUS && j->status == JOB_WAITING) {
+        lag_stand_still(g->target, true);
+    }
 }
 
 static void see_error(void *opaque, struct job *j, const struct job_error *error)
@@ -123,6 +128,7 @@ static void guest_done(struct node_req *r, int ret)
     struct guest_op *op = container_of(r, struct guest_op, r);
 
     op->busy = false;
+    op->g->guest_done++;
     if (ret < 0) {
         op->g->guest_errors++;
     } else if (r->op == NODE_READ) {
@@ -170,7 +176,7 @@ static void guest_act(struct rig *g)
     } else if (op->r.op == NODE_FLUSH) {
         op->r.offset = op->r.len = 0;
     }
-    node_submit(g->disk.node, &op->r);
+    node_root_submit(&g->disk, &op->r);
 }
 
 static void step(struct rig *g, bool writes)
@@ -601,6 +607,88 @@ static void test_job_io_that_fails_once_ends_or_pauses_it(void **state)
     each_round(80, fail_one_io);
 }
 
+/* ---- disks that do not answer ---- */
+
+static void start_kind(struct rig *g, unsigned i)
+{
+    if (i < KINDS) {
+        make_chain(g);
+        begin(g, i);
+    } else {
+        make_raw(g);
+        if (i == KINDS) {
+            mirror(g, false);
+        } else {
+            backup(g, &usual, SYNC_FULL, NULL);
+        }
+    }
+}
+
+static void end_beside_another_disk(struct rig *g, unsigned i)
+{
+    struct lag_node *other = lag_node_new(g->ctx, NULL, DISK);
+    struct guest_op op = { .g = g, .busy = true };
+    struct node_root root = { 0 };
+
+    node_root_add(&root, &other->ram.base);
+    start_kind(g, i);
+    lag_stand_still(other, true);
+    op.r = (struct node_req){ .op = NODE_FLUSH, .done = guest_done };
+    node_root_submit(&root, &op.r);
+    finish(g, true);
+    assert_non_null(strstr(g->events, "COMPLETED"));
+    assert_true(op.busy);
+    lag_stand_still(other, false);
+    expect_guest(g);
+    assert_false(op.busy);
+    node_root_del(&root);
+}
+
+static void test_job_ends_while_another_disk_does_not_answer(void **state)
+{
+    (void)state;
+    each_round(KINDS + 2, end_beside_another_disk);
+}
+
+/* The loop goes on, and what comes of the job depends on what the user says meanwhile. */
+static void end_on_a_target_that_stops(struct rig *g, unsigned i)
+{
+    bool backs_up = i % 2, cancel = i & 2;
+    struct err e;
+
+    g->target_stops = true;
+    start_kind(g, KINDS + backs_up);
+    struct job *j = jobs_first(g->jobs);
+    if (!backs_up) {
+        until(g, JOB_READY, true);
+        assert_int_equal(job_complete(j, &e), 0);
+    }
+    until(g, JOB_WAITING, true);
+    g->acts = 300;
+    unsigned done = g->guest_done;
+    steps(g, 300);
+    assert_int_equal(j->status, JOB_WAITING);
+    assert_true(!backs_up || g->guest_done > done); /* a mirror's guest waits for its new disk */
+    if (cancel) {
+        assert_int_equal(job_cancel(j, true, &e), 0);
+        steps(g, 100);
+        assert_int_equal(j->status, JOB_ABORTING);
+    }
+    lag_stand_still(g->target, false);
+    until(g, JOB_NULL, true);
+    assert_non_null(strstr(g->events, cancel ? "CANCELLED" : "COMPLETED"));
+    assert_ptr_equal(g->disk.node,
+                     backs_up || cancel ? &g->source->ram.base : &g->target->ram.base);
+    steps(g, 100);
+    assert_int_equal(g->guest_errors, 0);
+}
+
+static void test_job_whose_target_does_not_answer_ends_when_it_does(void **state)
+{
+    (void)state;
+    each_round(8, end_on_a_target_that_stops);
+}
+
 /* ---- the loss of power ---- */
 
 /* What the image says it stands on, as far as the files of the chain tell. */
@@ -693,7 +781,7 @@ static void test_job_pause_resume_and_speed(void **state)
         ev_loop_turn(g.loop, 50);
     }
     assert_true(ev_now_ns() - began > 500000000);
-    assert_int_equal(j->status, JOB_PENDING);
+    until(&g, JOB_PENDING, false);
     assert_int_equal(job_dismiss(j, &e), -EPERM);
     assert_int_equal(job_finalize(j, &e), 0);
     assert_int_equal(j->status, JOB_CONCLUDED);
@@ -714,6 +802,8 @@ int main(void)
         cmocka_unit_test(test_job_commit_and_stream_keep_what_the_guest_reads),
         cmocka_unit_test(test_job_cancelled_anywhere_changes_nothing),
         cmocka_unit_test(test_job_io_that_fails_once_ends_or_pauses_it),
+        cmocka_unit_test(test_job_ends_while_another_disk_does_not_answer),
+        cmocka_unit_test(test_job_whose_target_does_not_answer_ends_when_it_does),
         cmocka_unit_test(test_job_power_lost_at_any_step_loses_nothing),
         cmocka_unit_test(test_job_pause_resume_and_speed),
     };
