@@ -167,6 +167,13 @@ static void stop(struct job *j)
     job_no_lull(j);
 }
 
+void job_stands(struct job *j)
+{
+    if (j->user_paused) {
+        set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
+    }
+}
+
 int job_pause(struct job *j, struct err *e)
 {
     if (j->user_paused) {
@@ -178,7 +185,7 @@ int job_pause(struct job *j, struct err *e)
     }
     stop(j);
     if (!job_busy(j)) {
-        set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
+        job_stands(j);
     }
     return 0;
 }
@@ -328,8 +335,8 @@ void job_kick(struct job *j)
 {
     if (!j->ended && j->copy.in_flight == 0 && (j->ret || j->cancelled || nothing_to_copy(j))) {
         step_soon(j);
-    } else if (!j->ended && j->copy.in_flight == 0 && j->user_paused) {
-        set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
+    } else if (!j->ended && j->copy.in_flight == 0) {
+        job_stands(j);
     }
 }
 
@@ -350,10 +357,7 @@ static void job_step(void *opaque)
     } else if (j->ret < 0) {
         job_end(j, j->ret);
     } else if (job_held(j)) {
-        job_kick(j);
-        if (j->user_paused) {
-            set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
-        }
+        job_stands(j); /* whoever lets it go on kicks it */
     } else {
         j->ops->idle(j);
     }

@@ -162,6 +162,8 @@ void job_break(struct job *j, int ret, bool reading);
 void job_set_ready(struct job *j);
 /* There may be more to copy, or the reason to wait is gone. */
 void job_go_on(struct job *j);
+/* It is busy with nothing but waiting to go on: paused, if the user said so. */
+void job_stands(struct job *j);
 /* Calls ops->idle soon if nothing is left. */
 void job_kick(struct job *j);
 

@@ -19,6 +19,7 @@ struct relay {
     void (*asked)(void *opaque);
     void *opaque;
     bool stopped, ending, ended;
+    unsigned carried; /* and not answered yet */
     struct node_work bell;
     pthread_mutex_t lock; /* of what follows */
     bool rung;
@@ -152,9 +153,31 @@ static void answer(struct errand *q, int ret)
     node_ctx_end(&q->back);
 }
 
-static void done(struct node_req *r, int ret)
+static bool something_to_carry(struct relay *r)
 {
-    answer(r->opaque, ret);
+    bool any;
+
+    pthread_mutex_lock(&r->lock);
+    any = r->first;
+    pthread_mutex_unlock(&r->lock);
+    return any;
+}
+
+static void done(struct node_req *req, int ret)
+{
+    struct errand *q = req->opaque;
+    struct relay *r = q->relay;
+
+    r->carried--;
+    answer(q, ret);
+    if (!r->stopped && something_to_carry(r)) {
+        r->asked(r->opaque);
+    }
+}
+
+bool relay_idle(const struct relay *r)
+{
+    return !r || !r->carried;
 }
 
 static void carry(struct errand *q)
@@ -168,6 +191,7 @@ static void carry(struct errand *q)
     } else {
         q->r.done = done;
         q->r.opaque = q;
+        r->carried++;
         node_submit(r->to, &q->r);
     }
 }

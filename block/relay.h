@@ -18,10 +18,12 @@ struct relay;
 /* ---- on the graph's thread ---- */
 
 /* For `to`, which stays the caller's and whose length nobody else changes. asked runs on this thread
- * when there is something to carry. */
+ * when there is something to carry, and again when something ends while there is. */
 struct relay *relay_new(struct node *to, void (*asked)(void *opaque), void *opaque);
 /* Hands what was asked for to the node. Whoever holds the graph may do so later. NULL is fine. */
 void relay_carry(struct relay *r);
+/* Nothing that was carried is at the node. True for NULL. */
+bool relay_idle(const struct relay *r);
 /* What was not carried yet, and everything from now on, ends with -ECANCELED. NULL is fine. */
 void relay_stop(struct relay *r);
 /* The node was closed. From the loop, not from the completion of a request. NULL is fine. */

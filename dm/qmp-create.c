@@ -109,7 +109,7 @@ static int take_luks(struct qmp_call *c, struct create *m, struct err *e)
     return m->key ? 0 : e->code;
 }
 
-/* The thread would like something of a node. */
+/* The thread would like something of a node. While the job is held it waits for it. */
 static void asked(void *opaque)
 {
     struct create *m = opaque;
@@ -117,6 +117,8 @@ static void asked(void *opaque)
     if (!job_held(&m->job)) {
         relay_carry(m->file.relay);
         relay_carry(m->data.relay);
+    } else if (relay_idle(m->file.relay) && relay_idle(m->data.relay)) {
+        job_stands(&m->job);
     }
 }
 

@@ -291,6 +291,54 @@ def test_create_while_it_takes_long_then_guest_and_monitor_go_on(bed):
     expect_in("image", "virtual size: 1 GiB", img("info", "-f", "vdi", far.path))
 
 
+def until_status(q, want):
+    end = time.monotonic() + 30
+    while job_status(q) != want:
+        if time.monotonic() > end:
+            raise Failure("the job is %s, not %s" % (job_status(q), want))
+        time.sleep(0.02)
+
+
+def test_create_when_it_is_paused_then_nothing_is_written_until_it_is_resumed(bed):
+    p, q = machine(bed)
+    with Far(bed, bytes(4 * MB)) as far:
+        far.add(q)
+        far.stand_still(True)
+        q.cmd("blockdev-create", job_id="j", options={"driver": "vdi", "file": "n", "size": 1 << 30})
+        q.cmd("job-pause", id="j")
+        time.sleep(0.2)
+        expect("a request is still under way", job_status(q), "running")
+        far.stand_still(False)
+        until_status(q, "paused")
+        expect("event", {"id": "j", "status": "paused"} in [e["data"] for e in q.events], True)
+        with open(far.path, "rb") as f:
+            was = f.read()
+            time.sleep(0.3)
+            f.seek(0)
+            expect("the image", f.read() == was, True)
+        expect("status", job_status(q), "paused")
+        q.cmd("job-resume", id="j")
+        until_status(q, "concluded")
+        q.cmd("job-dismiss", id="j")
+        q.cmd("quit")
+        expect("exit status", p.wait(), 0)
+    expect_in("image", "virtual size: 1 GiB", img("info", "-f", "vdi", far.path))
+
+
+def test_create_when_it_is_paused_then_it_can_be_cancelled(bed):
+    p, q = machine(bed)
+    f = bed.path("f")
+    expect("file", create(q, {"driver": "file", "filename": f, "size": 0}), None)
+    q.cmd("blockdev-add", driver="file", node_name="f", filename=f)
+    q.cmd("blockdev-create", job_id="j", options={**QCOW2, "size": 64 << 30, "preallocation": "full"})
+    q.cmd("job-pause", id="j")
+    until_status(q, "paused")
+    q.cmd("job-cancel", id="j")
+    until_status(q, "concluded")
+    q.cmd("quit")
+    expect("exit status", p.wait(), 0)
+
+
 def test_create_when_it_is_cancelled_then_it_ends_soon(bed):
     p, q = machine(bed)
     large, f = 64 << 30, bed.path("f")
