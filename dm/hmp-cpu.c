@@ -102,26 +102,16 @@ void hmp_info_mem(struct keel *k, struct text *out)
     look(k, false, x86_dump_mem, out);
 }
 
-static void log_help(struct text *out)
-{
-    const char *help;
-    text_add(out, "Log items (comma separated):\r\nnone            nothing of all that\r\n");
-    for (size_t i = 0; options_log_item(i, &help); i++) {
-        text_add(out, "%-15s %s\r\n", options_log_item(i, &help), help);
-    }
-}
-
 void hmp_log(struct keel *k, const char *items, struct text *out)
 {
     unsigned dump = 0, log = 0;
     struct err e;
     int ret = 0;
     if (strcmp(items, "help") == 0) {
-        log_help(out);
+        options_log_help(out, "\r\n");
     } else if (!k->vcpus) {
         text_add(out, "Error: the processors are not Keel's\r\n");
-    } else if (strcmp(items, "none") != 0 &&
-               (ret = options_log_items(items, &dump, &log, &e)) < 0) {
+    } else if ((ret = options_log_items(items, &dump, &log, &e)) < 0) {
         hmp_report(out, ret, &e);
     } else {
         bool ran = hold(k);

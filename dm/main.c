@@ -4,6 +4,7 @@
 #include "dm/base/log.h"
 #include "dm/board.h"
 #include "dm/keel.h"
+#include "dm/text.h"
 #include "target/x86/cpuid.h"
 #include "xen-glue/xen.h"
 
@@ -48,11 +49,10 @@ static void print_feature(void *o, const char *name, bool on)
 
 static void log_help(void)
 {
-    const char *help;
-    printf("Log items (comma separated):\n");
-    for (size_t i = 0; options_log_item(i, &help); i++) {
-        printf("%-15s %s\n", options_log_item(i, &help), help);
-    }
+    struct text t = { 0 };
+    options_log_help(&t, "\n");
+    fputs(t.p, stdout);
+    text_free(&t);
 }
 
 static void cpu_help(void)

@@ -9,6 +9,7 @@
 #include "dm/base/util.h"
 #include "dm/keyval.h"
 #include "dm/options.h"
+#include "dm/text.h"
 #include "target/x86/vcpu.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ static const char *word(const char **list, char *buf, size_t size)
     return buf;
 }
 
-/* Neither dump nor log: what Keel writes anyhow. */
+/* Neither dump nor log: what Keel writes anyhow, and nothing. */
 static const struct {
     const char *name;
     unsigned dump, log;
@@ -41,6 +42,7 @@ static const struct {
     { "pcall", 0, VCPU_LOG_PCALL, "protected mode far calls and returns" },
     { "guest_errors", 0, 0, "odd accesses of the guest (always on)" },
     { "unimp", 0, 0, "what a device leaves out (always on)" },
+    { "none", 0, 0, "nothing of all that" },
 };
 static const char *const missing_items[] = { "op_ind", "fpu",    "mmu", "page", "nochain",
                                              "plugin", "strace", "vpu", "tid",  "trace:" };
@@ -120,13 +122,12 @@ int opt_take_dfilter(struct options *o, const char *arg, struct keyval *kv, stru
     return 0;
 }
 
-const char *options_log_item(size_t i, const char **help)
+void options_log_help(struct text *out, const char *eol)
 {
-    if (i == ARRAY_SIZE(items)) {
-        return NULL;
+    text_add(out, "Log items (comma separated):%s", eol);
+    for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+        text_add(out, "%-15s %s%s", items[i].name, items[i].help, eol);
     }
-    *help = items[i].help;
-    return items[i].name;
 }
 
 const struct opt_param opt_icount_params[] = {

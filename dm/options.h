@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct err;
+struct text;
 
 enum accel { ACCEL_UNSET, ACCEL_XEN, ACCEL_QTEST, ACCEL_TCG };
 enum machine_kind { MACHINE_PC, MACHINE_XENFV, MACHINE_NONE };
@@ -113,8 +114,8 @@ void options_free(struct options *o);
 void options_help(void);
 /* What -d and the monitor's `log` take: adds TCG_DUMP_* and VCPU_LOG_* of a list of names. 0, or -errno with e. */
 int options_log_items(const char *list, unsigned *dump, unsigned *log, struct err *e);
-/* The i-th name, counted from 0, and what it is; NULL behind the last. */
-const char *options_log_item(size_t i, const char **help);
+/* All names with what they are, each line ended by eol. */
+void options_log_help(struct text *out, const char *eol);
 
 /* For `query-command-line-options`. */
 struct opt_param {

@@ -122,7 +122,10 @@ def test_log_begins_and_ends_by_the_monitor(bed):
     time.sleep(0.2)
     expect("bytes behind log none", os.path.getsize(log) - size, 0)
     expect("log in_asm,what", q.hmp("log in_asm,what"), "Error: what: unknown item (-d help lists them)\r\n")
-    expect_in("log help", "in_asm          guest code as it is translated\r\n", q.hmp("log help"))
+    said = q.hmp("log help")
+    expect_in("log help", "in_asm          guest code as it is translated\r\n", said)
+    expect("-d help", bed.run("-d", "help"), (0, said.replace("\r", "")))
+    expect("-d none", bed.run("-d", "none", "-version")[0], 0)
 
 
 def test_interrupts_are_where_info_says(bed):
