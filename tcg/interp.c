@@ -193,9 +193,8 @@ static inline uint64_t linear_of(struct tcg_cpu *cpu, const struct tci_mem *m)
 static inline uint8_t *plain(struct tcg_cpu *cpu, uint64_t linear, unsigned size, bool write)
 {
     unsigned slot = tcg_tlb_slot(linear);
-    const struct tcg_tlb_entry *e = &cpu->tlb->e[slot];
-    uint64_t tag = write ? cpu->tlb->write[slot] : e->read;
-    return tag == ((linear + size - 1) & ~0xfffull) ? e->host + (linear & 0xfff) : NULL;
+    uint64_t tag = write ? cpu->tlb->write[slot] : cpu->tlb->read[slot];
+    return tag == ((linear + size - 1) & ~0xfffull) ? tcg_tlb_host(cpu->tlb, linear) : NULL;
 }
 
 static inline void check_align(struct tcg_cpu *cpu, const struct tci_mem *m, uint64_t linear,

@@ -14,7 +14,7 @@ static void *plain_for_write(struct tcg_cpu *cpu, uint64_t linear, unsigned size
 {
     unsigned slot = tcg_tlb_slot(linear);
     if (cpu->tlb->write[slot] == ((linear + size - 1) & ~0xfffull)) {
-        return cpu->tlb->e[slot].host + (linear & 0xfff);
+        return tcg_tlb_host(cpu->tlb, linear);
     }
     return cpu->tcg->target->host_write(cpu, linear, size);
 }

@@ -29,20 +29,22 @@ union tcg_vec {
 } __attribute__((aligned(32)));
 
 /* Soft TLB. Direct-mapped by linear page. A tag is the page's linear address when that kind of
- * access is plain, or TLB_NEVER of the slot. Entries are written by their own vCPU only. Every access of
- * translated code reads one: what it needs lies close together, for the processor's first cache's sake. */
+ * access is plain, or TLB_NEVER of the slot. Entries are written by their own vCPU only. */
 #define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
 /* A page that has another slot than this one and the next (an access across two pages looks in the
  * first one's slot with the second one's address): nothing compares equal, hostile addresses neither. */
 #define TLB_NEVER(linear) (((uint64_t)(linear) & ~0xfffull) ^ 0x2000)
-struct tcg_tlb_entry {
-    uint64_t read; /* tag */
-    uint8_t *host; /* the page in our memory, whatever the access */
-};
+/* Every access of translated code reads a tag and to_host: of one slot they do not lie in the same set of
+ * the processor's first cache. exec: only C looks. */
+enum { TLB_APART = 2048 + 64 };
 struct tcg_tlb {
-    struct tcg_tlb_entry e[TLB_SIZE];
-    uint64_t write[TLB_SIZE], exec[TLB_SIZE]; /* tags; exec: only C looks */
+    uint64_t read[TLB_SIZE];
+    uint8_t apart[TLB_APART];
+    uint64_t to_host
+        [TLB_SIZE]; /* linear + this is where the byte is in our memory, whatever the access */
+    uint8_t apart_again[TLB_APART];
+    uint64_t write[TLB_SIZE], exec[TLB_SIZE];
 };
 /* Which protection its tags were made for. KERNEL_AC: the supervisor while it may reach user pages in
  * spite of SMAP. */
@@ -265,6 +267,11 @@ static inline unsigned tcg_tlb_slot(uint64_t linear)
 {
     return (linear >> 12) & (TLB_SIZE - 1);
 }
+/* Where the byte at linear is in our memory, if a tag of its slot says that it is plain. */
+static inline uint8_t *tcg_tlb_host(const struct tcg_tlb *tlb, uint64_t linear)
+{
+    return (uint8_t *)(uintptr_t)(tlb->to_host[tcg_tlb_slot(linear)] + linear);
+}
 /* Enters the page that holds linear into a table (cpu->tlb is the present mode's). host_page: its
  * memory; which accesses are plain. */
 static inline void tcg_tlb_set(struct tcg_tlb *tlb, uint64_t linear, uint8_t *host_page, bool read,
@@ -272,8 +279,8 @@ static inline void tcg_tlb_set(struct tcg_tlb *tlb, uint64_t linear, uint8_t *ho
 {
     unsigned slot = tcg_tlb_slot(linear);
     uint64_t page = linear & ~0xfffull, never = TLB_NEVER(linear);
-    tlb->e[slot].read = read ? page : never;
-    tlb->e[slot].host = host_page;
+    tlb->read[slot] = read ? page : never;
+    tlb->to_host[slot] = (uint64_t)(uintptr_t)host_page - page;
     tlb->write[slot] = write ? page : never;
     tlb->exec[slot] = exec ? page : never;
 }

@@ -145,16 +145,16 @@ static void fill_or_raise(struct x86_cpu *c, unsigned mode, uint64_t linear, enu
 
 static inline uint8_t *plain_read(struct x86_cpu *c, unsigned mode, uint64_t linear)
 {
-    const struct tcg_tlb_entry *e = &c->tcg.tlbs[mode].e[tcg_tlb_slot(linear)];
-    return e->read == (linear & ~PAGE_MASK) ? e->host + (linear & PAGE_MASK) : NULL;
+    const struct tcg_tlb *tlb = &c->tcg.tlbs[mode];
+    uint64_t tag = tlb->read[tcg_tlb_slot(linear)];
+    return tag == (linear & ~PAGE_MASK) ? tcg_tlb_host(tlb, linear) : NULL;
 }
 
 static inline uint8_t *plain_write(struct x86_cpu *c, unsigned mode, uint64_t linear)
 {
     const struct tcg_tlb *tlb = &c->tcg.tlbs[mode];
-    unsigned slot = tcg_tlb_slot(linear);
-    return tlb->write[slot] == (linear & ~PAGE_MASK) ? tlb->e[slot].host + (linear & PAGE_MASK)
-                                                     : NULL;
+    uint64_t tag = tlb->write[tcg_tlb_slot(linear)];
+    return tag == (linear & ~PAGE_MASK) ? tcg_tlb_host(tlb, linear) : NULL;
 }
 
 static inline void drop_slot(struct tcg_tlb *tlb, uint64_t slot)
@@ -338,15 +338,14 @@ static void before_code_changes(struct x86_cpu *c, uint64_t phys, unsigned size)
 static uint8_t *beside_code(struct x86_cpu *c, unsigned mode, uint64_t linear, unsigned size)
 {
     unsigned slot = tcg_tlb_slot(linear);
-    const struct tcg_tlb_entry *e = &c->tcg.tlbs[mode].e[slot];
+    const struct tcg_tlb *tlb = &c->tcg.tlbs[mode];
     uint64_t phys = c->tlb_phys[mode][slot];
-    if (e->read != (linear & ~PAGE_MASK) || !(phys & PHYS_STORE) ||
+    if (tlb->read[slot] != (linear & ~PAGE_MASK) || !(phys & PHYS_STORE) ||
         !tcg_page_has_code(c->tcg.tcg, phys)) {
         return NULL;
     }
-    uint8_t *h = e->host + (linear & PAGE_MASK);
     before_code_changes(c, (phys & ~PAGE_MASK) | (linear & PAGE_MASK), size);
-    return h;
+    return tcg_tlb_host(tlb, linear);
 }
 
 static void store_found(struct x86_cpu *c, const struct page *p, uint64_t linear, const void *buf,
@@ -621,7 +620,7 @@ static bool fetch_page(struct x86_cpu *c, uint64_t linear, struct page *p, int *
         uint64_t phys = c->tlb_phys[mode][slot];
         p->phys = phys & ~PAGE_MASK;
         p->global = phys & PHYS_GLOBAL;
-        p->host = tlb->e[slot].host;
+        p->host = tcg_tlb_host(tlb, linear & ~PAGE_MASK);
         p->flags = SOFT_READ;
         c->local_code[mode_now(c)] |= !p->global;
         return true;

@@ -106,9 +106,9 @@ static void xchg(struct gen *g, const struct ir_op *o)
     unsigned v = copy(g, &o->a, o->size);
     struct slow *s = probe(g, &o->mem, o->size, true, SLOW_ATOMIC);
     s->src = (struct src){ .reg = (uint8_t)v };
-    as_op(&g->a, 0x86, o->size, v, rm_at(s->addr, 0));
+    as_op(&g->a, 0x86, o->size, v, found(s));
     s->done = g->a.p;
-    let_go(g, s->addr);
+    let_go(g, s->to);
     if (o->dst.kind != IR_NONE) {
         finish(g, &o->dst, v, o->size);
     }
@@ -124,14 +124,14 @@ static void cmpxchg(struct gen *g, const struct ir_op *o)
     s->native_reg = (uint8_t)old;
     as_mov(&g->a, 8, old, rm_reg(AX));
     as_byte(&g->a, 0xf0);
-    as_op(&g->a, M_0F | 0xb0, o->size, b, rm_at(s->addr, 0));
+    as_op(&g->a, M_0F | 0xb0, o->size, b, found(s));
     as_op(&g->a, 0x86, 8, AX, rm_reg(old));
     s->done = g->a.p;
     flags_written(g, o);
     if (o->size == 4) {
         as_mov(&g->a, 4, old, rm_reg(old));
     }
-    let_go(g, s->addr);
+    let_go(g, s->to);
     if (o->dst.kind != IR_NONE) {
         finish(g, &o->dst, old, o->size);
     }
@@ -143,10 +143,10 @@ static void xadd(struct gen *g, const struct ir_op *o)
     struct slow *s = probe(g, &o->mem, o->size, true, SLOW_ATOMIC);
     s->src = (struct src){ .reg = (uint8_t)v };
     as_byte(&g->a, 0xf0);
-    as_op(&g->a, M_0F | 0xc0, o->size, v, rm_at(s->addr, 0));
+    as_op(&g->a, M_0F | 0xc0, o->size, v, found(s));
     s->done = g->a.p;
     flags_written(g, o);
-    let_go(g, s->addr);
+    let_go(g, s->to);
     finish(g, &o->dst, v, o->size);
 }
 
@@ -167,7 +167,7 @@ static void locked(struct gen *g, const struct ir_op *o)
     struct slow *s = probe(g, &o->mem, o->size, true, SLOW_ATOMIC);
     s->src = src;
     flags_before(g, o);
-    rmw_code(g, o, rm_at(s->addr, 0), &src, true);
+    rmw_code(g, o, found(s), &src, true);
     s->done = g->a.p;
     flags_written(g, o);
 }

@@ -31,6 +31,11 @@ bool fits32(int64_t v)
 
 /* ---- registers ---- */
 
+bool is_scratch(unsigned reg)
+{
+    return reg == R12 || reg == R14 || reg == R15;
+}
+
 static unsigned new_slot(struct gen *g)
 {
     unsigned s = (unsigned)__builtin_ctz(~g->slots);
@@ -46,10 +51,25 @@ static struct rm grouped_rm(struct gen *g, const struct temp *t)
     return rm_at(to_reg(g, &pointer, 8), t->disp);
 }
 
+/* Where a T_LAZY's bytes are. */
+static struct rm lazy_rm(const struct temp *t)
+{
+    return t->base == NO_REG ? rm_at(t->reg, t->disp) : rm_sum(t->base, t->reg, 1, t->disp);
+}
+
+static void lazy_base_done(struct gen *g, const struct temp *t)
+{
+    if (t->base != NO_REG) {
+        g->owner[t->base] = FREE;
+    }
+}
+
 static void load_lazy(struct gen *g, struct temp *t)
 {
-    struct rm m = rm_at(t->reg, t->disp);
-    if (t->where == T_GROUPED) {
+    struct rm m = lazy_rm(t);
+    if (t->where == T_LAZY) {
+        lazy_base_done(g, t);
+    } else {
         uint16_t held = g->busy;
         unsigned group = t->reg;
         m = grouped_rm(g, t);
@@ -75,6 +95,9 @@ static void spill(struct gen *g, unsigned reg)
     struct temp *t = &g->temp[g->owner[reg]];
     if (t->where == T_LAZY) {
         load_lazy(g, t);
+        if (g->owner[reg] == FREE) { /* it was the base */
+            return;
+        }
     }
     t->slot = (uint8_t)new_slot(g);
     t->where = T_SPILL;
@@ -96,8 +119,19 @@ bool scratch_free(const struct gen *g)
 static unsigned next_use(const struct gen *g, unsigned reg)
 {
     int owner = g->owner[reg];
-    return owner >= GPR_OWNER ? cache_next_use(g, (unsigned)owner - GPR_OWNER)
-                              : g->temp[owner].last;
+    return owner == FREE        ? NEVER
+           : owner >= GPR_OWNER ? cache_next_use(g, (unsigned)owner - GPR_OWNER)
+                                : g->temp[owner].last;
+}
+
+unsigned scratch_spare(const struct gen *g)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < SCRATCHES; i++) {
+        unsigned r = scratch_regs[i];
+        n += !(g->busy >> r & 1) && next_use(g, r) == NEVER;
+    }
+    return n;
 }
 
 unsigned scratch(struct gen *g)
@@ -127,11 +161,6 @@ void let_go(struct gen *g, unsigned reg)
     g->busy &= (uint16_t) ~(1u << reg);
 }
 
-static bool is_scratch(unsigned reg)
-{
-    return reg == R12 || reg == R14 || reg == R15;
-}
-
 static void forget(struct gen *g, struct temp *t)
 {
     if (t->where == T_SPILL) {
@@ -139,6 +168,9 @@ static void forget(struct gen *g, struct temp *t)
     } else if (t->where == T_GROUPED) {
         consume_pointer(g, t->reg);
     } else if (t->where != T_NONE) {
+        if (t->where == T_LAZY) {
+            lazy_base_done(g, t);
+        }
         g->owner[t->reg] = FREE;
     }
     t->where = T_NONE;
@@ -214,7 +246,10 @@ struct rm rm_of(struct gen *g, const struct ir_arg *a, unsigned size)
             return grouped_rm(g, t);
         }
         hold(g, t->reg);
-        return rm_at(t->reg, t->disp);
+        if (t->base != NO_REG) {
+            hold(g, t->base);
+        }
+        return lazy_rm(t);
     }
     return rm_cpu(spill_off(t->slot));
 }

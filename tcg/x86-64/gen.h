@@ -26,11 +26,12 @@ enum temp_where {
     T_NONE,
     T_REG,
     T_SPILL,
-    T_LAZY,    /* not loaded yet: disp bytes behind where the register points */
+    T_LAZY,    /* not loaded yet: disp bytes behind the sum of the registers */
     T_GROUPED, /* not loaded yet: disp bytes behind where the group in reg points */
 };
 struct temp {
     uint8_t where, reg, slot;
+    uint8_t base;  /* T_LAZY: added to reg, or NO_REG */
     uint16_t last; /* operation of the last use; of a group's pointer, the next one */
     uint16_t uses; /* still to come */
     uint8_t size;  /* T_LAZY, T_GROUPED: bytes */
@@ -42,7 +43,7 @@ struct temp {
 enum { GROUPS = 24, NO_GROUP = 0xff };
 struct group {
     uint16_t bytes; /* from the first to behind the last */
-    uint16_t off;   /* of the first behind where the pointer points */
+    int32_t off;    /* of the first behind where the pointer points */
     bool write;
 };
 /* Of an operation with a memory operand. */
@@ -85,6 +86,7 @@ enum thunk {
 
 struct cpu_features {
     bool avx, avx2, bmi1, bmi2, lzcnt, popcnt, adx, sse42, movbe;
+    bool quick_bextr; /* in one cycle */
 };
 
 struct jit {
@@ -128,9 +130,13 @@ struct src {
 
 /* A way out of line, written behind the block. */
 struct slow {
-    uint8_t kind, addr, index; /* registers: the address less the tag, the slot */
+    uint8_t kind;
+    uint8_t addr, index; /* registers: the linear address; free, or with `slot` the page's slot */
+    uint8_t to;          /* register that points at the operand, less the address if `less` */
+    bool less;
+    bool slot; /* addr is the address less the slot's tag */
     uint16_t size;
-    uint16_t off; /* the operand is that much behind where addr points */
+    int32_t off; /* the operand is that much behind where `to` points */
     bool write, align;
     bool known; /* the address is `at`, and no register has it */
     uint64_t at;
@@ -192,7 +198,10 @@ static inline size_t spill_off(unsigned slot)
     return offsetof(struct tcg_cpu, spill) + slot * 8;
 }
 
+bool is_scratch(unsigned reg);
 bool scratch_free(const struct gen *g);
+/* How many can be had without moving what is still wanted. */
+unsigned scratch_spare(const struct gen *g);
 unsigned scratch(struct gen *g); /* held until the operation ends */
 void let_go(struct gen *g, unsigned reg);
 /* The operation will not look at this operand any more. */
@@ -268,7 +277,7 @@ unsigned gen_rmw(struct gen *g);
 /* The operations behind the present one that make up LD, OP, ST on one place with LD at `at`: false if
  * it is another shape. */
 bool rmw_shape(const struct gen *g, unsigned at, unsigned *op, unsigned *st);
-/* Looks the operand up: the returned register points at its bytes. */
+/* Looks the operand up: the register `to` of what it returns points at its bytes. */
 struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
                    enum slow_kind kind);
 /* Where the operand of the present operation is, looked up if need be; *s: its way out of line, or NULL. */
@@ -282,10 +291,10 @@ void operand_done(struct gen *g);
 /* The present operation looks nothing up and cannot fault: the address is known. */
 bool follows(const struct gen *g);
 void slow_code(struct gen *g, struct slow *s);
-/* The operand comes from cpu->bounce: what its register points at then. */
+/* The operand comes from cpu->bounce: makes its registers point there. Changes EFLAGS. */
 void point_at_bounce(struct gen *g, const struct slow *s);
-/* to = from >> by in the low bits; the upper `by` are anything. EFLAGS may change. */
-void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by);
+/* What a look-up found. */
+struct rm found(const struct slow *s);
 void set_pc_code(struct gen *g, uint64_t pc, unsigned reg);
 
 void gen_native(struct gen *g, const struct ir_op *o);

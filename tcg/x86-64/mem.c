@@ -1,31 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /* tcg/x86-64/mem.c - guest memory: addresses, the inline look-up in the soft TLB, and its misses.
  *
- *     lea   A, [base + index * scale + disp]
- *     rorx  I, A, 12 - 3        slot of the page, times the size of a tag
+ *     lea   A, [base + index * scale + disp]     not for [base] alone
+ *     rorx  I, A, 12                    slot of the page: in one step by BEXTR where that is quick
  *     and   I, slots
- *     xor   A, [cpu + I + tag]  the offset in the page, if the page is the slot's (I * 2 for a load)
- *     cmp   A, 4096 - size      above: another page, or the access crosses into the next
+ *     mov   H, [cpu + I * 8 + to_host]
+ *     mov   I, [cpu + I * 8 + tag]
+ *     xor   I, A                        the offset in the page, if the page is the slot's
+ *     cmp   I, 4096 - size              above: another page, or the access crosses into the next
  *     ja    miss
- *     add   A, [cpu + I * 2 + host]
  *
- * Then [A] is the operand, for any instruction. An address that is known now (a variable of a program that
- * is not moved, or beside RIP) has its slot known, too:
+ * Then [A + H] is the operand, for any instruction. The check stands beside the way from an address to what
+ * is there, which is what a chain of pointers waits for. Where H is one register too many, A is changed by
+ * the tag, looked at, and changed back before to_host is added to it.
+ * An address that is known now (a variable of a program that is not moved, or beside RIP) has its slot
+ * known, too:
  *
  *     cmp   [cpu + slot + tag], page
  *     jne   miss
- *     mov   A, [cpu + slot + host]     the operand is [A + offset]
- * An operand that must be aligned is tested for that
- * and for being in the page by one TEST. A miss is handled behind the block: the same XOR gives the
- * address back, C code does the access with all state saved, by way of cpu->bounce, and the block goes
- * on with A pointing there.
+ *     mov   H, [cpu + slot + to_host]   the operand is [H + address]
+ *
+ * An operand that must be aligned is tested for that and for being in the page by one TEST. A miss is
+ * handled behind the block: C code does the access with all state saved, by way of cpu->bounce, and the
+ * block goes on with its registers pointing there.
  */
 #include "tcg/eval.h"
 #include "tcg/x86-64/gen.h"
 
 #define CPU(field) offsetof(struct tcg_cpu, field)
-enum { TAG_SHIFT = 3, ENTRY_TAGS = 2 };
-_Static_assert(sizeof(struct tcg_tlb_entry) == ENTRY_TAGS << TAG_SHIFT, "scaled by the look-up");
 
 /* ---- addresses ---- */
 
@@ -43,7 +45,7 @@ static unsigned part(struct gen *g, const struct ir_arg *a)
 static void part_done(struct gen *g, const struct ir_arg *a, unsigned reg, uint16_t held)
 {
     consume(g, a);
-    if ((reg == R12 || reg == R14 || reg == R15) && !(held >> reg & 1)) {
+    if (is_scratch(reg) && !(held >> reg & 1)) {
         let_go(g, reg);
     }
 }
@@ -126,7 +128,7 @@ void gen_lea(struct gen *g, const struct ir_op *o)
     struct parts p = parts_of(g, m);
     unsigned d = dst_reg(g, &o->dst);
     bool narrow = o->dst.kind == IR_GPR && o->size < 4;
-    if (narrow && d != R12 && d != R14 && d != R15) {
+    if (narrow && !is_scratch(d)) {
         d = scratch(g); /* the other bytes of a home stay */
     }
     sum_code(g, &low, p, d);
@@ -138,14 +140,11 @@ void gen_lea(struct gen *g, const struct ir_op *o)
 /* ---- the look-up ---- */
 
 /* What of the soft TLB a look-up reads. */
-enum tlb_part { TLB_READ, TLB_WRITE, TLB_HOST };
-static const struct {
-    uint16_t scale; /* of the slot, in tags */
-    size_t at;      /* in struct tcg_tlb */
-} tlb_parts[] = {
-    [TLB_READ] = { ENTRY_TAGS, offsetof(struct tcg_tlb, e[0].read) },
-    [TLB_WRITE] = { 1, offsetof(struct tcg_tlb, write) },
-    [TLB_HOST] = { ENTRY_TAGS, offsetof(struct tcg_tlb, e[0].host) },
+enum tlb_part { TLB_READ, TLB_WRITE, TLB_TO_HOST };
+static const size_t tlb_parts[] = {
+    [TLB_READ] = offsetof(struct tcg_tlb, read),
+    [TLB_WRITE] = offsetof(struct tcg_tlb, write),
+    [TLB_TO_HOST] = offsetof(struct tcg_tlb, to_host),
 };
 
 static enum tlb_part tag_of(bool write)
@@ -155,21 +154,20 @@ static enum tlb_part tag_of(bool write)
 
 static size_t tlb_off(const struct gen *g, enum tlb_part part)
 {
-    return CPU(tlbs) + g->b->tb.key.mode * sizeof(struct tcg_tlb) + tlb_parts[part].at;
+    return CPU(tlbs) + g->b->tb.key.mode * sizeof(struct tcg_tlb) + tlb_parts[part];
 }
 
-/* index: the slot, times the size of a tag */
 static struct rm tlb_rm(const struct gen *g, unsigned index, enum tlb_part part)
 {
-    return rm_sum(SP, index, tlb_parts[part].scale, (int32_t)tlb_off(g, part));
+    return rm_sum(SP, index, sizeof(uint64_t), (int32_t)tlb_off(g, part));
 }
 
 static struct rm tlb_rm_known(const struct gen *g, uint64_t linear, enum tlb_part part)
 {
-    return rm_cpu(tlb_off(g, part) + (tcg_tlb_slot(linear) * tlb_parts[part].scale << TAG_SHIFT));
+    return rm_cpu(tlb_off(g, part) + tcg_tlb_slot(linear) * sizeof(uint64_t));
 }
 
-void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by)
+static void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by)
 {
     if (g->jit->has.bmi2) { /* rorx: what comes in above is cut off by who asks */
         as_vex(&g->a, P_F2 | M_0F3A | 0xf0, true, false, to, 0,
@@ -183,8 +181,14 @@ void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by)
 
 static void slot_code(struct gen *g, unsigned index, unsigned addr)
 {
-    shift_right(g, index, addr, 12 - TAG_SHIFT);
-    as_alu_imm(&g->a, ALU_AND, 4, rm_reg(index), (TLB_SIZE - 1) << TAG_SHIFT);
+    if (g->jit->has.quick_bextr) {
+        as_const(&g->a, index, 12 | TLB_BITS << 8);
+        as_vex(&g->a, M_0F38 | 0xf7, true, false, index, index,
+               &(struct rm){ .reg = (uint8_t)addr, .index = NO_REG });
+        return;
+    }
+    shift_right(g, index, addr, 12);
+    as_alu_imm(&g->a, ALU_AND, 4, rm_reg(index), TLB_SIZE - 1);
 }
 
 static struct slow *new_slow(struct gen *g, enum slow_kind kind)
@@ -195,34 +199,121 @@ static struct slow *new_slow(struct gen *g, enum slow_kind kind)
     return s;
 }
 
-struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
-                   enum slow_kind kind)
+/* The operand's page must be the slot's: tests what TAG ^ address left in reg. */
+static void in_page(struct gen *g, struct slow *s, unsigned reg)
 {
-    if (g->place[g->at].apart) {
-        kind = SLOW_APART;
-    }
-    bool align = m->flags & IR_MEM_ALIGN;
-    unsigned addr = linear_address(g, m), index = scratch(g);
-    slot_code(g, index, addr);
-    as_alu(&g->a, ALU_XOR, 8, addr, tlb_rm(g, index, tag_of(write)));
-    struct slow *s = new_slow(g, kind);
-    if (align) {
-        as_digit(&g->a, 0xf6, 8, 0, rm_reg(addr)); /* test */
-        as_imm(&g->a, 8, ~(0xfffll & ~(int64_t)(size - 1)));
+    if (s->align) {
+        as_digit(&g->a, 0xf6, 8, 0, rm_reg(reg)); /* test */
+        as_imm(&g->a, 8, ~(0xfffll & ~(int64_t)(s->size - 1)));
         s->from = as_jcc_ahead(&g->a, CC_NE);
     } else {
-        as_alu_imm(&g->a, ALU_CMP, 8, rm_reg(addr), 4096 - (int64_t)size);
+        as_alu_imm(&g->a, ALU_CMP, 8, rm_reg(reg), 4096 - (int64_t)s->size);
         s->from = as_jcc_ahead(&g->a, CC_A);
     }
-    as_alu(&g->a, ALU_ADD, 8, addr, tlb_rm(g, index, TLB_HOST));
-    s->size = (uint16_t)size;
+}
+
+/* reg is a scratch register that holds nothing else. */
+static bool is_ours(const struct gen *g, unsigned reg)
+{
+    return is_scratch(reg) && g->owner[reg] == FREE;
+}
+
+/* [A + H] */
+static void look_beside(struct gen *g, struct slow *s)
+{
+    slot_code(g, s->index, s->addr);
+    as_mov(&g->a, 8, s->to, tlb_rm(g, s->index, TLB_TO_HOST));
+    as_mov(&g->a, 8, s->index, tlb_rm(g, s->index, tag_of(s->write)));
+    as_alu(&g->a, ALU_XOR, 8, s->index, rm_reg(s->addr));
+    in_page(g, s, s->index);
+}
+
+/* [A], which is a register of ours */
+static void look_within(struct gen *g, struct slow *s)
+{
+    struct rm tag = tlb_rm(g, s->index, tag_of(s->write));
+    slot_code(g, s->index, s->addr);
+    as_alu(&g->a, ALU_XOR, 8, s->addr, tag);
+    in_page(g, s, s->addr);
+    as_alu(&g->a, ALU_XOR, 8, s->addr, tag);
+    as_alu(&g->a, ALU_ADD, 8, s->addr, tlb_rm(g, s->index, TLB_TO_HOST));
+}
+
+/* The operand's address as it stands in a register, which is not always ours, or in one of ours. */
+static unsigned address(struct gen *g, const struct ir_mem *m)
+{
+    bool bare = m->base.kind != IR_NONE && m->index.kind == IR_NONE && m->disp == 0 &&
+                m->addr_size == 8 && m->seg < 0 && !m->lin32;
+    if (!bare) {
+        return linear_address(g, m);
+    }
+    unsigned addr = part(g, &m->base);
+    consume(g, &m->base);
+    return addr;
+}
+
+static unsigned own_copy(struct gen *g, unsigned reg)
+{
+    if (is_ours(g, reg)) {
+        return reg;
+    }
+    unsigned to = scratch(g);
+    as_mov(&g->a, 8, to, rm_reg(reg));
+    let_go(g, reg);
+    return to;
+}
+
+static struct slow *look_up(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
+                            enum slow_kind kind)
+{
+    unsigned addr = address(g, m);
+    bool beside = scratch_spare(g) >= 2;
+    addr = beside ? addr : own_copy(g, addr);
+    unsigned index = scratch(g), to = beside ? scratch(g) : addr;
+    struct slow *s =
+        new_slow(g, g->place[g->at].apart ? SLOW_APART : kind); /* all have registers */
     s->addr = (uint8_t)addr;
     s->index = (uint8_t)index;
+    s->to = (uint8_t)to;
+    s->less = beside;
+    s->slot = !beside;
+    s->size = (uint16_t)size;
     s->write = write;
-    s->align = align;
+    s->align = m->flags & IR_MEM_ALIGN;
+    (beside ? look_beside : look_within)(g, s);
     s->resume = g->a.p;
     let_go(g, index);
     return s;
+}
+
+/* One register that points at the operand, and no other. */
+static void one_pointer(struct gen *g, struct slow *s)
+{
+    if (!s->less) {
+        return;
+    }
+    unsigned other = s->addr;
+    if (is_ours(g, s->addr)) {
+        other = s->to;
+        s->to = s->addr;
+    }
+    as_alu(&g->a, ALU_ADD, 8, s->to, rm_reg(other));
+    let_go(g, other);
+    s->less = false;
+    s->resume = g->a.p;
+}
+
+struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
+                   enum slow_kind kind)
+{
+    struct slow *s = look_up(g, m, size, write, kind);
+    one_pointer(g, s);
+    return s;
+}
+
+struct rm found(const struct slow *s)
+{
+    return s->less ? rm_sum(s->addr, s->to, 1, s->off) : rm_at(s->to, s->off);
 }
 
 static bool known_address(const struct ir_mem *m, unsigned size, uint64_t *at)
@@ -236,24 +327,29 @@ static bool known_address(const struct ir_mem *m, unsigned size, uint64_t *at)
 static struct slow *probe_known(struct gen *g, uint64_t at, unsigned size, bool write,
                                 enum slow_kind kind)
 {
-    unsigned addr = scratch(g);
-    uint64_t page = at & ~0xfffull;
-    struct rm tag = tlb_rm_known(g, at, tag_of(write));
-    if (fits32((int64_t)page)) {
-        as_alu_imm(&g->a, ALU_CMP, 8, tag, (int64_t)page);
+    unsigned to = scratch(g);
+    int64_t page = (int64_t)(at & ~0xfffull);
+    bool near = fits32(page) && fits32(page + 4095);
+    struct rm tag = tlb_rm_known(g, at, tag_of(write)), host = tlb_rm_known(g, at, TLB_TO_HOST);
+    if (near) {
+        as_alu_imm(&g->a, ALU_CMP, 8, tag, page);
     } else {
-        as_const(&g->a, addr, page);
-        as_alu(&g->a, ALU_CMP, 8, addr, tag);
+        as_const(&g->a, to, (uint64_t)page);
+        as_alu(&g->a, ALU_CMP, 8, to, tag);
     }
-    struct slow *s = new_slow(g, kind);
+    struct slow *s = new_slow(g, g->place[g->at].apart ? SLOW_APART : kind);
     s->from = as_jcc_ahead(&g->a, CC_NE);
-    as_mov(&g->a, 8, addr, tlb_rm_known(g, at, TLB_HOST));
+    if (near) {
+        as_mov(&g->a, 8, to, host);
+    } else {
+        as_alu(&g->a, ALU_ADD, 8, to, host);
+    }
     s->size = (uint16_t)size;
-    s->addr = s->index = (uint8_t)addr;
+    s->addr = s->index = s->to = (uint8_t)to;
     s->write = write;
     s->known = true;
     s->at = at;
-    s->off = at & 0xfff;
+    s->off = (int32_t)(near ? (int64_t)at : (int64_t)(at & 0xfff));
     s->resume = g->a.p;
     return s;
 }
@@ -262,9 +358,8 @@ static struct slow *probe_any(struct gen *g, const struct ir_mem *m, unsigned si
                               enum slow_kind kind)
 {
     uint64_t at;
-    kind = g->place[g->at].apart ? SLOW_APART : kind;
     return known_address(m, size, &at) ? probe_known(g, at, size, write, kind)
-                                       : probe(g, m, size, write, kind);
+                                       : look_up(g, m, size, write, kind);
 }
 
 /* ---- groups ---- */
@@ -293,10 +388,11 @@ static void probe_group(struct gen *g, const struct ir_mem *m)
     struct group *all = &g->group[p->group];
     struct ir_mem from = *m;
     from.disp -= p->at;
-    const struct slow *s = probe_any(g, &from, all->bytes, all->write, SLOW_APART);
+    struct slow *s = probe_any(g, &from, all->bytes, all->write, SLOW_APART);
+    one_pointer(g, s);
     all->off = s->off;
     struct ir_arg pointer = pointer_of(g, p->group);
-    bind_temp(g, &pointer, s->addr);
+    bind_temp(g, &pointer, s->to);
 }
 
 struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
@@ -306,7 +402,7 @@ struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool wri
     *s = NULL;
     if (p->group == NO_GROUP) {
         *s = probe_any(g, m, size, write, kind);
-        return rm_at((*s)->addr, (*s)->off);
+        return found(*s);
     }
     struct ir_arg pointer = pointer_of(g, p->group);
     if (p->first) {
@@ -346,16 +442,37 @@ static bool may_stay_in_memory(const struct gen *g, const struct ir_op *o)
     return ir_is_pure(g->ir->op[last].op) || g->ir->op[last].op == IR_CMOV;
 }
 
+static bool takes_one_register(const struct ir_arg *a)
+{
+    return (a->kind == IR_GPR && !a->high) || (is_const(a) && fits32(a->value));
+}
+
+/* Beside two registers for one operand the operation needs one at most. */
+static bool may_take_two(const struct ir_op *o, unsigned load)
+{
+    const struct ir_arg *other = o->a.kind == IR_TEMP && o->a.num == load ? &o->b : &o->a;
+    bool plain =
+        o->op == IR_ADD || o->op == IR_SUB || o->op == IR_AND || o->op == IR_OR || o->op == IR_XOR;
+    return plain && takes_one_register(other) && !o->dst.high;
+}
+
 /* Leaves a load to the operation that uses it. */
 static bool leave_in_memory(struct gen *g, const struct ir_op *o, struct rm m, const struct slow *s)
 {
+    struct temp *t = &g->temp[o->dst.num];
     if (!may_stay_in_memory(g, o)) {
         return false;
     }
-    struct temp *t = &g->temp[o->dst.num];
+    if (s && s->less && !(is_ours(g, s->addr) && may_take_two(&g->ir->op[t->last], o->dst.num))) {
+        return false;
+    }
     if (s) {
-        bind_temp(g, &o->dst, s->addr);
+        bind_temp(g, &o->dst, s->to);
         t->where = T_LAZY;
+        t->base = s->less ? s->addr : NO_REG;
+        if (s->less) {
+            g->owner[s->addr] = g->owner[s->to];
+        }
     } else {
         t->where = T_GROUPED;
         t->reg = g->place[g->at].group;
@@ -367,7 +484,7 @@ static bool leave_in_memory(struct gen *g, const struct ir_op *o, struct rm m, c
 
 static void load_code(struct gen *g, const struct ir_op *o, unsigned from, unsigned d, struct rm m)
 {
-    bool home = d != R12 && d != R14 && d != R15;
+    bool home = !is_scratch(d);
     if (o->op == IR_LD && o->size >= 4) {
         as_mov(&g->a, o->size, d, m);
     } else if (o->op == IR_LD && home) {
@@ -396,6 +513,9 @@ static void load(struct gen *g, const struct ir_op *o)
     }
     operand_done(g);
     let_go(g, m.reg); /* may be the destination: the load reads it first */
+    if (m.index != NO_REG) {
+        let_go(g, m.index);
+    }
     unsigned d = dst_reg(g, &o->dst);
     load_code(g, o, from, d, m);
     finish(g, &o->dst, d, o->size);
@@ -537,7 +657,7 @@ static void slow_entry(struct gen *g, const struct slow *s, int64_t what)
 {
     if (s->known) {
         as_const(&g->a, s->addr, s->at);
-    } else {
+    } else if (s->slot) {
         as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_of(s->write)));
     }
     as_mov_to(&g->a, 8, rm_cpu(CPU(slow_addr)), s->addr);
@@ -560,9 +680,21 @@ static void back_to(struct gen *g, const uint8_t *p)
     as_jmp(&g->a, p + g->a.rx);
 }
 
+/* `to` holds where the operand is: makes it what the code behind the look-up takes. */
+static void as_found(struct gen *g, const struct slow *s)
+{
+    if (s->off) {
+        as_alu_imm(&g->a, ALU_SUB, 8, rm_reg(s->to), s->off);
+    }
+    if (s->less) {
+        as_alu(&g->a, ALU_SUB, 8, s->to, rm_reg(s->addr));
+    }
+}
+
 void point_at_bounce(struct gen *g, const struct slow *s)
 {
-    as_lea(&g->a, 8, s->addr, rm_cpu(CPU(bounce) - s->off));
+    as_lea(&g->a, 8, s->to, rm_cpu(CPU(bounce)));
+    as_found(g, s);
 }
 
 void slow_code(struct gen *g, struct slow *s)
@@ -584,10 +716,8 @@ void slow_code(struct gen *g, struct slow *s)
     if (s->kind == SLOW_APART) {
         slow_entry(g, s, s->size | (s->write ? PLAIN_WRITE : 0) | (s->align ? PLAIN_ALIGNED : 0));
         call_thunk(g, TH_PLAIN);
-        as_mov(&g->a, 8, s->addr, rm_cpu(CPU(arg)));
-        if (s->off) {
-            as_alu_imm(&g->a, ALU_SUB, 8, rm_reg(s->addr), s->off);
-        }
+        as_mov(&g->a, 8, s->to, rm_cpu(CPU(arg)));
+        as_found(g, s);
         back_to(g, s->resume);
         return;
     }
@@ -616,7 +746,7 @@ void slow_code(struct gen *g, struct slow *s)
         if (s->need) {
             flags_restore_code(&g->a);
         }
-        rmw_code(g, s->op, rm_at(s->addr, s->off), &s->src, false);
+        rmw_code(g, s->op, found(s), &s->src, false);
         call_thunk(g, TH_STORE); /* keeps EFLAGS */
         back_to(g, s->done);
         break;

@@ -221,7 +221,7 @@ void native_slow(struct gen *g, struct slow *s)
         as_jmp(&g->a, s->resume + g->a.rx);
         return;
     }
-    struct rm m = rm_at(s->addr, s->off);
+    struct rm m = found(s);
     g->f_host = false; /* F is in memory, as behind any look-up */
     note_site(g, n, s->pc);
     encode(&g->a, n, s->native_reg, &m);

@@ -406,6 +406,7 @@ static void detect(struct cpu_features *h)
     h->avx2 = __builtin_cpu_supports("avx2");
     h->bmi1 = __builtin_cpu_supports("bmi");
     h->bmi2 = __builtin_cpu_supports("bmi2");
+    h->quick_bextr = h->bmi1 && __builtin_cpu_is("amd");
     h->popcnt = __builtin_cpu_supports("popcnt");
     h->sse42 = __builtin_cpu_supports("sse4.2");
     h->lzcnt = __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) && ecx & bit_LZCNT;

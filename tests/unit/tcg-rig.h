@@ -140,7 +140,7 @@ static void *rig_plain(struct tcg_cpu *cpu, uint64_t linear, unsigned size, bool
         return NULL;
     }
     rig_check(cpu, linear, size);
-    return (write ? cpu->tlb->write[slot] : cpu->tlb->e[slot].read) == page
+    return (write ? cpu->tlb->write[slot] : cpu->tlb->read[slot]) == page
                ? rig_mem + (linear - RIG_BASE)
                : NULL;
 }

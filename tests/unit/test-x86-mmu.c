@@ -210,12 +210,12 @@ static void test_a_flush_drops_pages_however_many_there_are(void **state)
                          count == 500);
         x86_tlb_flush(r.c, false);
         for (unsigned i = 0; i < count; i++) {
-            bool kept = r.c->tcg.tlbs[TLB_KERNEL].e[tcg_tlb_slot(i << 12)].read == i << 12;
+            bool kept = r.c->tcg.tlbs[TLB_KERNEL].read[tcg_tlb_slot(i << 12)] == i << 12;
             assert_int_equal(kept, i & 1);
         }
         x86_tlb_flush(r.c, true);
         for (unsigned i = 0; i < count; i++) {
-            assert_true(r.c->tcg.tlbs[TLB_KERNEL].e[tcg_tlb_slot(i << 12)].read != i << 12);
+            assert_true(r.c->tcg.tlbs[TLB_KERNEL].read[tcg_tlb_slot(i << 12)] != i << 12);
         }
     }
     rig_free(&r);
