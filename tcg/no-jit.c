@@ -16,11 +16,12 @@ void jit_free(struct jit *j)
     (void)j;
 }
 
-bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir)
+bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir, const uint64_t *gpr)
 {
     (void)t;
     (void)b;
     (void)ir;
+    (void)gpr;
     return false;
 }
 

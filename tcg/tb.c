@@ -213,10 +213,11 @@ static void remember(struct tcg *t)
     t->stats.host_bytes += b->tb.code_len;
 }
 
-static bool compile(struct tcg *t, struct block *b)
+static bool compile(struct tcg_cpu *cpu, struct block *b)
 {
+    struct tcg *t = cpu->tcg;
     if (t->jit) {
-        return jit_compile(t, b, t->ir);
+        return jit_compile(t, b, t->ir, cpu->gpr);
     }
     return t->interp_bytes < t->opt.cache_bytes / t->cache.regions && tci_compile(t, b, t->ir);
 }
@@ -228,7 +229,7 @@ static struct block *make(struct tcg_cpu *cpu, const struct tb_key *key)
     b->tb.key = *key;
     engine_of(cpu)->making = b; /* freed if the target raises */
     make_ir(cpu, b);
-    bool ok = key->cflags & TB_SINGLE ? tci_compile(t, b, t->ir) : compile(t, b);
+    bool ok = key->cflags & TB_SINGLE ? tci_compile(t, b, t->ir) : compile(cpu, b);
     engine_of(cpu)->making = NULL;
     if (!ok) {
         block_free(b);

@@ -729,7 +729,7 @@ static void copy_natives(struct block *b, struct ir_block *ir)
     }
 }
 
-bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir)
+bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir, const uint64_t *gpr)
 {
     struct gen *g = t->jit->gen;
     size_t room = (size_t)ir->n * ROOM_PER_OP + 4096;
@@ -738,6 +738,7 @@ bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir)
     }
     copy_natives(b, ir);
     cache_grow(&t->cache, room);
+    g->entry = gpr;
     begin(g, b, ir);
     uint8_t *code = g->a.p;
     if (b->tb.key.cflags & TB_ICOUNT) {

@@ -50,6 +50,7 @@ struct group {
 struct place {
     uint8_t group; /* NO_GROUP: it is none's */
     bool first;    /* looks up for all */
+    bool indexed;  /* the group has all places that the index leads to */
     bool apart;    /* what is not plain here is left to a TB_APART block */
     uint16_t at;   /* bytes behind the group's first */
     uint16_t next; /* operation of the group */
@@ -164,7 +165,8 @@ struct gen {
     struct block *b;
     struct ir_block *ir;
     unsigned at;
-    uint64_t pc; /* of the instruction */
+    uint64_t pc;           /* of the instruction */
+    const uint64_t *entry; /* what the guest's registers held when the block was asked for */
     struct temp temp[IR_MAX_TEMPS + GROUPS];
     struct group group[GROUPS];
     struct place place[IR_MAX_OPS];

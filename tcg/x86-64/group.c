@@ -9,6 +9,11 @@
  *     mov rax, [rdi]      a look-up of its own, "apart"
  *     mov rcx, [rsp + 24]                                                mov rcx, [P + 24]
  *
+ * A table that a byte is the index of is a group of its own: its beginning is looked up, which does not wait
+ * for the index. Whether it lies on one page is told by what its base register holds when the block is made:
+ *
+ *     xor rdx, [rsi + rax * 8]     look-up of [rsi, rsi + 2048), pointer P     xor rdx, [P + rax * 8]
+ *
  * When the bytes are not all plain memory of one page (a miss that C code can fill quietly is none of
  * that) the block is left as the instruction begins, for one in which each access is looked up by itself
  * (TB_APART). So nothing but such a look happens between the first and the last of a group: accesses
@@ -19,12 +24,14 @@
  */
 #include "tcg/x86-64/gen.h"
 
-enum { MOST_BYTES = 512 };
+enum { MOST_BYTES = 512, PAGE = 4096, ENTRY_IDS = 16 };
 
 /* What a guest register or temporary is known to hold: something, named by a number, plus a distance. Of
  * size 4 only the lower halves are known to be that. */
 struct value {
-    uint16_t id; /* 0: nothing, as of an address without base */
+    uint16_t
+        id; /* 0: nothing, as of an address without base; n + 1: what register n held at first */
+    uint16_t max; /* no more than this, all of it; 0: not known */
     uint8_t size;
     int64_t off;
 };
@@ -41,7 +48,7 @@ struct candidate {
     struct where w; /* without the distance */
     int64_t lo, hi;
     unsigned n, first, last;
-    bool write;
+    bool write, indexed;
 };
 
 struct scan {
@@ -68,8 +75,27 @@ static struct value *value_at(struct scan *s, const struct ir_arg *a)
 
 /* ---- what operations leave in registers ---- */
 
+/* What a result of 4 or 8 bytes cannot exceed, if that is less than a page. */
+static uint16_t bound_of(const struct ir_op *o)
+{
+    uint64_t most = PAGE;
+    if (o->op == IR_ZX8 || (o->op == IR_LDZX && o->imm == 1)) {
+        most = 0xff;
+    } else if (o->op == IR_AND && o->b.kind == IR_CONST && o->b.value > 0) {
+        most = (uint64_t)o->b.value;
+    } else if (o->op == IR_SHR && o->b.kind == IR_CONST) {
+        most = (o->size == 4 ? UINT32_MAX : UINT64_MAX) >> (o->b.value & (o->size * 8 - 1));
+    }
+    return o->size >= 4 && most < PAGE ? (uint16_t)most : 0;
+}
+
 static struct value result_of(struct scan *s, const struct ir_op *o)
 {
+    struct value bounded = { .max = bound_of(o), .size = 8 };
+    if (bounded.max) {
+        bounded.id = unknown(s).id;
+        return bounded;
+    }
     const struct value *from = NULL;
     int64_t off = 0;
     if (o->op == IR_MOV) {
@@ -85,6 +111,10 @@ static struct value result_of(struct scan *s, const struct ir_op *o)
         return unknown(s);
     }
     struct value v = *from;
+    if (v.max && o->op == IR_MOV) {
+        return v;
+    }
+    v.max = 0;
     v.size = o->size < v.size ? o->size : v.size;
     v.off = (int64_t)((uint64_t)v.off + (uint64_t)off);
     return v;
@@ -181,13 +211,35 @@ static bool same(const struct where *a, const struct where *b)
            a->addr_size == b->addr_size && a->seg == b->seg && a->lin32 == b->lin32;
 }
 
+/* The index of the operand leads to few places, probably all on one page: then w and *size become
+ * those of them all. */
+static bool by_index(const struct scan *s, const struct ir_op *o, struct where *w, unsigned *size)
+{
+    const struct ir_mem *m = &o->mem;
+    unsigned max = m->index.kind == IR_GPR ? s->gpr[m->index.num].max : 0;
+    unsigned all = max * m->scale + *size;
+    if (!max || all > PAGE || m->addr_size != 8 || m->seg >= 0 || w->base > ENTRY_IDS) {
+        return false;
+    }
+    uint64_t base = w->base ? s->g->entry[w->base - 1] : 0;
+    if (((base + (uint64_t)w->disp) & (PAGE - 1)) + all > PAGE) {
+        return false;
+    }
+    w->index = 0;
+    w->scale = 1;
+    *size = all;
+    return true;
+}
+
 static void add(struct scan *s, unsigned at, struct candidate *c, int64_t disp, unsigned size,
-                bool write)
+                bool write, bool indexed)
 {
     struct place *p = &s->g->place[at];
     c->lo = c->n && c->lo < disp ? c->lo : disp;
     c->hi = c->n && c->hi > disp + size ? c->hi : disp + size;
     c->write |= write;
+    c->indexed |= indexed;
+    p->indexed = indexed;
     if (c->n++ == 0) {
         c->first = at;
         p->first = true;
@@ -207,7 +259,7 @@ static bool fits(const struct candidate *c, const struct where *w, unsigned size
     }
     int64_t lo = c->lo < w->disp ? c->lo : w->disp;
     int64_t hi = c->hi > w->disp + size ? c->hi : w->disp + size;
-    return hi - lo <= MOST_BYTES;
+    return hi - lo <= MOST_BYTES || (lo == c->lo && hi == c->hi);
 }
 
 static void access(struct scan *s, unsigned at)
@@ -221,9 +273,11 @@ static void access(struct scan *s, unsigned at)
     }
     bool joins = may_join(o);
     struct where w = where_of(s, &o->mem);
+    unsigned size = size_of(o);
+    bool indexed = joins && by_index(s, o, &w, &size);
     for (unsigned i = s->open; joins && i < s->n; i++) {
-        if (fits(&s->c[i], &w, size_of(o))) {
-            add(s, at, &s->c[i], w.disp, size_of(o), writes(o));
+        if (fits(&s->c[i], &w, size)) {
+            add(s, at, &s->c[i], w.disp, size, writes(o), indexed);
             return;
         }
     }
@@ -234,7 +288,7 @@ static void access(struct scan *s, unsigned at)
     bool near_end = w.disp > INT64_MAX - (1ll << 31) || w.disp < INT64_MIN + (1ll << 31);
     if (joins && first && s->n < GROUPS && !near_end) {
         s->c[s->n] = (struct candidate){ .w = w };
-        add(s, at, &s->c[s->n++], w.disp, size_of(o), writes(o));
+        add(s, at, &s->c[s->n++], w.disp, size, writes(o), indexed);
     }
 }
 
@@ -261,13 +315,13 @@ static void scan(struct scan *s)
     }
 }
 
-/* Candidates with more than one access become groups. */
+/* Candidates with more than one access, or with one by an index, become groups. */
 static void settle(struct scan *s)
 {
     struct gen *g = s->g;
     for (unsigned k = 0; k < s->n; k++) {
         const struct candidate *c = &s->c[k];
-        if (c->n == 1) {
+        if (c->n == 1 && !c->indexed) {
             g->place[c->first].group = NO_GROUP;
             continue;
         }
@@ -290,7 +344,8 @@ void group_accesses(struct gen *g)
         g->place[i] = (struct place){ .group = NO_GROUP, .next = NEVER };
         n += accesses(&ir->op[i]);
     }
-    if (n < 2 || !(g->t->opt.passes & PASS_GROUP) || g->b->tb.key.cflags & (TB_APART | TB_ICOUNT)) {
+    if (n == 0 || !(g->t->opt.passes & PASS_GROUP) ||
+        g->b->tb.key.cflags & (TB_APART | TB_ICOUNT)) {
         return;
     }
     s.g = g;

@@ -388,6 +388,9 @@ static void probe_group(struct gen *g, const struct ir_mem *m)
     struct group *all = &g->group[p->group];
     struct ir_mem from = *m;
     from.disp -= p->at;
+    if (p->indexed) {
+        from.index = ir_none();
+    }
     struct slow *s = probe_any(g, &from, all->bytes, all->write, SLOW_APART);
     one_pointer(g, s);
     all->off = s->off;
@@ -409,9 +412,15 @@ struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool wri
         probe_group(g, m);
     } else {
         consume(g, &m->base);
-        consume(g, &m->index);
     }
     struct rm to = rm_at(to_reg(g, &pointer, 8), g->group[p->group].off + p->at);
+    if (p->indexed) {
+        to.index = (uint8_t)to_reg(g, &m->index, 8);
+        to.scale = m->scale;
+    }
+    if (p->indexed || !p->first) {
+        consume(g, &m->index);
+    }
     g->temp[pointer.num].last = p->next;
     return to;
 }
@@ -460,7 +469,7 @@ static bool may_take_two(const struct ir_op *o, unsigned load)
 static bool leave_in_memory(struct gen *g, const struct ir_op *o, struct rm m, const struct slow *s)
 {
     struct temp *t = &g->temp[o->dst.num];
-    if (!may_stay_in_memory(g, o)) {
+    if (!may_stay_in_memory(g, o) || g->place[g->at].indexed) {
         return false;
     }
     if (s && s->less && !(is_ours(g, s->addr) && may_take_two(&g->ir->op[t->last], o->dst.num))) {

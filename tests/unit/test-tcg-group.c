@@ -215,6 +215,67 @@ static void test_a_known_address_across_two_pages_is_left_to_c(struct rig *r)
     }
 }
 
+enum { MASK = 0x3f, TABLE_FIELD = 16, TABLE_BYTES = TABLE_FIELD + 256 * 8 };
+
+/* movzx eax, cl; mov rdx, [rdi + rax * 8 + 16]; and ebx, 63; mov [rsi + rbx * 4], edx */
+static void build_table(struct ir_block *b, const struct tb_key *key)
+{
+    struct ir_mem from = at(7, TABLE_FIELD), to = at(6, 0);
+    unsigned first = (unsigned)(key->pc - RIG_CODE);
+    translations++;
+    from.index = ir_gpr(0);
+    from.scale = 8;
+    to.index = ir_gpr(3);
+    to.scale = 4;
+    for (unsigned n = first; n < 4; n++) {
+        ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + n;
+        if (n == 0) {
+            ir_emit(b, IR_ZX8, 4, ir_gpr(0), ir_gpr(1), ir_none());
+        } else if (n == 1) {
+            load(b, 2, from);
+        } else if (n == 2) {
+            ir_emit(b, IR_AND, 4, ir_gpr(3), ir_gpr(3), ir_const(MASK));
+        } else {
+            ir_emit(b, IR_ST, 4, ir_none(), ir_gpr(2), ir_none())->mem = to;
+        }
+    }
+    ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+}
+
+static void look_in_table(struct rig *r, uint64_t table, uint64_t to, unsigned i)
+{
+    uint64_t value = table * 3 + i, at = to + (i & MASK) * 4;
+    memset(rig_mem, 0xee, sizeof(rig_mem));
+    store_le(rig_mem + (table + TABLE_FIELD + i * 8 - RIG_BASE), 8, value);
+    r->cpu->gpr[7] = table;
+    r->cpu->gpr[6] = to;
+    r->cpu->gpr[1] = 0xabcdef00u | i;
+    r->cpu->gpr[3] = 0xfedc00ull << 32 | 0x40 | i;
+    r->cpu->pc = RIG_CODE;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    assert_int_equal(r->cpu->gpr[2], value);
+    assert_int_equal(load_le(rig_mem + (at - RIG_BASE), 4), (uint32_t)value);
+    assert_int_equal(load_le(rig_mem + (at + 4 - RIG_BASE), 4), 0xeeeeeeee);
+}
+
+static void test_a_table_is_looked_up_where_it_begins(struct rig *r)
+{
+    static const unsigned index[] = { 0, 1, 62, 63, 64, 255 };
+    uint64_t last = RIG_BASE + 0x3000 - TABLE_BYTES; /* that lies on one page */
+    for (unsigned cross = 0; cross < 2; cross++) {
+        for (unsigned i = 0; i < sizeof(index) / sizeof(index[0]); i++) {
+            open_group(r, DATA, FAR);
+            rig_build = build_table;
+            look_in_table(r, last + cross * 8, FAR, index[i]);
+            look_in_table(r, RIG_BASE + 0x2000, FAR + 8, index[i]);
+            assert_int_equal(translations, 1);
+            look_in_table(r, last + 8, FAR, index[i]); /* not what it was made for */
+            look_in_table(r, last, FAR + 0x1000 - 256 + 4, index[i]);
+            assert_int_equal(translations, !grouping(r) ? 1 : cross ? 2 : 3);
+        }
+    }
+}
+
 static void test_on_one_page_a_miss_needs_no_other_block(struct rig *r)
 {
     open_group(r, DATA, FAR);
@@ -384,6 +445,7 @@ static void run_everywhere(void (*test)(struct rig *r))
     }
 IN_EVERY_ENGINE(test_a_known_address_is_found_and_missed_alike)
 IN_EVERY_ENGINE(test_a_known_address_across_two_pages_is_left_to_c)
+IN_EVERY_ENGINE(test_a_table_is_looked_up_where_it_begins)
 IN_EVERY_ENGINE(test_on_one_page_a_miss_needs_no_other_block)
 IN_EVERY_ENGINE(test_across_two_pages_each_is_looked_up)
 IN_EVERY_ENGINE(test_on_a_device_each_access_comes_once)
@@ -402,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_known_address_is_found_and_missed_alike_here),
         cmocka_unit_test(test_a_known_address_across_two_pages_is_left_to_c_here),
+        cmocka_unit_test(test_a_table_is_looked_up_where_it_begins_here),
         cmocka_unit_test(test_on_one_page_a_miss_needs_no_other_block_here),
         cmocka_unit_test(test_across_two_pages_each_is_looked_up_here),
         cmocka_unit_test(test_on_a_device_each_access_comes_once_here),

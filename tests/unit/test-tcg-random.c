@@ -15,6 +15,7 @@ struct maker {
     struct ir_block *b;
     struct ir_arg pool[8]; /* temporaries so far, of 8 bytes */
     unsigned n;
+    struct ir_arg index; /* a register that holds little, or IR_NONE */
 };
 
 static unsigned rnd(unsigned n)
@@ -68,7 +69,10 @@ static struct ir_mem place(struct maker *m)
     if (rnd(8) == 0) {
         p.disp = 4096 - (int64_t)rnd(16) - 0x800; /* across a page, by chance */
     }
-    if (rnd(4) == 0) {
+    if (m->index.kind != IR_NONE) {
+        p.index = m->index;
+        p.scale = (uint8_t)(1u << rnd(4));
+    } else if (rnd(4) == 0) {
         struct ir_arg t = ir_temp(m->b);
         ir_emit(m->b, IR_AND, 8, t, any_gpr(), ir_const(0x78));
         p.index = t;
@@ -268,6 +272,12 @@ static void build_random(struct ir_block *b, const struct tb_key *key)
     for (unsigned i = 0; i < n; i++) {
         ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + (int64_t)i;
         m.n = by_instruction() ? 0 : m.n;
+        m.index = ir_none();
+        if (rnd(6) == 0) { /* and then an instruction that may use it */
+            m.index = ir_gpr(8 + rnd(8));
+            ir_emit(b, IR_AND, rnd(2) ? 8 : 4, m.index, any_gpr(), ir_const(0x78));
+            ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + (int64_t)++i;
+        }
         switch (rnd(9)) {
         case 0:
         case 1:
