@@ -36,6 +36,11 @@ bool is_scratch(unsigned reg)
     return reg == R12 || reg == R14 || reg == R15;
 }
 
+bool is_ours(const struct gen *g, unsigned reg)
+{
+    return is_scratch(reg) && g->owner[reg] == FREE;
+}
+
 static unsigned new_slot(struct gen *g)
 {
     unsigned s = (unsigned)__builtin_ctz(~g->slots);

@@ -6,9 +6,9 @@
  * scratch. Vector registers, MXCSR and (lazily) the x87 are the guest's own. Flags live in EFLAGS within
  * a block as far as nothing clobbers them, else in cpu->flags, where they always are between blocks.
  *
- * gen.c drives and allocates; alu.c, mem.c, native.c, call.c and exit.c write code for groups of
- * operations; flags.c moves F; thunk.c has the common code and the way in and out; signal.c answers
- * SIGFPE.
+ * gen.c drives and allocates; lookup.c finds operands in memory, group.c several at once; alu.c, mem.c,
+ * native.c, call.c and exit.c write code for groups of operations; flags.c moves F; thunk.c has the
+ * common code and the way in and out; signal.c answers SIGFPE.
  */
 #ifndef TCG_X86_64_GEN_H
 #define TCG_X86_64_GEN_H
@@ -201,6 +201,8 @@ static inline size_t spill_off(unsigned slot)
 }
 
 bool is_scratch(unsigned reg);
+/* A scratch register that holds nothing beyond the present operation. */
+bool is_ours(const struct gen *g, unsigned reg);
 bool scratch_free(const struct gen *g);
 /* How many can be had without moving what is still wanted. */
 unsigned scratch_spare(const struct gen *g);
@@ -263,41 +265,52 @@ uint16_t flags_wanted_before(const struct gen *g, const struct ir_op *o);
 /* Fills in g->place; uses of temporaries are counted already. */
 void group_accesses(struct gen *g);
 
-/* ---- kinds of operations ---- */
+/* ---- alu.c ---- */
 
 void gen_alu(struct gen *g, const struct ir_op *o);
 void rmw_code(struct gen *g, const struct ir_op *o, struct rm m, const struct src *src, bool lock);
 bool rmw_fits(const struct ir_op *o);
 struct src src_of(struct gen *g, const struct ir_arg *a, unsigned size);
 
+/* ---- lookup.c ---- */
+
 /* The linear address in a scratch register that is held; changes EFLAGS. */
 unsigned linear_address(struct gen *g, const struct ir_mem *m);
 void gen_lea(struct gen *g, const struct ir_op *o);
-void gen_mem(struct gen *g, const struct ir_op *o);
-/* Tries LD, OP, ST on one place; returns the number of operations taken, 0 when it is another shape. */
-unsigned gen_rmw(struct gen *g);
-/* The operations behind the present one that make up LD, OP, ST on one place with LD at `at`: false if
- * it is another shape. */
-bool rmw_shape(const struct gen *g, unsigned at, unsigned *op, unsigned *st);
 /* Looks the operand up: the register `to` of what it returns points at its bytes. */
 struct slow *probe(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
                    enum slow_kind kind);
 /* Where the operand of the present operation is, looked up if need be; *s: its way out of line, or NULL. */
 struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool write,
                   enum slow_kind kind, struct slow **s);
+/* It is not asked for any more. */
+void operand_done(struct gen *g);
+/* What a look-up found. */
+struct rm found(const struct slow *s);
 /* The temporary that holds a group's address, and one use of it less. */
 struct ir_arg pointer_of(const struct gen *g, unsigned group);
 void consume_pointer(struct gen *g, unsigned group);
-/* It is not asked for any more. */
-void operand_done(struct gen *g);
 /* The present operation looks nothing up and cannot fault: the address is known. */
 bool follows(const struct gen *g);
-void slow_code(struct gen *g, struct slow *s);
+/* Behind a miss: the linear address back in its register. Changes EFLAGS. */
+void missed_address(struct gen *g, const struct slow *s);
+/* `to` holds where the operand is: makes it what the code behind the look-up takes. Changes EFLAGS. */
+void as_found(struct gen *g, const struct slow *s);
 /* The operand comes from cpu->bounce: makes its registers point there. Changes EFLAGS. */
 void point_at_bounce(struct gen *g, const struct slow *s);
-/* What a look-up found. */
-struct rm found(const struct slow *s);
+
+/* ---- mem.c ---- */
+
+void gen_mem(struct gen *g, const struct ir_op *o);
+/* Tries LD, OP, ST on one place; returns the number of operations taken, 0 when it is another shape. */
+unsigned gen_rmw(struct gen *g);
+/* The operations behind the present one that make up LD, OP, ST on one place with LD at `at`: false if
+ * it is another shape. */
+bool rmw_shape(const struct gen *g, unsigned at, unsigned *op, unsigned *st);
+void slow_code(struct gen *g, struct slow *s);
 void set_pc_code(struct gen *g, uint64_t pc, unsigned reg);
+
+/* ---- native.c, call.c, exit.c ---- */
 
 void gen_native(struct gen *g, const struct ir_op *o);
 /* Done by its meaning in C. */
