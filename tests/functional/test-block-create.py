@@ -305,8 +305,13 @@ def test_create_when_it_is_paused_then_nothing_is_written_until_it_is_resumed(be
         far.add(q)
         far.stand_still(True)
         q.cmd("blockdev-create", job_id="j", options={"driver": "vdi", "file": "n", "size": 1 << 30})
-        q.cmd("job-pause", id="j")
-        time.sleep(0.2)
+        for _ in range(50):
+            q.cmd("job-pause", id="j")
+            time.sleep(0.1)
+            if job_status(q) == "running":
+                break
+            q.cmd("job-resume", id="j")  # it was before its first request
+            time.sleep(0.1)
         expect("a request is still under way", job_status(q), "running")
         far.stand_still(False)
         until_status(q, "paused")
