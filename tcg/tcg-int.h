@@ -305,8 +305,7 @@ enum leave tci_run(struct tcg_cpu *cpu, struct block *b, struct tcg_link **link)
 
 struct jit *jit_new(struct tcg *t, struct err *e);
 void jit_free(struct jit *j);
-/* False: no room in the cache. */
-/* gpr: what the guest's registers hold now, a hint */
+/* gpr: what the guest's registers hold now, a hint. False: no room in the cache. */
 bool jit_compile(struct tcg *t, struct block *b, struct ir_block *ir, const uint64_t *gpr);
 enum leave jit_run(struct tcg_cpu *cpu, const void *code, struct tcg_link **link);
 /* Points the jump of a link, or its pointer, at host code (executable view). */

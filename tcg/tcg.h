@@ -36,15 +36,15 @@ union tcg_vec {
  * first one's slot with the second one's address): nothing compares equal, hostile addresses neither. */
 #define TLB_NEVER(linear) (((uint64_t)(linear) & ~0xfffull) ^ 0x2000)
 /* Every access of translated code reads a tag and to_host: of one slot they do not lie in the same set of
- * the processor's first cache. exec: only C looks. */
-enum { TLB_APART = 2048 + 64 };
+ * the processor's first cache. */
+enum { TLB_GAP = 2048 + 64 };
 struct tcg_tlb {
     uint64_t read[TLB_SIZE];
-    uint8_t apart[TLB_APART];
-    uint64_t to_host
-        [TLB_SIZE]; /* linear + this is where the byte is in our memory, whatever the access */
-    uint8_t apart_again[TLB_APART];
-    uint64_t write[TLB_SIZE], exec[TLB_SIZE];
+    uint8_t gap_read[TLB_GAP];
+    uint64_t to_host[TLB_SIZE]; /* added to linear: where the byte is in our memory */
+    uint8_t gap_to_host[TLB_GAP];
+    uint64_t write[TLB_SIZE];
+    uint64_t exec[TLB_SIZE]; /* only C looks */
 };
 /* Which protection its tags were made for. KERNEL_AC: the supervisor while it may reach user pages in
  * spite of SMAP. */

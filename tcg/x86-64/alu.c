@@ -249,7 +249,7 @@ static unsigned shift_digit(unsigned op)
     return digit[op - IR_SHL];
 }
 
-static unsigned count_mask(unsigned size)
+unsigned count_mask(unsigned size)
 {
     return size == 8 ? 63 : 31;
 }

@@ -270,6 +270,8 @@ void group_accesses(struct gen *g);
 void gen_alu(struct gen *g, const struct ir_op *o);
 void rmw_code(struct gen *g, const struct ir_op *o, struct rm m, const struct src *src, bool lock);
 bool rmw_fits(const struct ir_op *o);
+/* What of a shift's count counts. */
+unsigned count_mask(unsigned size);
 struct src src_of(struct gen *g, const struct ir_arg *a, unsigned size);
 
 /* ---- lookup.c ---- */

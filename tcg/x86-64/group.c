@@ -84,7 +84,8 @@ static uint16_t bound_of(const struct ir_op *o)
     } else if (o->op == IR_AND && o->b.kind == IR_CONST && o->b.value > 0) {
         most = (uint64_t)o->b.value;
     } else if (o->op == IR_SHR && o->b.kind == IR_CONST) {
-        most = (o->size == 4 ? UINT32_MAX : UINT64_MAX) >> (o->b.value & (o->size * 8 - 1));
+        most = (o->size == 4 ? UINT32_MAX : UINT64_MAX) >>
+               ((unsigned)o->b.value & count_mask(o->size));
     }
     return o->size >= 4 && most < PAGE ? (uint16_t)most : 0;
 }
@@ -339,12 +340,14 @@ void group_accesses(struct gen *g)
 {
     struct scan s;
     struct ir_block *ir = g->ir;
-    unsigned n = 0;
+    unsigned n = 0, tables = 0;
     for (unsigned i = 0; i < ir->n; i++) {
+        bool any = accesses(&ir->op[i]);
         g->place[i] = (struct place){ .group = NO_GROUP, .next = NEVER };
-        n += accesses(&ir->op[i]);
+        n += any;
+        tables += any && ir->op[i].mem.index.kind == IR_GPR;
     }
-    if (n == 0 || !(g->t->opt.passes & PASS_GROUP) ||
+    if (n + tables < 2 || !(g->t->opt.passes & PASS_GROUP) ||
         g->b->tb.key.cflags & (TB_APART | TB_ICOUNT)) {
         return;
     }

@@ -164,33 +164,28 @@ static struct rm tlb_rm_known(const struct gen *g, uint64_t linear, enum tlb_par
     return rm_cpu(tlb_off(g, part) + tcg_tlb_slot(linear) * sizeof(uint64_t));
 }
 
-static void shift_right(struct gen *g, unsigned to, unsigned from, unsigned by)
-{
-    if (g->jit->has.bmi2) { /* rorx: what comes in above is cut off by who asks */
-        as_vex(&g->a, P_F2 | M_0F3A | 0xf0, true, false, to, 0,
-               &(struct rm){ .reg = (uint8_t)from, .index = NO_REG });
-    } else {
-        as_mov(&g->a, 8, to, rm_reg(from));
-        as_digit(&g->a, 0xc0, 8, 5, rm_reg(to));
-    }
-    as_byte(&g->a, by);
-}
-
 static void slot_code(struct gen *g, unsigned index, unsigned addr)
 {
+    struct rm from = rm_reg(addr);
     if (g->jit->has.quick_bextr) {
         as_const(&g->a, index, 12 | TLB_BITS << 8);
-        as_vex(&g->a, M_0F38 | 0xf7, true, false, index, index,
-               &(struct rm){ .reg = (uint8_t)addr, .index = NO_REG });
+        as_vex(&g->a, M_0F38 | 0xf7, true, false, index, index, &from);
         return;
     }
-    shift_right(g, index, addr, 12);
+    if (g->jit->has.bmi2) { /* rorx */
+        as_vex(&g->a, P_F2 | M_0F3A | 0xf0, true, false, index, 0, &from);
+    } else {
+        as_mov(&g->a, 8, index, from);
+        as_digit(&g->a, 0xc0, 8, 5, rm_reg(index)); /* shr */
+    }
+    as_byte(&g->a, 12);
     as_alu_imm(&g->a, ALU_AND, 4, rm_reg(index), TLB_SIZE - 1);
 }
 
 static struct slow *new_slow(struct gen *g, enum slow_kind kind)
 {
     struct slow *s = &g->slow[g->slows++];
+    kind = g->place[g->at].apart ? SLOW_APART : kind;
     *s = (struct slow){ .kind = (uint8_t)kind, .pc = g->pc, .op = &g->ir->op[g->at] };
     cache_note_dirty(g, s->dirty);
     return s;
@@ -261,8 +256,7 @@ static struct slow *look_up(struct gen *g, const struct ir_mem *m, unsigned size
     bool beside = scratch_spare(g) >= 2;
     addr = beside ? addr : own_copy(g, addr);
     unsigned index = scratch(g), to = beside ? scratch(g) : addr;
-    struct slow *s =
-        new_slow(g, g->place[g->at].apart ? SLOW_APART : kind); /* all have registers */
+    struct slow *s = new_slow(g, kind); /* all have registers */
     s->addr = (uint8_t)addr;
     s->index = (uint8_t)index;
     s->to = (uint8_t)to;
@@ -328,7 +322,7 @@ static struct slow *probe_known(struct gen *g, uint64_t at, unsigned size, bool 
         as_const(&g->a, to, (uint64_t)page);
         as_alu(&g->a, ALU_CMP, 8, to, tag);
     }
-    struct slow *s = new_slow(g, g->place[g->at].apart ? SLOW_APART : kind);
+    struct slow *s = new_slow(g, kind);
     s->from = as_jcc_ahead(&g->a, CC_NE);
     if (near) {
         as_mov(&g->a, 8, to, host);
