@@ -240,13 +240,12 @@ static bool valid(const struct io_req *req)
                                 : req->space == IO_MMIO || (req->addr & 0xffffffff) < 4096;
 }
 
-/* Holding the lock, which it gives back. */
+/* In an event. */
 static inline int run_locked(struct machine *m, struct io_req *req)
 {
     m->cpu = req->cpu;
     if (!valid(req)) {
         m->stats.refused++;
-        machine_end_event(m);
         req->data = UINT64_MAX;
         return -EINVAL;
     }
@@ -259,7 +258,6 @@ static inline int run_locked(struct machine *m, struct io_req *req)
     } else {
         run(m, req);
     }
-    machine_end_event(m);
     return 0;
 }
 
@@ -270,15 +268,35 @@ int ioreq_run(struct machine *m, struct io_req *req)
         return -EDEADLK;
     }
     machine_begin_event(m);
-    return run_locked(m, req);
+    int ret = run_locked(m, req);
+    machine_end_event(m);
+    return ret;
 }
 
-bool ioreq_try(struct machine *m, struct io_req *req)
+/* So many requests in a row are worth that others have to ask for the lock and wait. */
+#define KEEP_AFTER 256u
+
+static void keep_or_give(struct machine *m, struct machine_keeper *k)
 {
-    if (!machine_try_begin_event(m)) {
+    k->run = m->last == k ? k->run + 1 : 0;
+    m->last = k;
+    k->keeps = k->run >= KEEP_AFTER && lock_keep(&m->lock, &k->lock);
+    if (!k->keeps) {
+        lock_give(&m->lock);
+    }
+}
+
+bool ioreq_try(struct machine *m, struct machine_keeper *k, struct io_req *req)
+{
+    if (!k->keeps && !lock_try(&m->lock)) {
         return false;
     }
+    machine_own(m);
     (void)run_locked(m, req);
+    machine_disown(m);
+    if (!k->keeps) {
+        keep_or_give(m, k);
+    }
     return true;
 }
 

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct machine;
+struct machine_keeper;
 struct device;
 
 /* PCI configuration is a space of its own: address = SBDF << 32 | register, as Xen sends it. */
@@ -44,8 +45,9 @@ struct io_req {
  * or space; nothing was touched, req->data is all ones), or -EDEADLK when called from inside a
  * device callback. */
 int ioreq_run(struct machine *m, struct io_req *req);
-/* The same when the machine lock is free right now; false: it is not, and nothing happened. */
-bool ioreq_try(struct machine *m, struct io_req *req);
+/* The same when the machine lock is free right now or k keeps it; false: it is not, and nothing happened.
+ * After many requests in which nobody else had the lock k keeps it (machine_give_back). */
+bool ioreq_try(struct machine *m, struct machine_keeper *k, struct io_req *req);
 
 /* Shorthands for one item, used by tests and by the string-free owners. */
 uint64_t io_read(struct machine *m, enum io_space space, uint64_t addr, unsigned size);

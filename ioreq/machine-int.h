@@ -27,9 +27,16 @@ static inline bool machine_is_mine(const struct machine *m)
 /* Runs what was asked for by machine_ask_leave, as an event of its own. */
 void machine_before_leave(struct machine *m);
 
-static inline void machine_locked(struct machine *m)
+static inline void machine_own(struct machine *m)
 {
     __atomic_store_n(&m->owner, machine_thread(), __ATOMIC_RELAXED);
+}
+
+/* An event that is not a keeper's request began. */
+static inline void machine_locked(struct machine *m)
+{
+    machine_own(m);
+    m->last = NULL;
 }
 
 /* False when somebody else is in an event. */
@@ -48,13 +55,19 @@ static inline void machine_begin_event(struct machine *m)
     machine_locked(m);
 }
 
-static inline void machine_end_event(struct machine *m)
+/* All of an event's end but giving the lock back. */
+static inline void machine_disown(struct machine *m)
 {
     m->now = -1;
     if (m->leave_asked) {
         machine_before_leave(m);
     }
     __atomic_store_n(&m->owner, NULL, __ATOMIC_RELAXED);
+}
+
+static inline void machine_end_event(struct machine *m)
+{
+    machine_disown(m);
     lock_give(&m->lock);
 }
 

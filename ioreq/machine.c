@@ -56,6 +56,15 @@ void machine_leave(struct machine *m)
     machine_end_event(m);
 }
 
+void machine_give_back(struct machine *m, struct machine_keeper *k)
+{
+    if (k->keeps) {
+        k->keeps = false;
+        k->run = 0;
+        lock_return(&m->lock);
+    }
+}
+
 void machine_set_leave(struct machine *m, void (*leave)(void *opaque), void *opaque)
 {
     m->leave = leave;

@@ -89,12 +89,21 @@ struct region_table {
     size_t last; /* where the last look-up ended */
 };
 
+/* A vCPU that has requests for ioreq_try, in its owner's hands; the lock's ask stays valid as long as the
+ * machine. */
+struct machine_keeper {
+    struct lock_keeper lock;
+    bool keeps;   /* it has the machine lock between its requests */
+    unsigned run; /* its requests since anybody else had the lock */
+};
+
 struct machine {
     const struct machine_host *host;
     void *h;          /* passed to every host call */
     const char *type; /* "xenfv", "pc" */
     struct lock lock;
-    void *owner; /* the thread in an event: machine_thread(); NULL: none */
+    void *owner;                       /* the thread in an event: machine_thread(); NULL: none */
+    const struct machine_keeper *last; /* whose request the last event was; NULL: none's */
 
     struct region_table regions[IO_SPACES];
     struct io_stats stats;
@@ -141,6 +150,8 @@ void machine_enter(struct machine *m);
 void machine_leave(struct machine *m);
 /* machine_enter if nobody has the lock, by any thread that does not: whether it got it. */
 bool machine_try_enter(struct machine *m);
+/* The lock, if k keeps it: before its vCPU waits for anything, and soon when it is asked to. */
+void machine_give_back(struct machine *m, struct machine_keeper *k);
 
 /* All under the lock. */
 /* leave is called once for each machine_ask_leave, by whoever holds the lock then, before it is let go

@@ -9,7 +9,11 @@
 /* Whoever waited leaves 2 behind: it cannot know that it was the only one. */
 void lock_wait(struct lock *l)
 {
-    while (__atomic_exchange_n(&l->state, 2, __ATOMIC_ACQUIRE)) {
+    while (__atomic_exchange_n(&l->state, 2, __ATOMIC_SEQ_CST)) {
+        struct lock_keeper *k = __atomic_load_n(&l->keeper, __ATOMIC_SEQ_CST);
+        if (k) {
+            k->ask(k);
+        }
         syscall(SYS_futex, &l->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
     }
 }

@@ -5,6 +5,7 @@
 #ifndef TARGET_X86_VCPU_INT_H
 #define TARGET_X86_VCPU_INT_H
 
+#include "ioreq/machine.h"
 #include "target/x86/cpu.h"
 #include "target/x86/icount.h"
 #include "target/x86/vcpu.h"
@@ -33,6 +34,7 @@ struct vcpu {
     bool asking;       /* atomic: outside with a request that the machine has not answered */
     pthread_t thread;  /* atomic: that ran it last */
     enum vcpu_how how; /* set while paused */
+    struct machine_keeper keeper;
 };
 
 struct vcpus {

@@ -7,7 +7,8 @@
  *
  * `inside` tells other threads that this vCPU may hold translations: whoever takes memory away asks
  * for a flush and waits while it is set (vcpu.c). It is clear around the machine lock, so that such
- * a wait under that lock ends.
+ * a wait under that lock ends. Inside, a vCPU may keep the machine lock from one request to the next;
+ * whoever wants it kicks it.
  */
 #include "ioreq/cpu.h"
 #include "ioreq/machine.h"
@@ -44,6 +45,7 @@ static void flush_if_asked(struct x86_cpu *c)
 
 static void go_outside(struct x86_cpu *c)
 {
+    machine_give_back(c->m, &vcpu_of(c)->keeper);
     __atomic_store_n(&vcpu_of(c)->inside, false, __ATOMIC_SEQ_CST);
 }
 
@@ -108,7 +110,7 @@ void x86_alone(struct tcg_cpu *t, bool begin)
 void x86_io(struct x86_cpu *c, struct io_req *r)
 {
     r->cpu = (uint8_t)c->index;
-    if (!icount_on(&c->all->icount) && ioreq_try(c->m, r)) {
+    if (!icount_on(&c->all->icount) && ioreq_try(c->m, &vcpu_of(c)->keeper, r)) {
         flush_if_asked(c); /* nobody could wait for this vCPU while it held the lock */
         return;
     }
@@ -338,6 +340,7 @@ static bool run_inside(struct vcpu *v, bool slice)
     bool kicked = false;
     for (;;) {
         __atomic_store_n(&c->tcg.exit_request, 0, __ATOMIC_SEQ_CST);
+        machine_give_back(c->m, &v->keeper);
         if (counts) {
             icount_fire(c);
         }

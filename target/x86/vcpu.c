@@ -87,6 +87,11 @@ void vcpu_notify(struct vcpu *v, uint32_t bits)
     }
 }
 
+static void ask_for_machine(struct lock_keeper *k)
+{
+    tcg_kick(&container_of(k, struct vcpu, keeper.lock)->c->tcg);
+}
+
 /* ---- what the interrupt chips say; under the machine lock ---- */
 
 static void wire_intr(void *o, unsigned cpu, bool level)
@@ -404,7 +409,7 @@ static int make_cpu(struct vcpus *v, unsigned i, const struct vcpu_options *o, s
         return err_set(e, -ENOMEM, "-smp: no memory for a processor");
     }
     struct x86_cpu *c = x86_of(t);
-    v->cpu[i] = (struct vcpu){ .c = c, .all = v };
+    v->cpu[i] = (struct vcpu){ .c = c, .all = v, .keeper.lock.ask = ask_for_machine };
     v->n++;
     c->index = i;
     c->apic_id = apic_id(o, i);

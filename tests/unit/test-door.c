@@ -508,6 +508,90 @@ static void test_door_threads_take_turns(void **state)
     assert_int_equal(r->t->user, 8000);
 }
 
+/* ---- a vCPU that keeps the lock ---- */
+
+struct asker {
+    struct machine_keeper keeper;
+    int asked;
+};
+
+static void note_ask(struct lock_keeper *k)
+{
+    struct asker *a = container_of(k, struct asker, keeper.lock);
+    __atomic_fetch_add(&a->asked, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool try_out(struct machine *m, struct asker *a)
+{
+    struct io_req req = { .addr = 0x80, .count = 1, .size = 1, .space = IO_PIO, .write = true };
+    return ioreq_try(m, &a->keeper, &req);
+}
+
+/* So many requests that it keeps the lock if it may; more than machine.h's keeper needs. */
+static void try_many(struct machine *m, struct asker *a)
+{
+    for (int i = 0; i < 1000; i++) {
+        assert_true(try_out(m, a));
+    }
+}
+
+static void *enter_and_leave(void *m)
+{
+    machine_enter(m);
+    machine_leave(m);
+    return NULL;
+}
+
+static void test_door_when_a_vcpu_asks_again_and_again_then_it_keeps_the_lock(void **state)
+{
+    struct rig *r = *state;
+    struct asker a = { .keeper.lock.ask = note_ask };
+    assert_true(try_out(r->m, &a));
+    assert_false(a.keeper.keeps);
+    try_many(r->m, &a);
+    assert_true(a.keeper.keeps);
+    assert_false(machine_try_enter(r->m));
+    machine_give_back(r->m, &a.keeper);
+    assert_false(a.keeper.keeps);
+    assert_true(machine_try_enter(r->m));
+    machine_leave(r->m);
+    assert_int_equal(io_stats(r->m)->requests[IO_PIO], 1001);
+}
+
+static void test_door_when_others_have_the_lock_in_between_then_no_vcpu_keeps_it(void **state)
+{
+    struct rig *r = *state;
+    struct asker a = { .keeper.lock.ask = note_ask }, b = a;
+    for (int i = 0; i < 1000; i++) {
+        assert_true(try_out(r->m, &a));
+        if (i % 100 == 0) {
+            enter_and_leave(r->m);
+        }
+    }
+    assert_false(a.keeper.keeps);
+    for (int i = 0; i < 1000; i++) {
+        assert_true(try_out(r->m, &a));
+        assert_true(try_out(r->m, &b));
+    }
+    assert_false(a.keeper.keeps || b.keeper.keeps);
+}
+
+static void test_door_when_the_lock_is_kept_then_who_wants_it_asks_and_gets_it(void **state)
+{
+    struct rig *r = *state;
+    struct asker a = { .keeper.lock.ask = note_ask };
+    try_many(r->m, &a);
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, enter_and_leave, r->m), 0);
+    while (!__atomic_load_n(&a.asked, __ATOMIC_SEQ_CST)) {
+        assert_true(try_out(r->m, &a)); /* its own requests still go through */
+    }
+    machine_give_back(r->m, &a.keeper);
+    pthread_join(t, NULL);
+    assert_true(try_out(r->m, &a));
+    assert_false(a.keeper.keeps); /* the run begins anew */
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -537,6 +621,9 @@ int main(void)
         T(test_door_insb_below_zero_is_dropped),
         T(test_door_mmio_string_moves_both_addresses),
         T(test_door_threads_take_turns),
+        T(test_door_when_a_vcpu_asks_again_and_again_then_it_keeps_the_lock),
+        T(test_door_when_others_have_the_lock_in_between_then_no_vcpu_keeps_it),
+        T(test_door_when_the_lock_is_kept_then_who_wants_it_asks_and_gets_it),
         T(test_flat_mem_reaches_ram_devices_and_holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
