@@ -132,11 +132,12 @@ void hmp_info_jit(struct keel *k, struct text *out)
              "Translation buffer state:\r\nTB count            %llu\r\n"
              "guest bytes         %llu\r\ngen code size       %llu\r\n"
              "direct jump count   %llu\r\n\r\nStatistics:\r\nTB flush count      %llu\r\n"
-             "TB region evictions %llu\r\nTB invalidate count %llu\r\n",
+             "TB region evictions %llu\r\nTB invalidate count %llu\r\n"
+             "TB misfit count     %llu\r\n",
              (unsigned long long)s.blocks, (unsigned long long)s.guest_bytes,
              (unsigned long long)s.host_bytes, (unsigned long long)s.chained,
              (unsigned long long)s.flushes, (unsigned long long)s.evictions,
-             (unsigned long long)s.invalidated);
+             (unsigned long long)s.invalidated, (unsigned long long)s.misfits);
 }
 
 bool hmp_cpu_translate(struct keel *k, uint64_t linear, uint64_t *gpa)

@@ -15,7 +15,7 @@
 
 /* ---- forgetting, making room ---- */
 
-static void forget(struct tcg *t, struct block *b)
+void block_forget(struct tcg *t, struct block *b)
 {
     b->stale = true;
     table_remove(t, b);
@@ -275,7 +275,7 @@ struct block *block_find(struct tcg_cpu *cpu, uint32_t cflags)
     engine_lock(cpu);
     struct block *b = table_find(t, &k);
     if (b && !second_stands(cpu, b)) {
-        forget(t, b);
+        block_forget(t, b);
         b = NULL;
     }
     if (!b) {
@@ -336,7 +336,7 @@ static bool invalidate_on_page(struct tcg *t, struct tcg_cpu *cpu, uint64_t page
         block_span(b, i, &lo, &hi);
         if (from < hi && to > lo) {
             hit |= cpu && !engine_of(cpu)->single && runs_now(cpu, b);
-            forget(t, b);
+            block_forget(t, b);
         }
     }
     pthread_mutex_unlock(&t->lock);

@@ -128,6 +128,8 @@ struct engine_cpu {
     unsigned code_filled[TLB_MODES]; /* the same of cpu->code_page */
     uint16_t code_list[TLB_MODES][1024];
     uint32_t jc2_ages; /* given out */
+    uint32_t misfits;  /* groups that were not plain; the TSC some of them ago */
+    uint64_t misfits_since;
 };
 
 struct tcg {
@@ -184,6 +186,8 @@ struct block *block_find(struct tcg_cpu *cpu, uint32_t cflags);
 struct block *block_single(struct tcg_cpu *cpu);
 /* Gives back what b holds, and b itself if it is not one of those kept. NULL is nothing. */
 void block_free(struct block *b);
+/* Nothing leads to b any more; who is inside goes on. Under the lock. */
+void block_forget(struct tcg *t, struct block *b);
 /* The rare part, made if need be. */
 struct block_more *block_more(struct block *b);
 void engine_lock(struct tcg_cpu *cpu);

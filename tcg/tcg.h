@@ -291,6 +291,7 @@ void tcg_on_protect(struct tcg *t, tcg_protect_fn fn, void *o);
 
 struct tcg_stats {
     uint64_t blocks, guest_bytes, host_bytes, flushes, evictions, invalidated, chained;
+    uint64_t misfits; /* blocks that their groups of accesses did not fit */
 };
 void tcg_get_stats(struct tcg *t, struct tcg_stats *s); /* for `info jit` */
 

@@ -6,9 +6,9 @@
  * scratch. Vector registers, MXCSR and (lazily) the x87 are the guest's own. Flags live in EFLAGS within
  * a block as far as nothing clobbers them, else in cpu->flags, where they always are between blocks.
  *
- * gen.c drives and allocates; lookup.c finds operands in memory, group.c several at once; alu.c, mem.c,
- * native.c, call.c and exit.c write code for groups of operations; flags.c moves F; thunk.c has the
- * common code and the way in and out; signal.c answers SIGFPE.
+ * gen.c drives and allocates; lookup.c finds operands in memory, group.c several at once and misfit.c
+ * where that fails; alu.c, mem.c, native.c, call.c and exit.c write code for groups of operations; flags.c
+ * moves F; thunk.c has the common code and the way in and out; signal.c answers SIGFPE.
  */
 #ifndef TCG_X86_64_GEN_H
 #define TCG_X86_64_GEN_H
@@ -90,6 +90,10 @@ struct cpu_features {
     bool quick_bextr; /* in one cycle */
 };
 
+/* What a block does without, because it did not hold (misfit.c). */
+enum misfit { MISFIT_NOT, MISFIT_TABLES, MISFIT_GROUPS };
+enum { MISFIT_BITS = 12 };
+
 struct jit {
     struct tcg *t;
     uint64_t (*enter)(struct tcg_cpu *cpu, const void *code);
@@ -105,6 +109,8 @@ struct jit {
     const uint8_t *vec_in; /* called: vectors and MXCSR to the processor */
     struct cpu_features has;
     struct gen *gen;
+    uint8_t misfit
+        [1 << MISFIT_BITS]; /* enum misfit, by a hash of the block's address; under the lock */
 };
 
 enum slow_kind {
@@ -264,6 +270,12 @@ uint16_t flags_wanted_before(const struct gen *g, const struct ir_op *o);
 
 /* Fills in g->place; uses of temporaries are counted already. */
 void group_accesses(struct gen *g);
+
+/* ---- misfit.c ---- */
+
+/* A group was not plain, in the block that called C code now. */
+void misfit_note(struct tcg_cpu *cpu);
+enum misfit misfit_level(const struct gen *g);
 
 /* ---- alu.c ---- */
 

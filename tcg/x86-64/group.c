@@ -219,7 +219,8 @@ static bool by_index(const struct scan *s, const struct ir_op *o, struct where *
     const struct ir_mem *m = &o->mem;
     unsigned max = m->index.kind == IR_GPR ? s->gpr[m->index.num].max : 0;
     unsigned all = max * m->scale + *size;
-    if (!max || all > PAGE || m->addr_size != 8 || m->seg >= 0 || w->base > ENTRY_IDS) {
+    if (!max || all > PAGE || m->addr_size != 8 || m->seg >= 0 || w->base > ENTRY_IDS ||
+        misfit_level(s->g) == MISFIT_TABLES) {
         return false;
     }
     uint64_t base = w->base ? s->g->entry[w->base - 1] : 0;
@@ -348,7 +349,7 @@ void group_accesses(struct gen *g)
         tables += any && ir->op[i].mem.index.kind == IR_GPR;
     }
     if (n + tables < 2 || !(g->t->opt.passes & PASS_GROUP) ||
-        g->b->tb.key.cflags & (TB_APART | TB_ICOUNT)) {
+        g->b->tb.key.cflags & (TB_APART | TB_ICOUNT) || misfit_level(g) == MISFIT_GROUPS) {
         return;
     }
     s.g = g;

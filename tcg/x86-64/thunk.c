@@ -68,7 +68,10 @@ static void c_plain(struct tcg_cpu *cpu)
                   ? cpu->tcg->target->plain(cpu, cpu->slow_addr, size, cpu->slow_size & PLAIN_WRITE)
                   : NULL;
     cpu->arg[0] = (uintptr_t)p;
-    cpu->arg[1] = p ? 0 : (uintptr_t)jc_apart(cpu);
+    if (!p) {
+        misfit_note(cpu);
+        cpu->arg[1] = (uintptr_t)jc_apart(cpu);
+    }
 }
 
 static void c_native_sem(struct tcg_cpu *cpu)

@@ -276,6 +276,55 @@ static void test_a_table_is_looked_up_where_it_begins(struct rig *r)
     }
 }
 
+/* Runs on until there is another translation, or for as long as one should take to come. */
+static void run_until_made_anew(struct rig *r)
+{
+    unsigned so_far = translations;
+    for (unsigned i = 0; i < 1000000 && translations == so_far; i++) {
+        r->cpu->pc = RIG_CODE;
+        r->cpu->gpr[1] = i;
+        r->cpu->gpr[3] = i;
+        assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+    }
+}
+
+static void test_a_table_that_never_lies_on_one_page_is_one_no_longer(struct rig *r)
+{
+    uint64_t last = RIG_BASE + 0x3000 - TABLE_BYTES;
+    open_group(r, DATA, FAR);
+    rig_build = build_table;
+    look_in_table(r, last, FAR, 1);
+    look_in_table(r, last + 8, FAR, 1);
+    assert_int_equal(translations, grouping(r) ? 2 : 1);
+    if (grouping(r)) {
+        run_until_made_anew(r);
+        assert_int_equal(translations, 3);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        look_in_table(r, last + i % 2 * 8, FAR, i % 256);
+    }
+    assert_int_equal(translations, grouping(r) ? 3 : 1);
+}
+
+static void test_a_group_that_never_lies_on_one_page_is_one_no_longer(struct rig *r)
+{
+    uint64_t across = RIG_BASE + 0x3000 - 12;
+    open_group(r, across, FAR);
+    run_twice(r, across, FAR, grouping(r) ? 2 : 1);
+    if (!grouping(r)) {
+        return;
+    }
+    run_until_made_anew(r); /* without tables, which it has none of */
+    run_until_made_anew(r);
+    assert_int_equal(translations, 4);
+    for (unsigned i = 0; i < 1000; i++) {
+        fill(r, i % 2 ? across : DATA, FAR);
+        assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+        expect_all_done(r, i % 2 ? across : DATA);
+    }
+    assert_int_equal(translations, 4);
+}
+
 static void test_on_one_page_a_miss_needs_no_other_block(struct rig *r)
 {
     open_group(r, DATA, FAR);
@@ -446,6 +495,8 @@ static void run_everywhere(void (*test)(struct rig *r))
 IN_EVERY_ENGINE(test_a_known_address_is_found_and_missed_alike)
 IN_EVERY_ENGINE(test_a_known_address_across_two_pages_is_left_to_c)
 IN_EVERY_ENGINE(test_a_table_is_looked_up_where_it_begins)
+IN_EVERY_ENGINE(test_a_table_that_never_lies_on_one_page_is_one_no_longer)
+IN_EVERY_ENGINE(test_a_group_that_never_lies_on_one_page_is_one_no_longer)
 IN_EVERY_ENGINE(test_on_one_page_a_miss_needs_no_other_block)
 IN_EVERY_ENGINE(test_across_two_pages_each_is_looked_up)
 IN_EVERY_ENGINE(test_on_a_device_each_access_comes_once)
@@ -465,6 +516,8 @@ int main(void)
         cmocka_unit_test(test_a_known_address_is_found_and_missed_alike_here),
         cmocka_unit_test(test_a_known_address_across_two_pages_is_left_to_c_here),
         cmocka_unit_test(test_a_table_is_looked_up_where_it_begins_here),
+        cmocka_unit_test(test_a_table_that_never_lies_on_one_page_is_one_no_longer_here),
+        cmocka_unit_test(test_a_group_that_never_lies_on_one_page_is_one_no_longer_here),
         cmocka_unit_test(test_on_one_page_a_miss_needs_no_other_block_here),
         cmocka_unit_test(test_across_two_pages_each_is_looked_up_here),
         cmocka_unit_test(test_on_a_device_each_access_comes_once_here),
