@@ -128,7 +128,7 @@ struct engine_cpu {
     unsigned code_filled[TLB_MODES]; /* the same of cpu->code_page */
     uint16_t code_list[TLB_MODES][1024];
     uint32_t jc2_ages; /* given out */
-    uint32_t misfits;  /* groups that were not plain; the TSC some of them ago */
+    uint32_t misfits;  /* groups across two pages; the TSC some of them ago */
     uint64_t misfits_since;
 };
 

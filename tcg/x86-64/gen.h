@@ -273,7 +273,7 @@ void group_accesses(struct gen *g);
 
 /* ---- misfit.c ---- */
 
-/* A group was not plain, in the block that called C code now. */
+/* A group does not lie on one page, in the block that called C code now. */
 void misfit_note(struct tcg_cpu *cpu);
 enum misfit misfit_level(const struct gen *g);
 

@@ -69,7 +69,9 @@ static void c_plain(struct tcg_cpu *cpu)
                   : NULL;
     cpu->arg[0] = (uintptr_t)p;
     if (!p) {
-        misfit_note(cpu);
+        if ((cpu->slow_addr & 0xfff) + size > 0x1000) {
+            misfit_note(cpu);
+        }
         cpu->arg[1] = (uintptr_t)jc_apart(cpu);
     }
 }
