@@ -111,6 +111,14 @@ struct tcg_cache {
 
 enum { L1_BITS = 14, L2_BITS = 18 };
 
+/* Groups across two pages, as the generator sees them (x86-64/misfit.c). */
+struct misfit_count {
+    const void *host; /* where */
+    uint64_t since;   /* TSC */
+    unsigned n;
+};
+enum { MISFIT_COUNTS = 64 };
+
 struct engine_cpu {
     struct tcg_cpu *cpu;
     struct engine_cpu *next;
@@ -127,9 +135,8 @@ struct engine_cpu {
     uint16_t jc_list[TLB_MODES][2048];
     unsigned code_filled[TLB_MODES]; /* the same of cpu->code_page */
     uint16_t code_list[TLB_MODES][1024];
-    uint32_t jc2_ages; /* given out */
-    uint32_t misfits;  /* groups across two pages; the TSC some of them ago */
-    uint64_t misfits_since;
+    uint32_t jc2_ages;                         /* given out */
+    struct misfit_count misfit[MISFIT_COUNTS]; /* by a hash of host */
 };
 
 struct tcg {

@@ -3,16 +3,16 @@
  *
  * A block is made once and serves every process that maps its page. In one of them the stack may begin elsewhere, or
  * a pointer has moved on: then the look-up for a whole group fails each time, the block is left for one without
- * groups, and that costs what a hundred look-ups do. When such failures come thick and fast, the block that the
- * latest one happened in is likely the one that has most of them. It goes, and is made anew without tables, then, if
- * that was not it, without groups. Which blocks these are is kept by a hash: a wrong answer costs a little time.
+ * groups, and that costs what a hundred look-ups do. A block whose failures come thick and fast goes, and is made anew
+ * without tables, then, if that was not it, without groups. Which blocks these are is kept by a hash: a wrong answer
+ * costs a little time.
  */
 #include "tcg/x86-64/gen.h"
 
 #include <string.h>
 
-/* So many failures in less than so many ticks of the TSC each are worth a translation. */
-enum { FEW = 64, TICKS_EACH = 4096 };
+/* So many failures of a block, in less than so many ticks of the TSC each: more than groups may bring. */
+enum { FEW = 64, TICKS_EACH = 8192 };
 /* So many answers kept, all are forgotten: most of that code is gone, and some hashes meet. */
 enum { MOST = (1 << MISFIT_BITS) / 4 };
 
@@ -35,10 +35,10 @@ static void note_block(struct jit *j, const struct block *b)
     *level = *level == MISFIT_NOT ? MISFIT_TABLES : MISFIT_GROUPS;
 }
 
-static void make_anew(struct tcg_cpu *cpu)
+static void make_anew(struct tcg_cpu *cpu, const void *host)
 {
     engine_lock(cpu);
-    struct block *b = block_by_host(cpu->tcg, ((const uint8_t *const *)cpu)[-1]);
+    struct block *b = block_by_host(cpu->tcg, host);
     if (b && !b->stale) {
         note_block(cpu->tcg->jit, b);
         block_forget(cpu->tcg, b);
@@ -48,12 +48,12 @@ static void make_anew(struct tcg_cpu *cpu)
 
 void misfit_note(struct tcg_cpu *cpu)
 {
-    struct engine_cpu *e = engine_of(cpu);
-    if (++e->misfits % FEW == 0) {
-        uint64_t now = __builtin_ia32_rdtsc();
-        if (now - e->misfits_since < (uint64_t)FEW * TICKS_EACH) {
-            make_anew(cpu);
-        }
-        e->misfits_since = now;
+    const uint8_t *host = ((const uint8_t *const *)cpu)[-1];
+    struct misfit_count *m = &engine_of(cpu)->misfit[(uintptr_t)host / 16 % MISFIT_COUNTS];
+    if (m->host != host || m->n == FEW) {
+        *m = (struct misfit_count){ .host = host, .since = __builtin_ia32_rdtsc() };
+    }
+    if (++m->n == FEW && __builtin_ia32_rdtsc() - m->since < (uint64_t)FEW * TICKS_EACH) {
+        make_anew(cpu, host);
     }
 }
