@@ -60,14 +60,16 @@ struct block *block_by_host(const struct tcg *t, const void *host)
 
 /* ---- the table ---- */
 
-/* Blocks of a page lie beside one another in the table, in the order of their addresses: whoever looks for one
- * wants its neighbours soon. */
+/* Blocks of a piece of code lie beside one another in the table, in the order of their addresses: whoever looks
+ * for one wants its neighbours soon. Larger pieces would meet in the table, and searches go through them all. */
 static uint32_t hash_of(const struct tb_key *k)
 {
-    enum { IN_PAGE_BITS = 9 }; /* eight bytes of code share a slot */
-    uint64_t h = (k->phys >> 12) * 0x9e3779b97f4a7c15ull ^ k->pc >> 12 ^ (uint64_t)k->flags << 20;
+    enum { PIECE_BITS = 9, SLOT_BITS = 3 }; /* eight bytes of code share a slot */
+    uint64_t h =
+        (k->phys >> PIECE_BITS) * 0x9e3779b97f4a7c15ull ^ k->pc >> 12 ^ (uint64_t)k->flags << 20;
     h = (h * 0xff51afd7ed558ccdull) >> 32;
-    return (uint32_t)(h << IN_PAGE_BITS | (k->phys & 0xfff) >> (12 - IN_PAGE_BITS));
+    uint32_t in_piece = (k->phys & ((1u << PIECE_BITS) - 1)) >> SLOT_BITS;
+    return (uint32_t)(h << (PIECE_BITS - SLOT_BITS)) | in_piece;
 }
 
 static bool same_key(const struct tb_key *a, const struct tb_key *b)

@@ -277,10 +277,11 @@ static inline unsigned code_page_slot(uint64_t linear)
 {
     return (unsigned)(linear >> 12 ^ linear >> (12 + CODE_PAGE_BITS)) & (CODE_PAGES - 1);
 }
+enum { JC_APART = 2 };
 /* A block of TB_APART stands where no jump to that RIP looks; an empty entry there holds another one. */
 static inline unsigned jc_slot_of(const struct tb_key *k)
 {
-    return jc_slot(k->pc) ^ (k->cflags & TB_APART ? 2 : 0);
+    return jc_slot(k->pc) ^ (k->cflags & TB_APART ? JC_APART : 0);
 }
 /* Code of the TB_APART block for cpu->pc that the jump cache knows, or NULL. */
 const void *jc_apart(const struct tcg_cpu *cpu);

@@ -105,6 +105,7 @@ struct tcg_cpu {
     void *engine;       /* the engine's own for this vCPU */
     uint64_t slow_addr; /* linear address of an access that leaves translated code */
     uint32_t slow_size, slow_op;
+    uint32_t uncounted; /* the generator's: groups across two pages until one is counted */
     uint64_t arg[3]; /* of a C function that translated code calls; its result */
     const void *call_fn;
     uint32_t mxcsr_host;                              /* for C code */

@@ -92,14 +92,15 @@ struct cpu_features {
 
 /* What a block does without, because it did not hold (misfit.c). */
 enum misfit { MISFIT_NOT, MISFIT_TABLES, MISFIT_GROUPS };
-enum { MISFIT_BITS = 12 };
+enum { MISFIT_BITS = 12, MISFIT_SAMPLE = 16 }; /* so many groups across two pages, one is counted */
 
 struct jit {
     struct tcg *t;
     uint64_t (*enter)(struct tcg_cpu *cpu, const void *code);
     const uint8_t *thunk[THUNKS];
-    const uint8_t *leave_link; /* R12: the link */
-    const uint8_t *leave_pc;   /* R14: RIP */
+    const uint8_t *plain[TLB_MODES]; /* before TH_PLAIN's */
+    const uint8_t *leave_link;       /* R12: the link */
+    const uint8_t *leave_pc;         /* R14: RIP */
     /* The same, but the jump caches of the block's mode may know. */
     const uint8_t *leave_far[TLB_MODES];    /* link that leads nowhere now */
     const uint8_t *leave_missed[TLB_MODES]; /* RIP that the first one does not know */
@@ -273,7 +274,7 @@ void group_accesses(struct gen *g);
 
 /* ---- misfit.c ---- */
 
-/* A group does not lie on one page, in the block that called C code now. */
+/* A group does not lie on one page, in the block that called C code now: one such in MISFIT_SAMPLE. */
 void misfit_note(struct tcg_cpu *cpu);
 enum misfit misfit_level(const struct gen *g);
 

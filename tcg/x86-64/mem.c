@@ -279,7 +279,7 @@ void slow_code(struct gen *g, struct slow *s)
     }
     if (s->kind == SLOW_APART) {
         slow_entry(g, s, s->size | (s->write ? PLAIN_WRITE : 0) | (s->align ? PLAIN_ALIGNED : 0));
-        call_thunk(g, TH_PLAIN);
+        as_call(&g->a, g->jit->plain[g->b->tb.key.mode]);
         as_mov(&g->a, 8, s->to, rm_cpu(CPU(arg)));
         as_found(g, s);
         back_to(g, s->resume);

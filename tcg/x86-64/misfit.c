@@ -3,7 +3,7 @@
  *
  * A block is made once and serves every process that maps its page. In one of them the stack may begin elsewhere, or
  * a pointer has moved on: then the look-up for a whole group fails each time, the block is left for one without
- * groups, and that costs what a hundred look-ups do. A block whose failures come thick and fast goes, and is made anew
+ * groups, and that costs what ten look-ups do. A block whose failures come thick and fast goes, and is made anew
  * without tables, then, if that was not it, without groups. Which blocks these are is kept by a hash: a wrong answer
  * costs a little time.
  */
@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-/* So many failures of a block, in less than so many ticks of the TSC each: more than groups may bring. */
-enum { FEW = 64, TICKS_EACH = 8192 };
+/* So many counted failures of a block, in less than so many ticks of the TSC each: more than groups may bring. */
+enum { FEW = 8, TICKS_EACH = MISFIT_SAMPLE * 1024 };
 /* So many answers kept, all are forgotten: most of that code is gone, and some hashes meet. */
 enum { MOST = (1 << MISFIT_BITS) / 4 };
 

@@ -71,6 +71,7 @@ static void c_plain(struct tcg_cpu *cpu)
     if (!p) {
         if ((cpu->slow_addr & 0xfff) + size > 0x1000) {
             misfit_note(cpu);
+            cpu->uncounted = MISFIT_SAMPLE - 1;
         }
         cpu->arg[1] = (uintptr_t)jc_apart(cpu);
     }
@@ -328,6 +329,42 @@ static const uint8_t *thunk_code(struct jit *j, struct as *a, enum thunk t)
     return start;
 }
 
+/* For TH_PLAIN, by blocks of the mode. A group across two pages has no one address. Deep in a stack that is common, so
+ * the way to the TB_APART block is short when the jump cache knows it; now and then C counts. */
+static const uint8_t *plain_code(struct jit *j, struct as *a, unsigned mode)
+{
+    const uint8_t *start = as_here(a);
+    struct rm keep[] = { rm_cpu(8 + CPU(arg) + 8), rm_cpu(8 + CPU(arg) + 16) };
+    as_mov_to(a, 8, keep[0], R14);
+    as_mov_to(a, 8, keep[1], R15);
+    as_mov(a, 4, R14, rm_cpu(8 + CPU(slow_addr)));
+    as_alu_imm(a, ALU_AND, 4, rm_reg(R14), 0xfff);
+    as_rm(a, M_0F | 0xb7, 4, R15, rm_cpu(8 + CPU(slow_size))); /* movzx */
+    as_alu(a, ALU_ADD, 4, R14, rm_reg(R15));
+    as_alu_imm(a, ALU_CMP, 4, rm_reg(R14), 0x1000);
+    uint8_t *one_page = as_jcc_ahead(a, CC_BE);
+    as_alu_imm(a, ALU_SUB, 4, rm_cpu(8 + CPU(uncounted)), 1);
+    uint8_t *count = as_jcc_ahead(a, CC_B);
+    as_mov(a, 8, R14, rm_cpu(8 + CPU(pc)));
+    jc_slot_code(a, R15, R14, JC_SIZE);
+    as_alu_imm(a, ALU_XOR, 4, rm_reg(R15), JC_APART * sizeof(struct tcg_jc_entry));
+    size_t jc = CPU(jcs) + mode * sizeof(((struct tcg_cpu *)0)->jcs[0]);
+    struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc + 8);
+    as_alu(a, ALU_CMP, 8, R14, entry);
+    uint8_t *unknown = as_jcc_ahead(a, CC_NE);
+    entry.disp += (int32_t)offsetof(struct tcg_jc_entry, code);
+    as_mov(a, 8, R15, entry);
+    as_lea(a, 8, SP, rm_cpu(8));
+    as_rm(a, 0xff, 4, 4, rm_reg(R15)); /* jmp */
+    as_land(a, one_page);
+    as_land(a, count);
+    as_land(a, unknown);
+    as_mov(a, 8, R14, keep[0]);
+    as_mov(a, 8, R15, keep[1]);
+    as_jmp(a, j->thunk[TH_PLAIN]);
+    return start;
+}
+
 /* Called by translated code that wants vectors; EFLAGS are free. */
 static const uint8_t *vec_in_code(struct jit *j, struct as *a)
 {
@@ -440,6 +477,7 @@ static void thunks_make(struct jit *j)
     as_const(&a, R12, LEAVE_LOOKUP);
     leave_code(j, &a);
     for (unsigned m = 0; m < TLB_MODES; m++) {
+        j->plain[m] = plain_code(j, &a, m);
         j->leave_missed[m] = leave_missed_code(j, &a, m);
         j->leave_far[m] = leave_far_code(j, &a, m);
     }
