@@ -27,10 +27,12 @@ static void grow_old(struct tcg_cpu *cpu, unsigned mode)
 void jc_init(struct tcg_cpu *cpu)
 {
     for (unsigned m = 0; m < TLB_MODES; m++) {
-        for (unsigned i = 0; i < JC_SIZE; i++) {
+        for (unsigned i = 0; JC_EMPTY(i); i++) { /* the others are empty as they come */
             cpu->jcs[m][i].pc = JC_EMPTY(i);
         }
         grow_old(cpu, m);
+        tcg_tlb_set(&cpu->tlbs[m], 0, NULL, false, false, false);
+        tcg_tlb_set(&cpu->tlbs[m], (uint64_t)(TLB_SIZE - 1) << 12, NULL, false, false, false);
     }
 }
 

@@ -108,7 +108,6 @@ struct tcg_cpu *tcg_cpu_new(struct tcg *t)
     cpu->tlb = &cpu->tlbs[TLB_KERNEL];
     cpu->jc = cpu->jcs[0];
     cpu->mxcsr = cpu->mxcsr_host = 0x1f80;
-    tcg_tlb_flush(cpu);
     jc_init(cpu);
     pthread_mutex_lock(&t->lock);
     e->next = t->cpus;

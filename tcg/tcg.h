@@ -29,12 +29,16 @@ union tcg_vec {
 } __attribute__((aligned(32)));
 
 /* Soft TLB. Direct-mapped by linear page. A tag is the page's linear address when that kind of
- * access is plain, or TLB_NEVER of the slot. Entries are written by their own vCPU only. */
+ * access is plain, or tcg_tlb_never of the slot. Entries are written by their own vCPU only. */
 #define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
 /* A page that has another slot than this one and the next (an access across two pages looks in the
- * first one's slot with the second one's address): nothing compares equal, hostile addresses neither. */
-#define TLB_NEVER(linear) (((uint64_t)(linear) & ~0xfffull) ^ 0x2000)
+ * first one's slot with the second one's address): nothing compares equal, hostile addresses neither. It is 0 for
+ * all slots but two, so that new memory is an empty table and what is not used stays untouched. */
+static inline uint64_t tcg_tlb_never(unsigned slot)
+{
+    return ((slot + 1) & (TLB_SIZE - 1)) > 1 ? 0 : 0x2000;
+}
 /* Every access of translated code reads a tag and to_host: of one slot they do not lie in the same set of
  * the processor's first cache. */
 enum { TLB_GAP = 2048 + 64 };
@@ -106,7 +110,7 @@ struct tcg_cpu {
     uint64_t slow_addr; /* linear address of an access that leaves translated code */
     uint32_t slow_size, slow_op;
     uint32_t uncounted; /* the generator's: groups across two pages until one is counted */
-    uint64_t arg[3]; /* of a C function that translated code calls; its result */
+    uint64_t arg[3];    /* of a C function that translated code calls; its result */
     const void *call_fn;
     uint32_t mxcsr_host;                              /* for C code */
     uint8_t bounce[128] __attribute__((aligned(64))); /* operands that are not plain memory */
@@ -279,7 +283,7 @@ static inline void tcg_tlb_set(struct tcg_tlb *tlb, uint64_t linear, uint8_t *ho
                                bool write, bool exec)
 {
     unsigned slot = tcg_tlb_slot(linear);
-    uint64_t page = linear & ~0xfffull, never = TLB_NEVER(linear);
+    uint64_t page = linear & ~0xfffull, never = tcg_tlb_never(slot);
     tlb->read[slot] = read ? page : never;
     tlb->to_host[slot] = (uint64_t)(uintptr_t)host_page - page;
     tlb->write[slot] = write ? page : never;

@@ -54,9 +54,9 @@ enum { SLOTS_LISTED = sizeof(((struct x86_slots *)0)->slot) / sizeof(uint16_t) }
 static void note_slot(struct x86_slots *s, unsigned slot)
 {
     if (s->n < SLOTS_LISTED) {
-        s->slot[s->n] = (uint16_t)slot;
+        __atomic_store_n(&s->slot[s->n], (uint16_t)slot, __ATOMIC_RELAXED);
     }
-    s->n++;
+    __atomic_store_n(&s->n, s->n + 1, __ATOMIC_RELEASE); /* others look at it */
 }
 
 /* Apart from translated code. */
@@ -93,7 +93,7 @@ static void enter_page(const struct walker *k, const struct page *p, uint32_t ge
     if (write) { /* the tag is out: look again at what takes it away */
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         if (tcg_page_has_code(c->tcg.tcg, p->phys)) {
-            tlb->write[slot] = TLB_NEVER(tag);
+            tlb->write[slot] = tcg_tlb_never(slot);
         }
     }
     if (__atomic_load_n(&c->tlb_gen, __ATOMIC_SEQ_CST) != gen) {
@@ -178,7 +178,7 @@ static void flush_slots(struct x86_cpu *c, unsigned m, bool global)
             }
         }
     }
-    s->n = 0;
+    __atomic_store_n(&s->n, 0, __ATOMIC_RELEASE);
 }
 
 static void flush_local(struct x86_cpu *c)
@@ -237,15 +237,31 @@ void x86_tlb_flush_page(struct x86_cpu *c, uint64_t linear)
     }
 }
 
+static inline void drop_write(struct x86_cpu *c, unsigned m, unsigned slot, uint64_t first,
+                              uint64_t last)
+{
+    uint64_t page = __atomic_load_n(&c->tlb_phys[m][slot], __ATOMIC_RELAXED) & ~PAGE_MASK;
+    if ((page | PAGE_MASK) >= first && page <= last) {
+        __atomic_store_n(&c->tcg.tlbs[m].write[slot], tcg_tlb_never(slot), __ATOMIC_SEQ_CST);
+    }
+}
+
+/* By any thread: what the vCPU enters meanwhile it looks at again itself (enter_page). */
 void x86_tlb_drop_writes(struct x86_cpu *c, uint64_t first, uint64_t last)
 {
     for (unsigned m = 0; m < TLB_MODES; m++) {
-        for (unsigned i = 0; i < TLB_SIZE; i++) {
-            uint64_t page = __atomic_load_n(&c->tlb_phys[m][i], __ATOMIC_RELAXED) & ~PAGE_MASK;
-            if ((page | PAGE_MASK) >= first && page <= last) {
-                __atomic_store_n(&c->tcg.tlbs[m].write[i], TLB_NEVER((uint64_t)i << 12),
-                                 __ATOMIC_SEQ_CST);
+        const struct x86_slots *in[] = { &c->local[m], &c->global[m] };
+        unsigned n[] = { __atomic_load_n(&in[0]->n, __ATOMIC_ACQUIRE),
+                         __atomic_load_n(&in[1]->n, __ATOMIC_ACQUIRE) };
+        bool listed = n[0] <= SLOTS_LISTED && n[1] <= SLOTS_LISTED;
+        for (unsigned k = 0; k < 2 && listed; k++) {
+            for (unsigned i = 0; i < n[k]; i++) {
+                unsigned slot = __atomic_load_n(&in[k]->slot[i], __ATOMIC_RELAXED);
+                drop_write(c, m, slot, first, last);
             }
+        }
+        for (unsigned i = 0; i < TLB_SIZE && !listed; i++) {
+            drop_write(c, m, i, first, last);
         }
     }
 }

@@ -468,7 +468,7 @@ static void test_a_page_that_gets_code_is_no_group_s_any_more(struct rig *r)
 {
     open_group(r, DATA, FAR);
     run_twice(r, DATA, FAR, 1);
-    r->cpu->tlb->write[tcg_tlb_slot(DATA)] = TLB_NEVER(DATA); /* as x86_tlb_drop_writes does */
+    r->cpu->tlb->write[tcg_tlb_slot(DATA)] = tcg_tlb_never(tcg_tlb_slot(DATA)); /* as x86_tlb_drop_writes does */
     r->c->device = DATA & ~0xfffull;
     fill(r, DATA, FAR);
     assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
