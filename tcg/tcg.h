@@ -199,6 +199,9 @@ enum tcg_engine { TCG_JIT, TCG_INTERP };
 struct tcg_range {
     uint64_t first, last;
 };
+/* How look-ups cut a slot's number out of an address. Tests ask for what other processors do. */
+enum tcg_slots { TCG_SLOTS_QUICKEST, TCG_SLOTS_BEXTR, TCG_SLOTS_RORX, TCG_SLOTS_SHR };
+
 struct tcg_options {
     enum tcg_engine engine;
     size_t cache_bytes; /* tb-size, 0: 64 MiB */
@@ -210,6 +213,7 @@ struct tcg_options {
     bool perf_map;                /* /tmp/perf-PID.map */
     bool icount;
     bool verify; /* holds every block to the IR's rules; aborts: for tests */
+    enum tcg_slots slots;
 };
 enum {
     TCG_DUMP_IN = 1,

@@ -87,7 +87,6 @@ enum thunk {
 
 struct cpu_features {
     bool avx, avx2, bmi1, bmi2, lzcnt, popcnt, adx, sse42, movbe;
-    bool quick_bextr; /* in one cycle */
 };
 
 /* What a block does without, because it did not hold (misfit.c). */
@@ -109,6 +108,7 @@ struct jit {
     const uint8_t *fp_fault;
     const uint8_t *vec_in; /* called: vectors and MXCSR to the processor */
     struct cpu_features has;
+    enum tcg_slots slots;
     struct gen *gen;
     uint8_t misfit
         [1 << MISFIT_BITS]; /* enum misfit, by a hash of the block's address; under the lock */

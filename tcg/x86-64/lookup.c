@@ -167,12 +167,12 @@ static struct rm tlb_rm_known(const struct gen *g, uint64_t linear, enum tlb_par
 static void slot_code(struct gen *g, unsigned index, unsigned addr)
 {
     struct rm from = rm_reg(addr);
-    if (g->jit->has.quick_bextr) {
+    if (g->jit->slots == TCG_SLOTS_BEXTR) {
         as_const(&g->a, index, 12 | TLB_BITS << 8);
         as_vex(&g->a, M_0F38 | 0xf7, true, false, index, index, &from);
         return;
     }
-    if (g->jit->has.bmi2) { /* rorx */
+    if (g->jit->slots == TCG_SLOTS_RORX) {
         as_vex(&g->a, P_F2 | M_0F3A | 0xf0, true, false, index, 0, &from);
     } else {
         as_mov(&g->a, 8, index, from);

@@ -448,11 +448,20 @@ static void detect(struct cpu_features *h)
     h->avx2 = __builtin_cpu_supports("avx2");
     h->bmi1 = __builtin_cpu_supports("bmi");
     h->bmi2 = __builtin_cpu_supports("bmi2");
-    h->quick_bextr = h->bmi1 && __builtin_cpu_is("amd");
     h->popcnt = __builtin_cpu_supports("popcnt");
     h->sse42 = __builtin_cpu_supports("sse4.2");
     h->lzcnt = __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) && ecx & bit_LZCNT;
     h->adx = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & bit_ADX;
+}
+
+/* As asked for, if the processor has it. */
+static enum tcg_slots slots_by(const struct cpu_features *h, enum tcg_slots asked)
+{
+    bool quick_bextr = __builtin_cpu_is("amd"); /* one cycle for two */
+    if (h->bmi1 && (asked == TCG_SLOTS_BEXTR || (asked == TCG_SLOTS_QUICKEST && quick_bextr))) {
+        return TCG_SLOTS_BEXTR;
+    }
+    return h->bmi2 && asked != TCG_SLOTS_SHR ? TCG_SLOTS_RORX : TCG_SLOTS_SHR;
 }
 
 static void thunks_make(struct jit *j)
@@ -495,6 +504,7 @@ struct jit *jit_new(struct tcg *t, struct err *e)
     j->gen->jit = j;
     j->gen->t = t;
     detect(&j->has);
+    j->slots = slots_by(&j->has, t->opt.slots);
     if (t->cache.bytes < 1u << 20) {
         err_set(e, -EINVAL, "tb-size: the code cache needs at least 1 MiB");
         jit_free(j);

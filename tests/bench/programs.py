@@ -102,7 +102,9 @@ run() {
   echo "run $1"; eval "$2" > /tmp/out; echo "end $1"
   echo "sum $1 $(md5sum < /tmp/out)"
 }
+for i in $(seq %d); do
 %s
+done
 echo bench-end; reboot -f
 '''
 
@@ -162,7 +164,8 @@ def python_files():
     return [p for p in out.split('\n') if p.startswith('/')] + ['/usr/lib/python3.11/encodings/aliases.py']
 
 
-def archive(work, names):
+def archive(work, names, rounds=1):
+    """An initramfs that runs each program in turn, so many times."""
     programs = {re.search(r'/usr/\S+', command(n))[0] for n in names}
     paths = set(programs).union(*map(libraries, programs))
     if 'python3' in names:
@@ -173,7 +176,7 @@ def archive(work, names):
         with open(p, 'rb') as f:
             files.append((p.replace(work, ''), f.read(), 0o755))
     calls = '\n'.join("run %s '%s'" % (n, command(n)) for n in names)
-    initramfs.build(work + '/initrd', INIT % calls, files=files)
+    initramfs.build(work + '/initrd', INIT % (rounds, calls), files=files)
 
 
 def operations(line):
@@ -182,14 +185,17 @@ def operations(line):
     return int(m[1]) if m else None
 
 
-def guest(program, keel, work, times, sums):
-    """Adds times in ms and md5 sums, both lists by name. Lines: run, what openssl did, end, sum."""
+def machine(program, keel, work):
     argv = cpu.machine(program, keel)
     argv[argv.index('512')] = '1024'
-    argv += ['-kernel', initramfs.kernels()[0], '-initrd', work + '/initrd', '-append',
-             'console=ttyS0 quiet panic=-1 tsc=reliable']
+    return argv + ['-kernel', initramfs.kernels()[0], '-initrd', work + '/initrd', '-append',
+                   'console=ttyS0 quiet panic=-1 tsc=reliable']
+
+
+def guest(program, keel, work, times, sums):
+    """Adds times in ms and md5 sums, both lists by name. Lines: run, what openssl did, end, sum."""
     began, took, name = 0, 0, None
-    for now, line in cpu.lines_of(argv, LIMIT):
+    for now, line in cpu.lines_of(machine(program, keel, work), LIMIT):
         word = line.split()
         if line == 'bench-end':
             break

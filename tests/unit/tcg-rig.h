@@ -207,11 +207,6 @@ static inline void rig_open_with(struct rig *r, struct tcg_options o)
     r->cpu->pc = RIG_CODE;
 }
 
-static inline void rig_open(struct rig *r, enum tcg_engine engine, unsigned passes)
-{
-    rig_open_with(r, (struct tcg_options){ .engine = engine, .passes = passes });
-}
-
 static inline void rig_close(struct rig *r)
 {
     tcg_cpu_free(r->cpu);
@@ -232,17 +227,25 @@ struct rig_way {
     const char *name;
     enum tcg_engine engine;
     unsigned passes;
+    enum tcg_slots slots;
 };
 static const struct rig_way rig_ways[] = {
-    { "interpreter", TCG_INTERP, PASS_ALL },
-    { "interpreter, no passes", TCG_INTERP, 0 },
-    { "generator", TCG_JIT, PASS_ALL },
-    { "generator, no passes", TCG_JIT, 0 },
+    { "interpreter", TCG_INTERP, PASS_ALL, 0 },
+    { "interpreter, no passes", TCG_INTERP, 0, 0 },
+    { "generator by BEXTR", TCG_JIT, PASS_ALL, TCG_SLOTS_BEXTR },
+    { "generator by RORX", TCG_JIT, PASS_ALL, TCG_SLOTS_RORX },
+    { "generator, no passes", TCG_JIT, 0, TCG_SLOTS_SHR },
 };
 enum { RIG_WAYS = sizeof(rig_ways) / sizeof(rig_ways[0]) };
 static inline unsigned rig_ways_here(void)
 {
     return jit_exists ? RIG_WAYS : 2;
+}
+
+static inline void rig_open(struct rig *r, const struct rig_way *way)
+{
+    rig_open_with(r, (struct tcg_options){
+                         .engine = way->engine, .passes = way->passes, .slots = way->slots });
 }
 
 static uint64_t rig_seed = 88172645463325252ull;

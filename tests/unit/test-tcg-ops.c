@@ -288,7 +288,7 @@ static void test_every_operation_agrees_with_its_meaning(void **state)
     (void)state;
     for (unsigned w = 0; w < rig_ways_here(); w++) {
         struct rig r;
-        rig_open(&r, rig_ways[w].engine, rig_ways[w].passes);
+        rig_open(&r, &rig_ways[w]);
         for (unsigned op = IR_MOV; op <= IR_CMC; op++) {
             for (unsigned size = 1; size <= 8; size *= 2) {
                 for (unsigned i = 0; ir_is_pure(op) && has_size(op, size) && i < 60; i++) {

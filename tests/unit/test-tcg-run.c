@@ -472,7 +472,7 @@ static void run_everywhere(void (*test)(struct rig *r))
 {
     for (unsigned w = 0; w < rig_ways_here(); w++) {
         struct rig r;
-        rig_open(&r, rig_ways[w].engine, rig_ways[w].passes);
+        rig_open(&r, &rig_ways[w]);
         test(&r);
         rig_close(&r);
     }
