@@ -137,16 +137,21 @@ struct src {
 };
 
 /* A way out of line, written behind the block. */
+/* Where the linear address is when a look-up missed. */
+enum missed {
+    MISSED_ADDR, /* in addr */
+    MISSED_TAG,  /* addr is the address xor the tag of the slot in index */
+    MISSED_KNOWN /* it is `at`, and no register has it */
+};
 struct slow {
     uint8_t kind;
-    uint8_t addr, index; /* registers: the linear address; free, or with `slot` the page's slot */
+    uint8_t addr, index; /* registers */
     uint8_t to;          /* register that points at the operand, less the address if `less` */
     bool less;
-    bool slot; /* addr is the address less the slot's tag */
+    uint8_t missed; /* enum missed */
     uint16_t size;
     int32_t off; /* the operand is that much behind where `to` points */
     bool write, align;
-    bool known; /* the address is `at`, and no register has it */
     uint64_t at;
     uint8_t *from;          /* the jump that leads here */
     uint8_t *resume, *done; /* writable view: the access; behind it */

@@ -261,7 +261,7 @@ static struct slow *look_up(struct gen *g, const struct ir_mem *m, unsigned size
     s->index = (uint8_t)index;
     s->to = (uint8_t)to;
     s->less = beside;
-    s->slot = !beside;
+    s->missed = beside ? MISSED_ADDR : MISSED_TAG;
     s->size = (uint16_t)size;
     s->write = write;
     s->align = m->flags & IR_MEM_ALIGN;
@@ -332,7 +332,7 @@ static struct slow *probe_known(struct gen *g, uint64_t at, unsigned size, bool 
     s->size = (uint16_t)size;
     s->addr = s->index = s->to = (uint8_t)to;
     s->write = write;
-    s->known = true;
+    s->missed = MISSED_KNOWN;
     s->at = at;
     s->off = (int32_t)(near ? (int64_t)at : (int64_t)(at & 0xfff));
     s->resume = g->a.p;
@@ -422,9 +422,9 @@ void operand_done(struct gen *g)
 
 void missed_address(struct gen *g, const struct slow *s)
 {
-    if (s->known) {
+    if (s->missed == MISSED_KNOWN) {
         as_const(&g->a, s->addr, s->at);
-    } else if (s->slot) {
+    } else if (s->missed == MISSED_TAG) {
         as_alu(&g->a, ALU_XOR, 8, s->addr, tlb_rm(g, s->index, tag_of(s->write)));
     }
 }
