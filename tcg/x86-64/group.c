@@ -22,6 +22,7 @@
  * access of its instruction, and what that instruction did to plain memory before it does the same again.
  * An access behind one that changed registers or flags already ends all groups, unless it belongs to one.
  */
+#include "tcg/eval.h"
 #include "tcg/x86-64/gen.h"
 
 enum { MOST_BYTES = 512, PAGE = 4096, ENTRY_IDS = 16 };
@@ -337,6 +338,61 @@ static void settle(struct scan *s)
     }
 }
 
+/* ---- stack pointers on their way ---- */
+
+/* lea rsp, [rsp - 8], the other half of a push. */
+static bool moves_itself(const struct ir_op *o)
+{
+    const struct ir_mem *m = &o->mem;
+    return o->op == IR_LEA && o->size == 8 && o->dst.kind == IR_GPR && m->base.kind == IR_GPR &&
+           m->base.num == o->dst.num && m->index.kind == IR_NONE && m->addr_size == 8 &&
+           m->seg < 0 && !m->lin32;
+}
+
+static uint16_t gpr_bit(const struct ir_arg *a)
+{
+    return a->kind == IR_GPR ? (uint16_t)(1u << a->num) : 0;
+}
+
+/* Guest registers that the operation looks at or sets, itself or by leaving the block. An access that finds
+ * its place by a group's pointer cannot leave it and does not look at its base. */
+static uint16_t gprs_seen(const struct gen *g, unsigned i)
+{
+    const struct ir_op *o = &g->ir->op[i];
+    if (o->op == IR_INSN || o->op == IR_NOP) {
+        return 0;
+    }
+    if (o->op == IR_LD || o->op == IR_LDZX || o->op == IR_LDSX || o->op == IR_ST) {
+        const struct place *p = &g->place[i];
+        bool by_pointer = p->group != NO_GROUP && !p->first;
+        return by_pointer ? gpr_bit(&o->dst) | gpr_bit(&o->a) | gpr_bit(&o->mem.index) : UINT16_MAX;
+    }
+    bool stays = o->op == IR_MOV || o->op == IR_LEA || (ir_is_pure(o->op) && !ir_may_fault(o));
+    return stays ? ir_gprs_read(o) | ir_gprs_written(o) : UINT16_MAX;
+}
+
+/* What a function pushes and pops moves its stack pointer each time; between accesses of a group only the
+ * sum is ever seen. */
+static void move_at_once(struct gen *g)
+{
+    struct ir_op *unseen[16] = { NULL };
+    uint16_t any = 0;
+    for (unsigned i = 0; i < g->ir->n; i++) {
+        struct ir_op *o = &g->ir->op[i];
+        unsigned r = o->dst.num;
+        if (!moves_itself(o)) {
+            any &= (uint16_t) ~(any ? gprs_seen(g, i) : 0);
+            continue;
+        }
+        if (any >> r & 1 && fits32(o->mem.disp + unseen[r]->mem.disp)) {
+            o->mem.disp += unseen[r]->mem.disp;
+            *unseen[r] = (struct ir_op){ .op = IR_NOP };
+        }
+        unseen[r] = o;
+        any |= (uint16_t)(1u << r);
+    }
+}
+
 void group_accesses(struct gen *g)
 {
     struct scan s;
@@ -357,4 +413,5 @@ void group_accesses(struct gen *g)
     s.n = s.open = 0;
     scan(&s);
     settle(&s);
+    move_at_once(g);
 }

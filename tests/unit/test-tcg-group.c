@@ -276,6 +276,58 @@ static void test_a_table_is_looked_up_where_it_begins(struct rig *r)
     }
 }
 
+/* push rax; push rcx; mov rdx, [rsi]; pop r8; pop r9; mov r10, rdi, all by RDI */
+static void build_pushes(struct ir_block *b, const struct tb_key *key)
+{
+    static const int moves[] = { -8, -8, 0, 8, 8 };
+    static const unsigned regs[] = { 0, 1, 2, 8, 9 };
+    translations++;
+    for (unsigned n = (unsigned)(key->pc - RIG_CODE); n < 5; n++) {
+        ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + n;
+        if (moves[n] < 0) {
+            store(b, at(7, -8), regs[n]);
+        } else {
+            load(b, regs[n], at(n == 2 ? 6 : 7, 0));
+        }
+        if (moves[n]) {
+            move(b, 7, moves[n]);
+        }
+        if (key->cflags & TB_SINGLE) {
+            b->exit[0] = (struct ir_exit){ RIG_CODE + n + 1, F_ALL };
+            ir_emit(b, IR_GOTO, 0, ir_none(), ir_none(), ir_none());
+            return;
+        }
+    }
+    ir_emit(b, IR_MOV, 8, ir_gpr(10), ir_gpr(7), ir_none());
+    ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+}
+
+static void begin_pushes(struct rig *r, uint64_t rdi, uint64_t rsi)
+{
+    open_group(r, rdi, rsi);
+    rig_build = build_pushes;
+    r->cpu->gpr[0] = 0x1111;
+    r->cpu->gpr[1] = 0x2222;
+}
+
+static void test_a_pointer_that_moves_between_is_right_where_it_is_seen(struct rig *r)
+{
+    static const uint64_t places[] = { DATA, RIG_BASE + 0x3000 + 8, RIG_BASE + 0x3000 };
+    for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        begin_pushes(r, places[i], FAR);
+        assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+        assert_int_equal(r->cpu->gpr[7], places[i]);
+        assert_int_equal(r->cpu->gpr[10], places[i]);
+        assert_int_equal(r->cpu->gpr[2], IN_FAR);
+        assert_int_equal(r->cpu->gpr[8], 0x2222);
+        assert_int_equal(r->cpu->gpr[9], 0x1111);
+        begin_pushes(r, places[i], OUTSIDE);
+        assert_int_equal(tcg_run(r->cpu), TCG_EXIT_RAISED);
+        assert_int_equal(r->cpu->gpr[7], places[i] - 16);
+        assert_int_equal(load_le(rig_mem + (places[i] - 16 - RIG_BASE), 8), 0x2222);
+    }
+}
+
 /* Runs on until there is another translation, or for as long as one should take to come. */
 static void run_until_made_anew(struct rig *r)
 {
@@ -468,7 +520,8 @@ static void test_a_page_that_gets_code_is_no_group_s_any_more(struct rig *r)
 {
     open_group(r, DATA, FAR);
     run_twice(r, DATA, FAR, 1);
-    r->cpu->tlb->write[tcg_tlb_slot(DATA)] = tcg_tlb_never(tcg_tlb_slot(DATA)); /* as x86_tlb_drop_writes does */
+    r->cpu->tlb->write[tcg_tlb_slot(DATA)] =
+        tcg_tlb_never(tcg_tlb_slot(DATA)); /* as x86_tlb_drop_writes does */
     r->c->device = DATA & ~0xfffull;
     fill(r, DATA, FAR);
     assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
@@ -497,6 +550,7 @@ IN_EVERY_ENGINE(test_a_known_address_across_two_pages_is_left_to_c)
 IN_EVERY_ENGINE(test_a_table_is_looked_up_where_it_begins)
 IN_EVERY_ENGINE(test_a_table_that_never_lies_on_one_page_is_one_no_longer)
 IN_EVERY_ENGINE(test_a_group_that_never_lies_on_one_page_is_one_no_longer)
+IN_EVERY_ENGINE(test_a_pointer_that_moves_between_is_right_where_it_is_seen)
 IN_EVERY_ENGINE(test_on_one_page_a_miss_needs_no_other_block)
 IN_EVERY_ENGINE(test_across_two_pages_each_is_looked_up)
 IN_EVERY_ENGINE(test_on_a_device_each_access_comes_once)
@@ -518,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_a_table_is_looked_up_where_it_begins_here),
         cmocka_unit_test(test_a_table_that_never_lies_on_one_page_is_one_no_longer_here),
         cmocka_unit_test(test_a_group_that_never_lies_on_one_page_is_one_no_longer_here),
+        cmocka_unit_test(test_a_pointer_that_moves_between_is_right_where_it_is_seen_here),
         cmocka_unit_test(test_on_one_page_a_miss_needs_no_other_block_here),
         cmocka_unit_test(test_across_two_pages_each_is_looked_up_here),
         cmocka_unit_test(test_on_a_device_each_access_comes_once_here),

@@ -244,6 +244,29 @@ static void make_other(struct maker *m)
     remember(m, d, 8);
 }
 
+/* As several PUSH and POP do: accesses by a register, which moves each time. at: of the instruction so far. */
+static void make_pushes(struct maker *m, unsigned *at)
+{
+    unsigned reg = rnd(2) ? 4 : 7;
+    for (unsigned n = 1 + rnd(4); n; n--) {
+        bool push = rnd(2);
+        struct ir_mem p = { .base = ir_gpr(reg), .scale = 1, .addr_size = 8, .seg = -1 }, q = p;
+        p.disp = push ? -8 : 0;
+        q.disp = push ? -8 : 8;
+        if (push) {
+            struct ir_arg what = rnd(8) ? any_gpr() : ir_gpr(reg);
+            ir_emit(m->b, IR_ST, 8, ir_none(), what, ir_none())->mem = p;
+        } else {
+            ir_emit(m->b, IR_LD, 8, any_gpr(), ir_none(), ir_none())->mem = p;
+        }
+        ir_emit(m->b, IR_LEA, 8, ir_gpr(reg), ir_none(), ir_none())->mem = q;
+        if (n > 1) {
+            ir_emit(m->b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm =
+                RIG_CODE + (int64_t)++ * at;
+        }
+    }
+}
+
 /* Half of the blocks may be left and begun at each instruction: nothing but registers and flags goes from
  * one to the next. The others are not grouped. */
 static bool by_instruction(void)
@@ -278,7 +301,7 @@ static void build_random(struct ir_block *b, const struct tb_key *key)
             ir_emit(b, IR_AND, rnd(2) ? 8 : 4, m.index, any_gpr(), ir_const(0x78));
             ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + (int64_t)++i;
         }
-        switch (rnd(9)) {
+        switch (rnd(10)) {
         case 0:
         case 1:
         case 2:
@@ -298,6 +321,9 @@ static void build_random(struct ir_block *b, const struct tb_key *key)
             break;
         case 7:
             make_condition(&m);
+            break;
+        case 8:
+            make_pushes(&m, &i);
             break;
         default:
             make_other(&m);
