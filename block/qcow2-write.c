@@ -26,7 +26,7 @@ static struct table *l2_create(struct qop *op, uint32_t index, int *ret)
 {
     struct qcow2 *s = op->s;
     struct table *t;
-    uint64_t offset;
+    uint64_t offset = 0;
 
     *ret = l2_alloc(op, &offset);
     if (*ret < 0) {
@@ -46,7 +46,7 @@ static struct table *l2_copy(struct qop *op, uint32_t index, int *ret)
 {
     struct qcow2 *s = op->s;
     struct table *t = l2_get(s, index, op, ret);
-    uint64_t offset, old = s->l1[index] & OFFSET_MASK;
+    uint64_t offset = 0, old = s->l1[index] & OFFSET_MASK;
 
     if (!t) {
         return NULL;
