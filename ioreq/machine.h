@@ -89,8 +89,8 @@ struct region_table {
     size_t last; /* where the last look-up ended */
 };
 
-/* A vCPU that has requests for ioreq_try, in its owner's hands; the lock's ask stays valid as long as the
- * machine. */
+/* A vCPU that has requests for ioreq_try, in its owner's hands. The lock's ask may still be called a moment
+ * after the lock was given back. */
 struct machine_keeper {
     struct lock_keeper lock;
     bool keeps;   /* it has the machine lock between its requests */

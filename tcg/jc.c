@@ -31,9 +31,9 @@ void jc_init(struct tcg_cpu *cpu)
             cpu->jcs[m][i].pc = JC_EMPTY(i);
         }
         grow_old(cpu, m);
-        tcg_tlb_set(&cpu->tlbs[m], 0, NULL, false, false, false);
-        tcg_tlb_set(&cpu->tlbs[m], (uint64_t)(TLB_SIZE - 1) << 12, NULL, false, false, false);
     }
+    tcg_tlb_flush_page(cpu, 0);
+    tcg_tlb_flush_page(cpu, (uint64_t)(TLB_SIZE - 1) << 12);
 }
 
 static uint32_t place(const struct tcg *t, const struct block *b)

@@ -246,21 +246,26 @@ static inline void drop_write(struct x86_cpu *c, unsigned m, unsigned slot, uint
     }
 }
 
+/* False: more slots than the list has. */
+static bool drop_listed(struct x86_cpu *c, unsigned m, const struct x86_slots *s, uint64_t first,
+                        uint64_t last)
+{
+    unsigned n = __atomic_load_n(&s->n, __ATOMIC_ACQUIRE);
+    for (unsigned i = 0; n <= SLOTS_LISTED && i < n; i++) {
+        drop_write(c, m, __atomic_load_n(&s->slot[i], __ATOMIC_RELAXED), first, last);
+    }
+    return n <= SLOTS_LISTED;
+}
+
 /* By any thread: what the vCPU enters meanwhile it looks at again itself (enter_page). */
 void x86_tlb_drop_writes(struct x86_cpu *c, uint64_t first, uint64_t last)
 {
     for (unsigned m = 0; m < TLB_MODES; m++) {
-        const struct x86_slots *in[] = { &c->local[m], &c->global[m] };
-        unsigned n[] = { __atomic_load_n(&in[0]->n, __ATOMIC_ACQUIRE),
-                         __atomic_load_n(&in[1]->n, __ATOMIC_ACQUIRE) };
-        bool listed = n[0] <= SLOTS_LISTED && n[1] <= SLOTS_LISTED;
-        for (unsigned k = 0; k < 2 && listed; k++) {
-            for (unsigned i = 0; i < n[k]; i++) {
-                unsigned slot = __atomic_load_n(&in[k]->slot[i], __ATOMIC_RELAXED);
-                drop_write(c, m, slot, first, last);
-            }
+        if (drop_listed(c, m, &c->local[m], first, last) &&
+            drop_listed(c, m, &c->global[m], first, last)) {
+            continue;
         }
-        for (unsigned i = 0; i < TLB_SIZE && !listed; i++) {
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
             drop_write(c, m, i, first, last);
         }
     }

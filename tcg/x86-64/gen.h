@@ -110,8 +110,7 @@ struct jit {
     struct cpu_features has;
     enum tcg_slots slots;
     struct gen *gen;
-    uint8_t misfit
-        [1 << MISFIT_BITS]; /* enum misfit, by a hash of the block's address; under the lock */
+    uint8_t misfit[1 << MISFIT_BITS]; /* enum misfit, by a hash of the address; under the lock */
 };
 
 enum slow_kind {

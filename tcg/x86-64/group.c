@@ -367,7 +367,7 @@ static uint16_t gprs_seen(const struct gen *g, unsigned i)
         bool by_pointer = p->group != NO_GROUP && !p->first;
         return by_pointer ? gpr_bit(&o->dst) | gpr_bit(&o->a) | gpr_bit(&o->mem.index) : UINT16_MAX;
     }
-    bool stays = o->op == IR_MOV || o->op == IR_LEA || (ir_is_pure(o->op) && !ir_may_fault(o));
+    bool stays = o->op == IR_LEA || ir_is_pure(o->op);
     return stays ? ir_gprs_read(o) | ir_gprs_written(o) : UINT16_MAX;
 }
 

@@ -3,7 +3,7 @@
  *
  * A block is made once and serves every process that maps its page. In one of them the stack may begin elsewhere, or
  * a pointer has moved on: then the look-up for a whole group fails each time, the block is left for one without
- * groups, and that costs what ten look-ups do. A block whose failures come thick and fast goes, and is made anew
+ * groups, and that costs several look-ups. A block whose failures come thick and fast goes, and is made anew
  * without tables, then, if that was not it, without groups. Which blocks these are is kept by a hash: a wrong answer
  * costs a little time.
  */

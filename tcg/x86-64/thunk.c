@@ -329,6 +329,13 @@ static const uint8_t *thunk_code(struct jit *j, struct as *a, enum thunk t)
     return start;
 }
 
+/* The jump cache's entry at R15; RSP is `below` bytes under struct tcg_cpu. */
+static struct rm jc_entry(unsigned mode, int32_t below)
+{
+    size_t jc = CPU(jcs) + mode * sizeof(((struct tcg_cpu *)0)->jcs[0]);
+    return rm_sum(SP, R15, 1, (int32_t)jc + below);
+}
+
 /* For TH_PLAIN, by blocks of the mode. A group across two pages has no one address. Deep in a stack that is common, so
  * the way to the TB_APART block is short when the jump cache knows it; now and then C counts. */
 static const uint8_t *plain_code(struct jit *j, struct as *a, unsigned mode)
@@ -348,8 +355,7 @@ static const uint8_t *plain_code(struct jit *j, struct as *a, unsigned mode)
     as_mov(a, 8, R14, rm_cpu(8 + CPU(pc)));
     jc_slot_code(a, R15, R14, JC_SIZE);
     as_alu_imm(a, ALU_XOR, 4, rm_reg(R15), JC_APART * sizeof(struct tcg_jc_entry));
-    size_t jc = CPU(jcs) + mode * sizeof(((struct tcg_cpu *)0)->jcs[0]);
-    struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc + 8);
+    struct rm entry = jc_entry(mode, 8);
     as_alu(a, ALU_CMP, 8, R14, entry);
     uint8_t *unknown = as_jcc_ahead(a, CC_NE);
     entry.disp += (int32_t)offsetof(struct tcg_jc_entry, code);
@@ -423,8 +429,7 @@ static const uint8_t *leave_far_code(struct jit *j, struct as *a, unsigned mode)
     as_mov(a, 8, R14, rm_at(R12, offsetof(struct tcg_link, pc)));
     j->leave_return[mode] = as_here(a);
     jc_slot_code(a, R15, R14, JC_SIZE);
-    size_t jc = CPU(jcs) + mode * sizeof(((struct tcg_cpu *)0)->jcs[0]);
-    struct rm entry = rm_sum(SP, R15, 1, (int32_t)jc);
+    struct rm entry = jc_entry(mode, 0);
     as_alu(a, ALU_CMP, 8, R14, entry);
     as_jcc(a, CC_NE, j->leave_missed[mode]);
     entry.disp += (int32_t)offsetof(struct tcg_jc_entry, code);
