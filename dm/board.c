@@ -617,15 +617,23 @@ static int own_chips(struct build *s)
     if (!s->o->no_hpet) {
         DO(wired_chip(s, &pc->hpet, "hpet", "legacy", &pc->legacy));
     }
-    DO(wired_chip(s, &pc->fw_cfg, "fw_cfg_io", NULL, NULL));
     board_pc_connect(pc, s->m);
     return 0;
+}
+
+/* Xen's firmware knows the machine from hvmloader; of a kernel only fw_cfg tells it. */
+static bool has_fw_cfg(const struct build *s)
+{
+    return s->own || s->o->kernel;
 }
 
 static int firmware(struct build *s)
 {
     if (s->m->host == &trace_play_host) {
         return 0; /* what the firmware is told is in the trace */
+    }
+    if (!s->own) {
+        return firmware_offer_kernel(s->b->pc.fw_cfg, s->o, s->b, s->e);
     }
     if (s->m->host == &soft_host_ops) {
         DO(firmware_map_bios(s->m->h, s->o, s->e));
@@ -667,6 +675,9 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
     if (s.own) {
         DO(own_chips(&s));
     }
+    if (has_fw_cfg(&s)) {
+        DO(wired_chip(&s, &b->pc.fw_cfg, "fw_cfg_io", NULL, NULL));
+    }
     DO(chip(&s, "piix3-ide", "1.1"));
     DO(power_management(&s));
     if (o->machine == MACHINE_XENFV) {
@@ -678,7 +689,7 @@ int board_build(struct machine *m, const struct options *o, struct backends *b, 
     DO(ide_drives(&s));
     DO(user_devices(&s));
     DO(scsi_drives(&s));
-    return s.own ? firmware(&s) : 0;
+    return has_fw_cfg(&s) ? firmware(&s) : 0;
 }
 
 int board_device_add(struct machine *m, const struct options *o, struct backends *b,

@@ -124,6 +124,11 @@ int firmware_map_bios(struct soft_host *s, const struct options *o, struct err *
 
 /* ---- fw_cfg ---- */
 
+static uint64_t ram_below_4g(const struct options *o)
+{
+    return min_u64(o->ram_bytes, board_below_4g(o));
+}
+
 static void add_uuid(struct device *d, const char *text)
 {
     uint8_t uuid[16] = { 0 };
@@ -295,7 +300,7 @@ static struct firmware_acpi *describe_acpi(struct device *d, struct machine *m,
                                            const struct options *o, struct backends *b)
 {
     struct firmware_acpi *t = &b->pc.acpi;
-    uint64_t below = min_u64(o->ram_bytes, board_below_4g(o));
+    uint64_t below = ram_below_4g(o);
     t->m = m;
     t->fw_cfg = d;
     t->c = (struct acpi_config){ .cpus = o->cpus,
@@ -359,10 +364,17 @@ static int add_user_files(struct device *d, const struct options *o, struct err 
     return 0;
 }
 
+int firmware_offer_kernel(struct device *d, const struct options *o, const struct backends *b,
+                          struct err *e)
+{
+    int ret = kernel_load(d, o, ram_below_4g(o), e);
+    return ret < 0 ? ret : add_boot_order(d, o, b, e);
+}
+
 int firmware_describe(struct device *d, struct machine *m, const struct options *o,
                       struct backends *b, struct err *e)
 {
-    uint64_t below_4g = min_u64(o->ram_bytes, board_below_4g(o));
+    uint64_t below_4g = ram_below_4g(o);
     if (o->kernel && kernel_load(d, o, below_4g, e) < 0) {
         return e->code;
     }

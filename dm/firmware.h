@@ -31,6 +31,10 @@ int firmware_map_bios(struct soft_host *s, const struct options *o, struct err *
 /* Fills fw_cfg (a device after dev_init) from the command line. 0, or -errno with e. */
 int firmware_describe(struct device *fw_cfg, struct machine *m, const struct options *o,
                       struct backends *b, struct err *e);
+/* Only what starts -kernel, for a firmware that learns everything else from the hypervisor. 0, or
+ * -errno with e. */
+int firmware_offer_kernel(struct device *fw_cfg, const struct options *o, const struct backends *b,
+                          struct err *e);
 /* The ACPI tables that are in fw_cfg already follow what the firmware does. */
 void firmware_watch_acpi(struct device *fw_cfg, struct machine *m, const struct options *o,
                          struct backends *b);

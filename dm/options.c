@@ -226,8 +226,8 @@ static int check_whole(struct options *o, struct err *e)
     if (ret == 0) {
         ret = check_spawn(o, e);
     }
-    if (ret == 0 && o->kernel && o->accel != ACCEL_TCG) {
-        return err_set(e, -EINVAL, "-kernel: runs with accel=tcg only");
+    if (ret == 0 && o->kernel && o->accel != ACCEL_TCG && o->accel != ACCEL_XEN) {
+        return err_set(e, -EINVAL, "-kernel: runs with accel=tcg or xen only");
     }
     return ret;
 }

@@ -102,17 +102,25 @@ static void record_item(void *opaque, uint16_t key, const uint8_t *data, uint32_
     free(b);
 }
 
+static void record_clock(const struct board_tap *t, struct device *rtc)
+{
+    struct state_buf clock = { 0 };
+
+    dev_save(rtc, &clock);
+    trace_input(t->m, t->channel, BOARD_CLOCK, clock.p, clock.len);
+    free(clock.p);
+}
+
 static void record_board(struct machine *m, const struct backends *b)
 {
     if (b->pc.fw_cfg) {
         struct board_tap t = { m, trace_channel(m, "board") };
-        struct state_buf clock = { 0 };
 
         fw_cfg_each(b->pc.fw_cfg, record_item, &t);
         trace_input(m, t.channel, BOARD_WHOLE, "", 0);
-        dev_save(b->pc.rtc, &clock);
-        trace_input(m, t.channel, BOARD_CLOCK, clock.p, clock.len);
-        free(clock.p);
+        if (b->pc.rtc) {
+            record_clock(&t, b->pc.rtc);
+        }
     }
 }
 
@@ -246,7 +254,7 @@ static void board_input(void *opaque, uint32_t tag, const void *data, size_t len
     if (tag == BOARD_WHOLE) {
         firmware_watch_acpi(d, r->m, &r->o, &r->b);
     } else if (tag == BOARD_CLOCK) {
-        if (dev_load(r->b.pc.rtc, b, len, &e) != (long)len) {
+        if (!r->b.pc.rtc || dev_load(r->b.pc.rtc, b, len, &e) != (long)len) {
             trace_refuse(r->play, "a clock that cannot have begun so");
         }
     } else if (tag != BOARD_ITEM || len < ITEM_HEAD ||

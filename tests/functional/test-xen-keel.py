@@ -695,6 +695,97 @@ def test_vcpu_set_sequence(build):
         expect("the third one's requests", g.config(IDE, 0, 4), 0x70108086)
 
 
+# ---- a kernel of the configuration's ----
+
+FW_CFG, FW_DMA, READ_SELECTED = 0x510, 0x514, 0x0a
+KERNEL_SIZE, INITRD_SIZE, INITRD_ADDR, KERNEL, INITRD, CMDLINE_SIZE, CMDLINE, DIRECTORY = (
+    0x08, 0x0b, 0x0a, 0x11, 0x12, 0x14, 0x15, 0x19)
+
+
+def fw_read(g, item, n):
+    g.outw(FW_CFG, item)
+    return bytes(g.inb(FW_CFG + 1) for _ in range(n))
+
+
+def fw_number(g, item):
+    return int.from_bytes(fw_read(g, item, 4), "little")
+
+
+def fw_dma(g, item, n, to):
+    """As the boot ROM does it: one request for the whole item."""
+    at = 0x9000
+    g.memwrite(at, struct.pack(">IIQ", item << 16 | READ_SELECTED, n, to))
+    g.outl(FW_DMA, 0)
+    g.outl(FW_DMA + 4, int.from_bytes(struct.pack(">I", at), "little"))
+    expect("DMA", g.memread(at, 4), bytes(4))
+    return g.memread(to, n)
+
+
+def fw_file(g, name):
+    n = int.from_bytes(fw_read(g, DIRECTORY, 4), "big")
+    table = fw_read(g, DIRECTORY, 4 + 64 * n)[4:]
+    for i in range(n):
+        size, key, _, found = struct.unpack_from(">IHH56s", table, 64 * i)
+        if found.rstrip(b"\0") == name:
+            return fw_read(g, key, size)
+    raise Error("fw_cfg has no file %r" % name)
+
+
+def kernel_words(g):
+    """A guest as of xl's kernel=, ramdisk= and cmdline=; its kernel and initrd."""
+    head = bytearray(1024)
+    head[0x1f1] = 1
+    head[0x1fe:0x206] = b"\x55\xaa\xeb\x66HdrS"
+    struct.pack_into("<H", head, 0x206, 0x206)
+    head[0x211] = 1
+    struct.pack_into("<I", head, 0x22c, 0x37ffffff)
+    struct.pack_into("<I", head, 0x238, 255)
+    body, initrd = bytes(range(256)) * 40, b"initrd" * 1000
+    for name, data in (("kernel", bytes(head) + body), ("initrd", initrd)):
+        with open("%s/%s" % (g.dir, name), "wb") as f:
+            f.write(data)
+    return replaced(recording("a-kernel"), _kernel="/tmp/kernel", _initrd="/tmp/initrd"), body, initrd
+
+
+def check_kernel(g, body, initrd):
+    boot = fw_file(g, b"bootorder").rstrip(b"\0\n")
+    expect("first boot device", boot[:5], b"/rom@")
+    expect("its ROM", fw_file(g, boot[5:])[:2], b"\x55\xaa")
+    expect("kernel", fw_dma(g, KERNEL, fw_number(g, KERNEL_SIZE), 1 << 20), body)
+    expect("initrd", fw_dma(g, INITRD, fw_number(g, INITRD_SIZE), fw_number(g, INITRD_ADDR)),
+           initrd)
+    text = fw_read(g, CMDLINE, fw_number(g, CMDLINE_SIZE))
+    expect("command line", text, b"console=ttyS0 root=/dev/ram0\0")
+
+
+def test_kernel_of_the_configuration_is_offered_to_the_firmware(build):
+    with guest(build, ram=64, vcpus=2) as g:
+        words, body, initrd = kernel_words(g)
+        trace = g.dir + "/kernel.ktr"
+        k = Keel(build, g, words + ["-keel-record", "/tmp/kernel.ktr"])
+        with k.qmp() as q:
+            q("cont")
+        check_kernel(g, body, initrd)
+        path = save(k, g)
+        expect("exit status", k.hangup(), 0)
+        os.unlink(g.dir + "/kernel")  # the trace has the bytes
+        replay = subprocess.run([build + "/tools/keel-trace", "replay", trace],
+                                capture_output=True, text=True)
+        expect("replay", (replay.returncode, replay.stderr), (0, ""))
+        words, body, initrd = kernel_words(g)
+        with open(path, "rb") as state:
+            fd = state.fileno()
+            k = Keel(build, g, words + ["-incoming", "fd:%d" % fd], pass_fds=(fd,))
+        with k.qmp() as q:
+            q("cont")
+        check_kernel(g, body, initrd)
+
+
+def test_kernel_that_cannot_be_had_is_named(build):
+    words = replaced(recording("a-kernel"), _kernel="/tmp/kernel")
+    refused(build, words, "kernel: cannot open", ram=64)
+
+
 def test_hostile_ring_values_do_not_hurt_real_devices(build):
     with disk_guest(build) as g:
         k = Keel(build, g, recording("sr"))

@@ -3,6 +3,7 @@
 # partition with a Debian kernel, an initramfs that loads the disk's driver, and busybox as the root
 # file system, then 4 MiB of scratch space that the guest writes to. Needs no loop device.
 # OUT's kernel stays with the emulated devices; PV's, else the same, unplugs them for its PV drivers.
+# Beside OUT, for guests whose kernel the toolstack names: vmlinuz, initrd and cmdline.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1 pv=$2 kver=$3
@@ -46,16 +47,21 @@ install -m755 "$here/root-init" "$r/init"
 cp "$here/splash.txt" "$r/"
 mksquashfs "$r" "$t/root.sq" -quiet -no-progress -noI -noD -noF -noX -all-root -mkfs-time 0 
 
-# grub OUT [KERNEL ARGUMENT]
+arguments="console=tty0 console=ttyS0 quiet root=/dev/sda1 mitigations=off nokaslr no_timer_check lpj=4600000 audit=0 apparmor=0 random.trust_cpu=on cryptomgr.notests tsc=reliable"
+emulated="$arguments xen_emul_unplug=never"
+
+# grub OUT KERNEL-ARGUMENTS
 grub() {
   cat > "$t/early.cfg" <<G
 set root=(hd0,msdos1)
-linux /boot/vmlinuz console=tty0 console=ttyS0 quiet root=/dev/sda1 mitigations=off nokaslr no_timer_check lpj=4600000 audit=0 apparmor=0 random.trust_cpu=on cryptomgr.notests tsc=reliable ${2-}
+linux /boot/vmlinuz $2
 initrd /boot/initrd
 boot
 G
   grub-mkimage -O i386-pc -p / -c "$t/early.cfg" -o "$t/core.img" biosdisk part_msdos squash4 linux boot
   python3 "$here/mkdisk.py" "$1" /usr/lib/grub/i386-pc/boot.img "$t/core.img" "$t/root.sq"
 }
-grub "$out" xen_emul_unplug=never
-grub "$pv"
+grub "$out" "$emulated"
+grub "$pv" "$arguments"
+cp "$r/boot/vmlinuz" "$r/boot/initrd" "$(dirname "$out")/"
+echo "$emulated" > "$(dirname "$out")/cmdline"

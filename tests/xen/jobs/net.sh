@@ -1,7 +1,7 @@
-# A Linux guest with both emulated cards on dom0's bridge, one after the other: the driver and ping both
-# ways; TCP both ways with the bytes compared, the link down and up; then save, restore and migration.
-# And guests without a disk that boot over PXE: card's ROM, DHCP, TFTP. What takes long is done with one
-# card; with KEEL_XEN_ALL, with both.
+# A Linux guest with both emulated cards on dom0's bridge, started from a kernel that its configuration
+# names. One card after the other: the driver and ping both ways; TCP both ways with the bytes compared,
+# the link down and up; then save, restore and migration. And guests without a disk that boot over PXE:
+# card's ROM, DHCP, TFTP. What takes long is done with one card; with KEEL_XEN_ALL, with both.
 . /share/lib.sh
 mkdir -p /tmp/www; dd if=/dev/urandom of=/tmp/www/f bs=64k count=16 2>/dev/null
 busybox httpd -p 10.99.0.1:8000 -h /tmp/www
@@ -9,6 +9,9 @@ sum=$(md5sum < /tmp/www/f | cut -d' ' -f1)
 RTL=00:16:3e:01:02:03 E1000=00:16:3e:01:02:04
 mkcfg net <<C
 disk=['$G/linux.raw,raw,hda,rw']
+kernel="$G/vmlinuz"
+ramdisk="$G/initrd"
+cmdline="$(cat $G/cmdline)"
 memory=128
 vcpus=1
 serial="pty"
@@ -53,7 +56,7 @@ transfers() {
 }
 check "xl create" xl create /tmp/net.cfg
 domid net > /dev/null || { cat "$(dm_log net)"; done_testing; }
-check "Linux reaches user space" say 900 "" "GUEST LINUX UP"
+check "the kernel of its configuration reaches user space" say 900 "" "GUEST LINUX UP"
 check "the taps are on the bridge" test -e "/sys/class/net/xenbr0/brif/vif$(domid net).0-emu" -a \
   -e "/sys/class/net/xenbr0/brif/vif$(domid net).1-emu"
 card e1000 $E1000 10.99.0.3
