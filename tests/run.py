@@ -276,7 +276,7 @@ def fuzz(build_dir, seconds=4):
 
 
 def xen(build_dir):
-    rc, out = run(['tests/xen/ci.sh', '-d', build_dir + '/dm/keel', '-o', build_dir + '-xen'], timeout=2000)
+    rc, out = run(['tests/xen/ci.sh', '-d', build_dir + '/dm/keel', '-o', build_dir + '-xen'], timeout=2400)
     with open(build_dir + '-xen.log', 'w') as f:
         f.write(out)
     n = count.tap('xen', out)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # ci.sh -d DEVICE_MODEL [-o DIR] [JOB...] - real Xen under emulation: build dom0, boot it, run the
-# jobs (default: linux.sh, life.sh and net.sh; with KEEL_XEN_ALL=1 in the environment all of net.sh,
+# jobs (default: life.sh, linux.sh and net.sh; with KEEL_XEN_ALL=1 in the environment all of net.sh,
 # qdisk.sh and toolstack.sh) in two machines side by side, power off. Prints their checks.
 #
 # keel-img and keel-io are taken from ../tools beside the device model's folder, as the build has them.
@@ -8,7 +8,7 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd); out=/tmp/keel-xen; dm=
 while getopts d:o: o; do case $o in d) dm=$OPTARG ;; o) out=$OPTARG ;; *) exit 2 ;; esac; done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || set -- "$here"/jobs/{linux,life,net}.sh
+[ $# -gt 0 ] || set -- "$here"/jobs/{life,linux,net}.sh
 [ -z "${KEEL_XEN_ALL-}" ] || set -- "$@" "$here"/jobs/{qdisk,toolstack}.sh
 extra=()
 for t in keel-img keel-io; do
