@@ -241,7 +241,7 @@ def tsan(build_dir):
     if not os.path.exists(where + '/build.ninja'):
         run(['meson', 'setup', where, TOP, '-Db_sanitize=thread', '-Db_lundef=false'])
     libs = ['libfakexen-new.so'] + [os.path.basename(f) for f in glob.glob(build_dir + '/tests/fake-xen/libxen*')]
-    rc, out = run(['ninja', '-C', where, 'dm/keel'] + ['tests/unit/test-' + t for t in TSAN_UNIT] +
+    rc, out = run(['ninja', '-C', where, 'dm/keel', 'tools/keel-trace'] + ['tests/unit/test-' + t for t in TSAN_UNIT] +
                   ['tests/fake-xen/' + f for f in ['mini-model', 'fake-guest'] + libs], timeout=600)
     count.take(rc == 0, 'build %s' % os.path.basename(where), out)
     programs = [[where + '/tests/unit/test-' + t] for t in TSAN_UNIT]

@@ -1,5 +1,5 @@
-# Short lives of small guests: CD boot, restricted device model, reset, death, no BIOS at all, and
-# what an operator reads when something is wrong.
+# Short lives of small guests: CD boot, restricted device model, reset, death, no BIOS at all, kernels
+# without a disk, and what an operator reads when something is wrong.
 . /share/lib.sh
 small() { mkcfg "$1" <<< "disk=['$G/disk.raw,raw,hda,rw']
 serial=\"pty\"
@@ -62,6 +62,22 @@ check "the firmware runs" waitfor /tmp/fw.serial "FW DONE" 30
 pid=$(dm_pid fw); kill -9 "$pid"; usleep 300000
 check "a killed device model leaves the domain" domid fw
 check "which can be destroyed" timeout 60 xl destroy fw
+
+note "kernel"
+for k in multiboot pvh; do
+  mkcfg $k <<C
+kernel="$G/$k.elf"
+ramdisk="$G/module"
+cmdline="of $k"
+vga="none"
+serial="file:/tmp/$k.serial"
+vnc=0
+C
+  check "create with a $k kernel" xl create /tmp/$k.cfg
+  check "it has its command line, its module and the memory map" \
+    waitfor /tmp/$k.serial "of $k first MEMORY KNOWN" 60
+  xl destroy $k
+done
 
 note "errors"
 small nodisk "vnc=0"; sed -i "s#disk.raw#gone.raw#" /tmp/nodisk.cfg; cp $G/disk.raw $G/gone.raw
