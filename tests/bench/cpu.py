@@ -3,9 +3,10 @@
 
 Runs the programs of tests/bench/cpu natively, in a guest under `keel -accel tcg` and in one under
 `qemu-system-x86_64 -accel tcg`, then the events of tests/bench/cpu/events.c under both. Prints tables
-of medians and ratios for docs/performance.md. Times are processor time of what runs them (the
-emulator, or natively the program) between two lines of output, so that a busy host counts little;
---wall takes the guest's own clock.
+of medians and ratios for docs/performance.md. The three take turns with each program, N times, so that what
+else the host does meets all alike; a turn is two runs, the second of which counts. Times are processor time
+of what runs them (the emulator, or natively the program) between two lines of output; --wall takes the
+guest's own clock.
 The guest is Debian's kernel (/boot/vmlinuz-*-amd64) with the programs in an initramfs.
 """
 import argparse
@@ -28,7 +29,8 @@ GROUPS = [('integer', INTEGER), ('floating point, SIMD, x87', FLOATING),
           ('string instructions', STRING), ('kernel', SYSTEM)]
 NAMES = INTEGER + FLOATING + STRING + SYSTEM
 EVENTS = ['interrupt', 'pagefault', 'tlbrefill', 'port', 'smc', 'codestore', 'pushf']
-LIMIT = 900  # seconds a guest may take
+LIMIT = 3600  # seconds a guest may take, the others' turns included
+RUNS_A_TURN = 2
 
 
 def cpio(files):
@@ -67,45 +69,57 @@ def spent(pid):
         return 0
 
 
+def lines_from(p, limit):
+    """Lines of a process's output, each with the processor time by then; for limit seconds at most."""
+    os.set_blocking(p.stdout.fileno(), False)
+    end, rest = time.monotonic() + limit, b''
+    while time.monotonic() < end:
+        data = p.stdout.read()
+        now = spent(p.pid)
+        if data:
+            *whole, rest = (rest + data).split(b'\n')
+            for line in whole:
+                yield now, line.decode(errors='replace').strip()
+        elif data == b'' or p.poll() is not None:
+            break
+        else:
+            time.sleep(0.0005)
+
+
 def lines_of(argv, limit):
-    """Lines of the program's output, each with the processor time by then; ends it after limit
-    seconds."""
+    """The same of a program, which is ended when nobody asks any more."""
     p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT)
     try:
-        os.set_blocking(p.stdout.fileno(), False)
-        end, rest = time.monotonic() + limit, b''
-        while time.monotonic() < end:
-            data = p.stdout.read()
-            now = spent(p.pid)
-            if data:
-                *whole, rest = (rest + data).split(b'\n')
-                for line in whole:
-                    yield now, line.decode(errors='replace').strip()
-            elif data == b'' or p.poll() is not None:
-                break
-            else:
-                time.sleep(0.0005)
+        yield from lines_from(p, limit)
     finally:
         p.kill()
         p.wait()
 
 
-def results(lines, own_clock):
+class Results:
     """Times in ns by name, and the checksums seen."""
-    times, sums, began = {}, {}, 0
-    for now, line in lines:
-        m = re.match(r'bench (\w+) ([0-9a-f]{16}) (\d+)$', line)
-        if line.startswith('run '):
-            began = now
-        elif m:
-            times.setdefault(m[1], []).append(int(m[3]) if own_clock else now - began)
-            sums.setdefault(m[1], set()).add(m[2])
-        elif line.startswith(('bench-missing', 'bench-failed')):
-            print('# ' + line)
-        elif line == 'bench-end':
-            break
-    return times, sums
+
+    def __init__(self, own_clock):
+        self.own_clock = own_clock
+        self.times, self.sums = {}, {}
+
+    def take(self, lines):
+        """Those of one turn. The first run of it warms up."""
+        found, began = {}, 0
+        for now, line in lines:
+            m = re.match(r'bench (\w+) ([0-9a-f]{16}) (\d+)$', line)
+            if line.startswith('run '):
+                began = now
+            elif m:
+                found[m[1]] = int(m[3]) if self.own_clock else now - began
+                self.sums.setdefault(m[1], set()).add(m[2])
+            elif line.startswith(('bench-missing', 'bench-failed')):
+                print('# ' + line)
+            elif line == 'bench-ready':
+                break
+        for name, ns in found.items():
+            self.times.setdefault(name, []).append(ns)
 
 
 def machine(program, keel):
@@ -114,17 +128,52 @@ def machine(program, keel):
     return argv if keel else argv + ['-machine', 'pc']
 
 
-def guest(program, keel, work, kernel, names, runs, wall):
-    append = 'console=ttyS0 quiet panic=-1 tsc=reliable bench=%s runs=%d' % (','.join(names), runs)
-    argv = machine(program, keel) + ['-kernel', kernel, '-initrd', work + '/initrd', '-append', append]
-    return results(lines_of(argv, LIMIT), wall)
+class Guest:
+    def __init__(self, program, keel, work, kernel, wall):
+        append = 'console=ttyS0 quiet panic=-1 tsc=reliable runs=%d' % RUNS_A_TURN
+        self.p = subprocess.Popen(machine(program, keel) + [
+            '-kernel', kernel, '-initrd', work + '/initrd', '-append', append],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.lines = lines_from(self.p, LIMIT)
+        self.results = Results(wall)
+        self.results.take(self.lines)
+
+    def turn(self, name):
+        if self.p.poll() is not None:
+            sys.exit('cpu.py: %s ended' % self.p.args[0])
+        self.p.stdin.write(b'%s\n' % name.encode())
+        self.p.stdin.flush()
+        self.results.take(self.lines)
+
+    def end(self):
+        self.p.kill()
+        self.p.wait()
 
 
-def native(work, names, runs, wall):
-    lines = []
-    for name in names:
-        lines += lines_of([work + '/' + name, str(runs)] + ([] if wall else ['cpu']), LIMIT)
-    return results(lines, True)
+class Native:
+    def __init__(self, work, wall):
+        self.work, self.last = work, [] if wall else ['cpu']
+        self.results = Results(True)
+
+    def turn(self, name):
+        argv = ['%s/%s' % (self.work, name), str(RUNS_A_TURN)] + self.last
+        self.results.take(lines_of(argv, LIMIT))
+
+
+def take_turns(a, work, names):
+    """The results of native, keel and, if there is one, qemu."""
+    native, guests = Native(work, a.wall), [Guest(a.keel, True, work, a.kernel, a.wall)]
+    if a.qemu:
+        guests.append(Guest(a.qemu, False, work, a.kernel, a.wall))
+    try:
+        for _ in range(a.runs):
+            for name in names:
+                for who in [native] + guests:
+                    who.turn(name)
+    finally:
+        for g in guests:
+            g.end()
+    return [who.results for who in [native] + guests] + ([] if a.qemu else [Results(a.wall)])
 
 
 def events(program, keel, work):
@@ -139,6 +188,18 @@ def events(program, keel, work):
         elif line.endswith('all done'):
             break
     return found
+
+
+def event_turns(a, work):
+    """Medians of keel and, if there is one, qemu."""
+    programs = [(a.keel, True)] + ([(a.qemu, False)] if a.qemu else [])
+    found = [{} for _ in programs]
+    for _ in range(a.runs):
+        for by_name, (program, is_keel) in zip(found, programs):
+            for name, ns in events(program, is_keel, work).items():
+                by_name.setdefault(name, []).append(ns)
+    medians = [{n: statistics.median(v) for n, v in by_name.items()} for by_name in found]
+    return medians + ([] if a.qemu else [{}])
 
 
 def geomean(values):
@@ -188,17 +249,15 @@ def main():
         sys.exit('cpu.py: %s' % ('unknown kernels: ' + ', '.join(unknown) if unknown else 'no /boot/vmlinuz'))
     with tempfile.TemporaryDirectory() as work:
         compile_all(work)
-        nat, want = native(work, names, a.runs, a.wall)
-        keel, ksums = guest(a.keel, True, work, a.kernel, names, a.runs, a.wall)
-        qemu, qsums = guest(a.qemu, False, work, a.kernel, names, a.runs, a.wall) if a.qemu else ({}, {})
-        print_kernels(names, nat, keel, qemu)
-        for who, sums in (('keel', ksums), ('qemu', qsums)):
+        native, keel, qemu = take_turns(a, work, names)
+        print_kernels(names, native.times, keel.times, qemu.times)
+        for who, sums in (('keel', keel.sums), ('qemu', qemu.sums)):
             for name in sums:
-                if sums[name] != want.get(name):
+                if sums[name] != native.sums.get(name):
                     print('# %s: %s has another checksum under %s' % (name, sums[name], who))
         if not a.no_events:
-            print_events(events(a.keel, True, work), events(a.qemu, False, work) if a.qemu else {})
-    return 0 if all(n in keel for n in names) else 1
+            print_events(*event_turns(a, work))
+    return 0 if all(n in keel.times for n in names) else 1
 
 
 if __name__ == '__main__':

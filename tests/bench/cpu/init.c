@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/bench/cpu/init.c - process 1 of the benchmark's guest: runs each program, then powers off.
- *
- * The kernel's command line may say bench=NAME,NAME... and runs=N.
+/* tests/bench/cpu/init.c - process 1 of the benchmark's guest: runs the programs whose names come on the
+ * console, one a line, as often as runs= of the kernel's command line says.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,16 +29,17 @@ static void run(const char *name, const char *runs)
 
 int main(void)
 {
-    const char *names = getenv("bench"), *runs = getenv("runs");
+    const char *runs = getenv("runs");
+    char name[64];
     setvbuf(stdout, NULL, _IOLBF, 0);
-    printf("bench-start\n");
-    char list[1024];
-    snprintf(list, sizeof(list), "%s", names ? names : "");
-    for (char *n = strtok(list, ","); n; n = strtok(NULL, ",")) {
-        run(n, runs ? runs : "3");
-    }
-    printf("bench-end\n");
-    fflush(stdout);
+    do {
+        printf("bench-ready\n");
+        name[0] = 0;
+        if (fgets(name, sizeof(name), stdin)) {
+            name[strcspn(name, "\n")] = 0;
+            run(name, runs ? runs : "1");
+        }
+    } while (name[0]);
     sync();
     reboot(RB_POWER_OFF);
     return 0;

@@ -76,7 +76,7 @@ C
   check "create with a $k kernel" xl create /tmp/$k.cfg
   check "it has its command line, its module and the memory map" \
     waitfor /tmp/$k.serial "of $k first MEMORY KNOWN" 60
-  xl destroy $k
+  check "the domain ends when its processor halts for good" gone $k 20
 done
 
 note "errors"
