@@ -162,10 +162,11 @@ class Native:
 
 def take_turns(a, work, names):
     """The results of native, keel and, if there is one, qemu."""
-    native, guests = Native(work, a.wall), [Guest(a.keel, True, work, a.kernel, a.wall)]
-    if a.qemu:
-        guests.append(Guest(a.qemu, False, work, a.kernel, a.wall))
+    native, guests = Native(work, a.wall), []
     try:
+        guests.append(Guest(a.keel, True, work, a.kernel, a.wall))
+        if a.qemu:
+            guests.append(Guest(a.qemu, False, work, a.kernel, a.wall))
         for _ in range(a.runs):
             for name in names:
                 for who in [native] + guests:
