@@ -94,6 +94,8 @@ def test_cli_when_value_is_bad_then_it_is_named(bed):
 
 def test_cli_when_accel_does_not_fit_then_it_says_so(bed):
     expect_in("xenfv", "accel=xen only", bed.refused("-machine", "xenfv", "-accel", "qtest"))
+    expect_in("kernel", "-kernel: runs with accel=tcg or xen only",
+              bed.refused("-machine", "pc", "-accel", "qtest", "-kernel", "vmlinuz"))
     expect_in("domid", "-xen-domid: missing", bed.refused("-machine", "xenfv"))
     expect_in("restrict", "needs -xen-domid", bed.refused(*QTEST, "-xen-domid-restrict"))
 

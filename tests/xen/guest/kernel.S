@@ -4,41 +4,41 @@
     .code32
     .globl _start
     .ifdef PVH
+    .set CMDLINE, 24 # of hvm_start_info, at %ebx
+    .set MODULES, 16
+    .set MEMORY_MAP, 48 # its entries
+    .set RSDP, 32
     .section .note.Xen, "a", @note
     .long 4, 4, 18 # lengths of name and value; PHYS32_ENTRY
     .asciz "Xen"
     .long _start
     .text
     .else
+    .set CMDLINE, 16 # of the multiboot information, at %ebx
+    .set MODULES, 24
+    .set MEMORY_MAP, 44 # its bytes
     .balign 4
     .long 0x1badb002, 3, -(0x1badb002 + 3) # pages aligned, memory information wanted
     .endif
 _start:
     movl $stack, %esp
-    movl %ebx, %ebp
     .ifdef PVH
-    cmpl $0x336ec578, (%ebp)
+    cmpl $0x336ec578, (%ebx)
     jne bad
-    movl 24(%ebp), %esi # cmdline_paddr
-    call puts
-    movl 16(%ebp), %ebx # modlist_paddr
-    cmpl $0, 48(%ebp)   # memmap_entries
-    je bad
-    movl 32(%ebp), %eax # rsdp_paddr
+    movl RSDP(%ebx), %eax
     cmpl $0x20445352, (%eax)
-    jne bad
     .else
     cmpl $0x2badb002, %eax
-    jne bad
-    movl 16(%ebp), %esi # cmdline
-    call puts
-    movl 24(%ebp), %ebx # mods_addr
-    cmpl $0, 44(%ebp)   # mmap_length
-    je bad
     .endif
+    jne bad
+    cmpl $0, MEMORY_MAP(%ebx)
+    je bad
+    movl CMDLINE(%ebx), %esi
+    call puts
     movb $' ', %al
     call putc
-    movl (%ebx), %esi   # where the first module starts
+    movl MODULES(%ebx), %ebx
+    movl (%ebx), %esi # where the first one starts
     call puts
     movl $m_known, %esi
     jmp say
