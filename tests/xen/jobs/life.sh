@@ -42,7 +42,7 @@ small reset "vnc=0"; sed -i 's/on_reboot=.*/on_reboot="restart"/' /tmp/reset.cfg
 check "create" xl create /tmp/reset.cfg
 check "boots" ask reset 60 "" "BOOTSECT READ OK"
 old=$(domid reset); ask reset 2 "r" "x"
-for i in $(seq 100); do new=$(domid reset); [ -n "$new" ] && [ "$new" != "$old" ] && break; usleep 200000; done
+for i in $(seq $((20 * 5 * PATIENCE))); do new=$(domid reset); [ -n "$new" ] && [ "$new" != "$old" ] && break; usleep 200000; done
 check "a reset gives a new domain" test "$new" -gt "$old"
 sleep 1
 check "that boots" ask reset 60 "" "BOOTSECT READ OK"

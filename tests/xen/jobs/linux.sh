@@ -42,7 +42,7 @@ screen() { vncshot 127.0.0.1 "$(xenstore-read /local/domain/$(domid lin)/console
 note "create"
 check "xl create starts the device model" xl create /tmp/lin.cfg
 domid lin > /dev/null || { cat "$(dm_log lin)"; done_testing; }
-check "SeaBIOS, GRUB and Linux reach user space from the IDE disk" say 900 "" "GUEST LINUX UP"
+check "SeaBIOS, GRUB and Linux reach user space from the IDE disk" say 300 "" "GUEST LINUX UP"
 note "up"
 check "the serial port answers" answers lin 60 one
 check "the guest reads the disk's bytes" say 60 "sum 32" "SUM $(md5)"

@@ -56,7 +56,7 @@ transfers() {
 }
 check "xl create" xl create /tmp/net.cfg
 domid net > /dev/null || { cat "$(dm_log net)"; done_testing; }
-check "the kernel of its configuration reaches user space" say 900 "" "GUEST LINUX UP"
+check "the kernel of its configuration reaches user space" say 300 "" "GUEST LINUX UP"
 check "the taps are on the bridge" test -e "/sys/class/net/xenbr0/brif/vif$(domid net).0-emu" -a \
   -e "/sys/class/net/xenbr0/brif/vif$(domid net).1-emu"
 card e1000 $E1000 10.99.0.3

@@ -27,7 +27,7 @@ sum_of() { dd if="$1" bs=64k count="$2" 2>/dev/null | md5sum | cut -d' ' -f1; }
 holds() { ! $IO -f qcow2 -r -c "read -P $2 $1" /tmp/data.qcow2 | grep -E "failed|error"; }
 used_kib() { echo $(($(stat -c %b /tmp/data.qcow2) / 2)); }
 # fewer_than KIB: within 20 s, for nobody flushes
-fewer_than() { local i; for i in $(seq 40); do [ "$(used_kib)" -ge "$1" ] || return 0; usleep 500000; done; used_kib; return 1; }
+fewer_than() { local i; for i in $(seq $((40 * PATIENCE))); do [ "$(used_kib)" -ge "$1" ] || return 0; usleep 500000; done; used_kib; return 1; }
 at_least() { test "$(used_kib)" -ge "$1"; }
 # fill DISK MIB LETTER: from MIB on, one MiB of it, flushed
 fill() { runs 60 "dd if=/dev/zero bs=4k count=256 2>/dev/null | tr '\0' $3 | dd of=$1 bs=64k seek=$(($2 * 16)) conv=fsync 2>/dev/null"; }
@@ -36,7 +36,7 @@ nothing_said() { test -z "$(monitor "$1" | tee /dev/stderr)"; }
 
 check "xl create" xl create /tmp/pv.cfg
 domid pv > /dev/null || { cat "$(dm_log pv)"; done_testing; }
-check "Linux reaches user space from a PV disk" say 900 "" "GUEST LINUX UP"
+check "Linux reaches user space from a PV disk" say 300 "" "GUEST LINUX UP"
 check "the emulated disks are gone, the CD-ROM drive is not" runs 30 "test -b /dev/xvda -a ! -e /dev/sda -a -b /dev/xvde"
 check "the emulated card is gone" runs 30 "! grep -q 0x0200 /sys/bus/pci/devices/*/class"
 check "the PV keyboard is connected" test "$(xenstore-read /local/domain/0/backend/vkbd/$(domid pv)/0/state)" = 4
@@ -114,7 +114,7 @@ vnc=0
 dm_restrict=1
 C
 check "with dm_restrict=1: xl create" xl create /tmp/tight.cfg
-check "Linux, which unplugs emulated disks, boots all the same" ask tight 900 "" "GUEST LINUX UP"
+check "Linux, which unplugs emulated disks, boots all the same" ask tight 300 "" "GUEST LINUX UP"
 check "from its emulated disk" ask tight 60 "do test -b /dev/sda -a ! -e /dev/xvda
 " "DONE 0"
 check "the log says so" grep -q "qdisk: 768: with dm_restrict .* keeps its emulated drive" "$(dm_log tight)"
