@@ -38,7 +38,8 @@ check "the restored guest answers" ask restr 20 "x" "x"
 check "destroy restricted" xl destroy restr
 
 note "reset"
-small reset "vnc=0"; sed -i 's/on_reboot=.*/on_reboot="restart"/' /tmp/reset.cfg
+small reset "vga=\"none\"
+vnc=0"; sed -i 's/on_reboot=.*/on_reboot="restart"/' /tmp/reset.cfg
 check "create" xl create /tmp/reset.cfg
 check "boots" ask reset 60 "" "BOOTSECT READ OK"
 old=$(domid reset); ask reset 2 "r" "x"
@@ -80,7 +81,6 @@ C
 done
 
 note "errors"
-small nodisk "vnc=0"; sed -i "s#disk.raw#gone.raw#" /tmp/nodisk.cfg; cp $G/disk.raw $G/gone.raw
 small nic "vnc=0
 vif=['model=vmxnet3']"
 check "a device it does not have is named" refused nic "vmxnet3"
