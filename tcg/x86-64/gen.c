@@ -49,13 +49,6 @@ static unsigned new_slot(struct gen *g)
     return s;
 }
 
-/* Where a T_GROUPED's bytes are. */
-static struct rm grouped_rm(struct gen *g, const struct temp *t)
-{
-    struct ir_arg pointer = pointer_of(g, t->reg);
-    return rm_at(to_reg(g, &pointer, 8), t->disp);
-}
-
 /* Where a T_LAZY's bytes are. */
 static struct rm lazy_rm(const struct temp *t)
 {
@@ -77,7 +70,7 @@ static void load_lazy(struct gen *g, struct temp *t)
     } else {
         uint16_t held = g->busy;
         unsigned group = t->reg;
-        m = grouped_rm(g, t);
+        m = grouped(g, group, t->disp);
         t->reg = (uint8_t)scratch(g);
         g->owner[t->reg] = (int16_t)(t - g->temp);
         consume_pointer(g, group);
@@ -248,7 +241,7 @@ struct rm rm_of(struct gen *g, const struct ir_arg *a, unsigned size)
             return rm_reg(to_reg(g, a, size));
         }
         if (t->where == T_GROUPED) {
-            return grouped_rm(g, t);
+            return grouped(g, t->reg, t->disp);
         }
         hold(g, t->reg);
         if (t->base != NO_REG) {

@@ -43,7 +43,8 @@ struct temp {
 enum { GROUPS = 24, NO_GROUP = 0xff };
 struct group {
     uint16_t bytes; /* from the first to behind the last */
-    int32_t off;    /* of the first behind where the pointer points */
+    uint8_t base;   /* home to be added to the pointer, or NO_REG */
+    int32_t off;    /* of the first behind where they point */
     bool write;
 };
 /* Of an operation with a memory operand. */
@@ -306,8 +307,10 @@ struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool wri
 void operand_done(struct gen *g);
 /* What a look-up found. */
 struct rm found(const struct slow *s);
-/* The temporary that holds a group's address, and one use of it less. */
+/* The temporary that holds a group's address, or what makes one of its base; and one use of it less. */
 struct ir_arg pointer_of(const struct gen *g, unsigned group);
+/* disp bytes behind where a group points; its pointer in a register that is held. */
+struct rm grouped(struct gen *g, unsigned group, int32_t disp);
 void consume_pointer(struct gen *g, unsigned group);
 /* The present operation looks nothing up and cannot fault: the address is known. */
 bool follows(const struct gen *g);

@@ -9,6 +9,12 @@
  *     mov rax, [rdi]      a look-up of its own, "apart"
  *     mov rcx, [rsp + 24]                                                mov rcx, [P + 24]
  *
+ * If all have one base register, which keeps its value between them, P is what leads from it to the host's
+ * addresses, so that they do not wait for a sum:
+ *
+ *     mov rax, [rdi + 8]  look-up of [rdi, rdi + 16), distance D         mov rax, [rdi + D + 8]
+ *     mov rdi, [rdi]                                                     mov rdi, [rdi + D]
+ *
  * A table that a byte is the index of is a group of its own: its beginning is looked up, which does not wait
  * for the index. Whether it lies on one page is told by what its base register holds when the block is made:
  *
@@ -318,6 +324,32 @@ static void scan(struct scan *s)
     }
 }
 
+/* The home of the register that all accesses of the group are beside, always at the same value. */
+static unsigned common_base(const struct gen *g, unsigned group, const struct candidate *c)
+{
+    const struct ir_mem *first = &g->ir->op[c->first].mem;
+    const struct where *w = &c->w;
+    if (c->indexed || w->index || w->addr_size != 8 || w->seg >= 0 || w->lin32 ||
+        first->base.kind != IR_GPR) {
+        return NO_REG;
+    }
+    uint64_t moved = (uint64_t)g->place[c->first].disp - (uint64_t)first->disp;
+    if (!fits32((int64_t)((uint64_t)c->lo - moved)) ||
+        !fits32((int64_t)((uint64_t)c->hi - moved))) {
+        return NO_REG;
+    }
+    for (unsigned i = c->first; i <= c->last; i++) {
+        const struct ir_mem *m = &g->ir->op[i].mem;
+        const struct place *p = &g->place[i];
+        if (p->group == group &&
+            (m->base.kind != IR_GPR || m->base.num != first->base.num || m->index.kind != IR_NONE ||
+             (uint64_t)p->disp - (uint64_t)m->disp != moved)) {
+            return NO_REG;
+        }
+    }
+    return gpr_home[first->base.num];
+}
+
 /* Candidates with more than one access, or with one by an index, become groups. */
 static void settle(struct scan *s)
 {
@@ -328,7 +360,9 @@ static void settle(struct scan *s)
             g->place[c->first].group = NO_GROUP;
             continue;
         }
-        g->group[k] = (struct group){ .bytes = (uint16_t)(c->hi - c->lo), .write = c->write };
+        g->group[k] = (struct group){ .bytes = (uint16_t)(c->hi - c->lo),
+                                      .base = (uint8_t)common_base(g, k, c),
+                                      .write = c->write };
         g->temp[g->ir->temps + k] = (struct temp){ .where = T_NONE, .uses = (uint16_t)c->n };
         for (unsigned i = c->first; i <= c->last; i++) {
             struct place *p = &g->place[i];
@@ -355,7 +389,7 @@ static uint16_t gpr_bit(const struct ir_arg *a)
 }
 
 /* Guest registers that the operation looks at or sets, itself or by leaving the block. An access that finds
- * its place by a group's pointer cannot leave it and does not look at its base. */
+ * its place by a group's pointer cannot leave it, and looks at its base only if all have the same. */
 static uint16_t gprs_seen(const struct gen *g, unsigned i)
 {
     const struct ir_op *o = &g->ir->op[i];
@@ -364,8 +398,11 @@ static uint16_t gprs_seen(const struct gen *g, unsigned i)
     }
     if (o->op == IR_LD || o->op == IR_LDZX || o->op == IR_LDSX || o->op == IR_ST) {
         const struct place *p = &g->place[i];
-        bool by_pointer = p->group != NO_GROUP && !p->first;
-        return by_pointer ? gpr_bit(&o->dst) | gpr_bit(&o->a) | gpr_bit(&o->mem.index) : UINT16_MAX;
+        if (p->group == NO_GROUP || p->first) {
+            return UINT16_MAX;
+        }
+        unsigned base = g->group[p->group].base == NO_REG ? 0 : gpr_bit(&o->mem.base);
+        return (uint16_t)(base | gpr_bit(&o->dst) | gpr_bit(&o->a) | gpr_bit(&o->mem.index));
     }
     bool stays = o->op == IR_LEA || ir_is_pure(o->op);
     return stays ? ir_gprs_read(o) | ir_gprs_written(o) : UINT16_MAX;

@@ -366,6 +366,13 @@ void consume_pointer(struct gen *g, unsigned group)
     consume(g, &pointer);
 }
 
+struct rm grouped(struct gen *g, unsigned group, int32_t disp)
+{
+    struct ir_arg pointer = pointer_of(g, group);
+    unsigned reg = to_reg(g, &pointer, 8), base = g->group[group].base;
+    return base == NO_REG ? rm_at(reg, disp) : rm_sum(base, reg, 1, disp);
+}
+
 /* The first of a group asks for all its bytes. */
 static void probe_group(struct gen *g, const struct ir_mem *m)
 {
@@ -377,8 +384,14 @@ static void probe_group(struct gen *g, const struct ir_mem *m)
         from.index = ir_none();
     }
     struct slow *s = probe_any(g, &from, all->bytes, all->write, SLOW_APART);
-    one_pointer(g, s);
-    all->off = s->off;
+    if (all->base != NO_REG && s->less) {
+        all->off = (int32_t)from.disp;
+        let_go(g, s->addr);
+    } else {
+        one_pointer(g, s);
+        all->base = NO_REG;
+        all->off = s->off;
+    }
     struct ir_arg pointer = pointer_of(g, p->group);
     bind_temp(g, &pointer, s->to);
 }
@@ -398,7 +411,7 @@ struct rm operand(struct gen *g, const struct ir_mem *m, unsigned size, bool wri
     } else {
         consume(g, &m->base);
     }
-    struct rm to = rm_at(to_reg(g, &pointer, 8), g->group[p->group].off + p->at);
+    struct rm to = grouped(g, p->group, g->group[p->group].off + p->at);
     if (p->indexed) {
         to.index = (uint8_t)to_reg(g, &m->index, 8);
         to.scale = m->scale;

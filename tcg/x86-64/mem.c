@@ -11,6 +11,14 @@
 
 /* ---- loads and stores ---- */
 
+/* The register that all operands of its group are beside, if they are, as a bit. */
+static uint16_t beside(const struct gen *g, const struct ir_op *o)
+{
+    unsigned group = g->place[g->at].group;
+    bool any = group != NO_GROUP && g->group[group].base != NO_REG;
+    return any ? (uint16_t)(1u << o->mem.base.num) : 0;
+}
+
 /* The only use is close and may take the operand from memory. */
 static bool may_stay_in_memory(const struct gen *g, const struct ir_op *o)
 {
@@ -18,13 +26,16 @@ static bool may_stay_in_memory(const struct gen *g, const struct ir_op *o)
         return false;
     }
     unsigned last = g->temp[o->dst.num].last;
+    uint16_t written = ir_gprs_written(&g->ir->op[last]);
     for (unsigned i = g->at + 1; i < last; i++) {
         const struct ir_op *p = &g->ir->op[i];
         if (p->op != IR_NOP && p->op != IR_INSN && !ir_is_pure(p->op)) {
             return false;
         }
+        written |= ir_gprs_written(p);
     }
-    return ir_is_pure(g->ir->op[last].op) || g->ir->op[last].op == IR_CMOV;
+    return !(written & beside(g, o)) &&
+           (ir_is_pure(g->ir->op[last].op) || g->ir->op[last].op == IR_CMOV);
 }
 
 static bool takes_one_register(const struct ir_arg *a)

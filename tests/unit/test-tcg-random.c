@@ -244,6 +244,11 @@ static void make_other(struct maker *m)
     remember(m, d, 8);
 }
 
+static void next_instruction(struct maker *m, unsigned *at)
+{
+    ir_emit(m->b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + (int64_t)++ * at;
+}
+
 /* As several PUSH and POP do: accesses by a register, which moves each time. at: of the instruction so far. */
 static void make_pushes(struct maker *m, unsigned *at)
 {
@@ -261,10 +266,42 @@ static void make_pushes(struct maker *m, unsigned *at)
         }
         ir_emit(m->b, IR_LEA, 8, ir_gpr(reg), ir_none(), ir_none())->mem = q;
         if (n > 1) {
-            ir_emit(m->b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm =
-                RIG_CODE + (int64_t)++ * at;
+            next_instruction(m, at);
         }
     }
+}
+
+/* As a walk along a list does: fields beside a register, of which the last one goes into it, by itself, with an
+ * operation, or while the field waits for its use. Then the register gets an address again. */
+static void make_chain(struct maker *m, unsigned *at)
+{
+    struct ir_arg reg = ir_gpr(rnd(2) ? 4 : 7), t = ir_temp(m->b), d = any_gpr();
+    struct ir_arg home = ir_const(RIG_BASE + (reg.num == 4 ? 0x2ff0 : 0x4800));
+    struct ir_mem p = { .base = reg, .scale = 1, .addr_size = 8, .seg = -1 };
+    p.disp = 8 * (int64_t)rnd(8);
+    if (rnd(2)) {
+        ir_emit(m->b, IR_LD, 8, any_gpr(), ir_none(), ir_none())->mem = p;
+    } else {
+        ir_emit(m->b, IR_ST, 8, ir_none(), any_gpr(), ir_none())->mem = p;
+    }
+    next_instruction(m, at);
+    p.disp = 8 * (int64_t)rnd(8);
+    unsigned k = rnd(4);
+    ir_emit(m->b, IR_LD, 8, k ? t : reg, ir_none(), ir_none())->mem = p;
+    if (k == 1) {
+        ir_emit(m->b, IR_SUB, 8, reg, rnd(2) ? reg : d, t);
+    } else if (k == 2) {
+        ir_emit(m->b, IR_MOV, 8, reg, home, ir_none());
+        ir_emit(m->b, IR_XOR, 8, d, d, t);
+    } else if (k == 3) {
+        ir_emit(m->b, IR_ADD, 8, d, d, t);
+        next_instruction(m, at);
+        struct ir_op *low = ir_emit(m->b, IR_LDZX, 4, reg, ir_none(), ir_none());
+        low->mem = p;
+        low->imm = 2;
+    }
+    next_instruction(m, at);
+    ir_emit(m->b, IR_MOV, 8, reg, home, ir_none());
 }
 
 /* Half of the blocks may be left and begun at each instruction: nothing but registers and flags goes from
@@ -301,7 +338,7 @@ static void build_random(struct ir_block *b, const struct tb_key *key)
             ir_emit(b, IR_AND, rnd(2) ? 8 : 4, m.index, any_gpr(), ir_const(0x78));
             ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + (int64_t)++i;
         }
-        switch (rnd(10)) {
+        switch (rnd(11)) {
         case 0:
         case 1:
         case 2:
@@ -324,6 +361,9 @@ static void build_random(struct ir_block *b, const struct tb_key *key)
             break;
         case 8:
             make_pushes(&m, &i);
+            break;
+        case 9:
+            make_chain(&m, &i);
             break;
         default:
             make_other(&m);
