@@ -228,8 +228,10 @@ SANITIZED = ['-Db_lundef=false', '-Doptimization=1']
 def sanitize(build_dir):
     where = build_dir + '-san'
     if build(where, *SANITIZED, '-Db_sanitize=address,undefined'):
-        unit(where, 'sanitize', SAN)
+        units = threading.Thread(target=unit, args=(where, 'sanitize', SAN))
+        units.start()
         functional(where, 'sanitize', dict(SAN, KEEL_SLOW='1'), SLOW_UNDER_SANITIZERS)
+        units.join()
     tsan(build_dir)
 
 

@@ -81,7 +81,7 @@ class Card:
             self.wr(0x2818, i)
             self.head = (i + 1) % RING
 
-    def wait(self, match, seconds=10, each=None):
+    def wait(self, match, seconds=60, each=None):
         """The first frame for which match() is true; each() runs with every other one."""
         end = time.time() + seconds
         while time.time() < end:
@@ -118,7 +118,7 @@ class Host(Card):
             icmp = icmp[:2] + struct.pack("!H", csum(icmp)) + icmp[4:]
             self.send(self.eth(f[6:12], 0x800, ip4(self.ip, socket.inet_ntoa(f[26:30]), 1, icmp)))
 
-    def serve(self, match, seconds=10):
+    def serve(self, match, seconds=60):
         return self.wait(match, seconds, self.answer)
 
     def resolve(self, ip):
@@ -131,7 +131,7 @@ class Host(Card):
     def send_ip(self, mac, dst, proto, payload):
         self.send(self.eth(mac, 0x800, ip4(self.ip or "0.0.0.0", dst, proto, payload)))
 
-    def ping(self, mac, dst, data=b"x" * 56, seconds=10):
+    def ping(self, mac, dst, data=b"x" * 56, seconds=60):
         icmp = struct.pack("!BBHHH", 8, 0, 0, 7, 1) + data
         icmp = icmp[:2] + struct.pack("!H", csum(icmp)) + icmp[4:]
         self.send_ip(mac, dst, 1, icmp)
@@ -139,12 +139,12 @@ class Host(Card):
                        f[26:30] == socket.inet_aton(dst), seconds)
         return f[42:42 + len(data)] == data
 
-    def udp_ask(self, mac, dst, sport, dport, payload, seconds=10):
+    def udp_ask(self, mac, dst, sport, dport, payload, seconds=60):
         """Sends a datagram; (source port, payload) of the next one for sport."""
         self.send_ip(mac, dst, 17, udp(sport, dport, payload))
         return self.udp_wait(sport, seconds)
 
-    def udp_wait(self, sport, seconds=10):
+    def udp_wait(self, sport, seconds=60):
         f = self.serve(lambda f: f[12:14] == b"\x08\0" and f[23] == 17 and
                        struct.unpack("!H", f[36:38])[0] == sport, seconds)
         n = struct.unpack("!H", f[38:40])[0]

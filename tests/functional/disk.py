@@ -53,7 +53,7 @@ class Far:
 
 
 def wait_ready(t):
-    end = time.time() + 30
+    end = time.time() + 60
     while time.time() < end:
         if t.inp("b", 0x1f7) & 0x88 in (0, 8):
             return

@@ -158,7 +158,7 @@ class Qmp:
 class Qtest:
     def __init__(self, sock):
         self.sock = sock
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.file = sock.makefile("r")
         self.irqs = []
 
@@ -211,14 +211,14 @@ class Process:
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
-    def wait(self, seconds=10):
+    def wait(self, seconds=60):
         try:
             return self.proc.wait(seconds)
         except subprocess.TimeoutExpired:
             raise Failure("keel does not end: " + self.output())
 
     def connect(self, path):
-        end = time.time() + 10
+        end = time.time() + 60
         while True:
             s = socket.socket(socket.AF_UNIX)
             try:

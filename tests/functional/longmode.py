@@ -25,7 +25,7 @@ def guest(bed, *more):
                     "-Wl,--build-id=none,-estart,-n", "-o", path + ".64", HERE + "/longmode.S"], check=True)
     subprocess.run(["objcopy", "-O", "elf32-i386", path + ".64", path], check=True)
     p = machine(bed, "-debugcon", "file:" + out, "-kernel", path, *more)
-    end = time.time() + 20
+    end = time.time() + 60
     while not os.path.exists(out) or b"!" not in open(out, "rb").read():
         if time.time() > end:
             raise Failure("the guest says nothing")

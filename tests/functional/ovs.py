@@ -55,7 +55,7 @@ class Switch:
         args = ["--unixctl=" + self.bed.path(name + ".ctl"), "--log-file=" + self.bed.path(name + ".log")]
         self.daemons.append(subprocess.Popen([*words, *args], env=self.env, stdin=subprocess.DEVNULL,
                                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        end = time.time() + 20
+        end = time.time() + 60
         while not os.path.exists(self.bed.path(name + ".ctl")):
             if self.daemons[-1].poll() is not None or time.time() > end:
                 raise Failure("%s does not start" % words[0])
@@ -70,5 +70,5 @@ class Switch:
     def __exit__(self, *_):
         for d in reversed(self.daemons):
             d.terminate()
-            d.wait(20)
+            d.wait(60)
         self.daemons = []

@@ -314,7 +314,7 @@ def test_jobs_an_error_stops_the_machine_until_it_is_gone(bed):
     expect("drive", q.cmd("query-block")[0]["io-status"], "failed")
     resource.prlimit(p.proc.pid, resource.RLIMIT_FSIZE, (no, no))
     q.cmd("cont")
-    end = time.time() + 30
+    end = time.time() + 60
     while t.inp("b", 0x1f7) & 0x80 and time.time() < end:
         pass
     expect("status", t.inp("b", 0x1f7) & 0x21, 0)

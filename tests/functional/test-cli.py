@@ -290,7 +290,7 @@ def test_cli_when_daemonized_then_start_errors_still_reach_the_caller(bed):
     q.cmd("quit")
     with open(bed.path("pid")) as f:
         pid = int(f.read())
-    end = time.time() + 10
+    end = time.time() + 60
     while time.time() < end:
         try:
             with open("/proc/%d/stat" % pid) as f:

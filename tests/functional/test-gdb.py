@@ -39,7 +39,7 @@ class Gdb:
 
     def __init__(self, sock):
         self.sock = sock
-        self.sock.settimeout(20)
+        self.sock.settimeout(60)
         self.buf = b""
 
     def byte(self):
@@ -78,7 +78,7 @@ class Gdb:
 
 
 def until(what, ask):
-    end = time.time() + 20
+    end = time.time() + 60
     while not ask():
         if time.time() > end:
             raise Failure("never: " + what)

@@ -343,7 +343,7 @@ def test_img_bitmap_in_use_at_a_crash_is_only_good_for_removal(bed):
     p.wait()
     p.stdin.close()
     p.stdout.close()
-    end = time.time() + 30  # the kernel lets go of the file when what was under way has ended
+    end = time.time() + 60  # the kernel lets go of the file when what was under way has ended
     while "lock" in run(IMG, "info", f, rc=None) and time.time() < end:
         time.sleep(.01)
     expect("flags", [b["flags"] for b in bitmap_info(IMG, f)], [["in-use", "auto"]])

@@ -24,7 +24,7 @@ def until(body):
     return loop + bytes([0x72, -(len(loop) + 2) & 0xff])  # jb
 
 
-def run(bed, engine, body, seconds=20):
+def run(bed, engine, body, seconds=60):
     code = SETUP + body + EXIT
     image = bytearray(b"\x90" * 65536)
     image[0xe000:0xe000 + len(code)] = code

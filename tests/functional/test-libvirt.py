@@ -57,7 +57,7 @@ class Libvirt:
         self.log = open(bed.path("libvirtd.log"), "w+")
         self.proc = subprocess.Popen(self.user + ["libvirtd", "--timeout", "120"], env=self.env, stdout=self.log, stderr=self.log)
         self.bed = bed
-        end = time.time() + 30
+        end = time.time() + 60
         while self.ask("version")[0] != 0:
             if time.time() > end:
                 raise Failure("libvirtd: " + open(bed.path("libvirtd.log")).read()[-2000:])
@@ -77,7 +77,7 @@ class Libvirt:
     def end(self):
         self.ask("destroy", "keel")
         self.proc.terminate()
-        self.proc.wait(20)
+        self.proc.wait(60)
 
 
 def prepare(bed):

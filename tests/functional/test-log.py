@@ -33,7 +33,7 @@ def log_of(bed, items, *until, only=()):
     log = bed.path("log")
     p = bed.start("-M", "pc", "-accel", ACCEL, "-m", "16", "-nodefaults", "-display", "none", "-bios",
                   firmware(bed), *only, "-d", items, "-D", log, "-qmp", "unix:%s,server=on,wait=off" % bed.path("qmp"))
-    end = time.time() + 30
+    end = time.time() + 60
     while not os.path.exists(log) or any(not re.search(u, open(log).read()) for u in until):
         if time.time() > end:
             raise Failure("no %r in:\n%s" % (until, open(log).read()[-3000:]))
@@ -90,7 +90,7 @@ def test_log_of_far_calls(bed):
 def test_log_of_resets(bed):
     _, p = log_of(bed, "cpu_reset")
     p.qmp().cmd("system_reset")
-    end = time.time() + 30
+    end = time.time() + 60
     while "EIP=" not in open(bed.path("log")).read():
         if time.time() > end:
             raise Failure("no registers: " + open(bed.path("log")).read())
@@ -98,7 +98,7 @@ def test_log_of_resets(bed):
 
 
 def wait_for(path, what):
-    end = time.time() + 30
+    end = time.time() + 60
     while what not in open(path).read():
         if time.time() > end:
             raise Failure("no %r in:\n%s" % (what, open(path).read()[-3000:]))
@@ -139,7 +139,7 @@ def test_interrupts_are_where_info_says(bed):
     q.hmp("o /b 0x43 0x34")  # counter 0, mode 2, 2 bytes
     q.hmp("o /b 0x40 0x00")
     q.hmp("o /b 0x40 0x10")
-    end = time.time() + 30
+    end = time.time() + 60
     while q.hmp("info irq") == before:
         if time.time() > end:
             raise Failure("IRQ 0 does not count: " + before)

@@ -157,7 +157,7 @@ def test_nbd_disk_of_a_machine(bed):
             for i in range(3):
                 q.out("b", 0x1f3 + i, 0)
             q.out("b", 0x1f7, 0x20)
-            end = time.time() + 30
+            end = time.time() + 60
             while q.inp("b", 0x1f7) & 0x88 not in (0, 8) and time.time() < end:
                 pass
             expect("data", q.inp("w", 0x1f0), 0x5a5a)

@@ -44,7 +44,7 @@ class Wire:
         return self.ns(*words, **kw)
 
 
-def wait_for(what, fn, seconds=20):
+def wait_for(what, fn, seconds=60):
     end = time.time() + seconds
     while True:
         got = fn()
@@ -164,7 +164,7 @@ def test_net_stream_when_a_name_has_two_addresses_then_both_are_tried(bed):
     port = listener.getsockname()[1]
     for extra in ("", ",reconnect-ms=20"):
         p = bed.machine("-netdev", "stream,id=n0,addr.type=inet,addr.host=both.test,addr.port=%d%s" % (port, extra))
-        listener.settimeout(20)
+        listener.settimeout(60)
         peer = listener.accept()[0]
         q = p.qmp()
         wait_for("connection", lambda: "127.0.0.1:%d (connected)" % port in q.hmp("info network"))

@@ -51,7 +51,7 @@ def test_qmp_when_socket_is_inherited_with_a_caller_waiting_then_it_is_answered(
                   "socket,id=libxl-cmd,fd=%d,server=on,wait=off" % listener.fileno(), "-S", "-mon",
                   "chardev=libxl-cmd,mode=control", pass_fds=(listener.fileno(),))
     listener.close()
-    early.settimeout(10)
+    early.settimeout(60)
     f = early.makefile("rb")
     lines = [json.loads(f.readline()) for _ in range(3)]
     expect("greeting", "QMP" in lines[0], True)
@@ -260,7 +260,7 @@ def test_qmp_when_started_with_defer_then_migrate_incoming_brings_the_state(bed)
     q.cmd("getfd", fds=[theirs.fileno()], fdname="out")
     theirs.close()
     expect_in("too early", "waits for its state", q.error("migrate", uri="fd:out")[1])
-    ours.settimeout(10)
+    ours.settimeout(60)
     expect("the descriptor is closed", ours.recv(1), b"")
     expect_in("no file", "No such file", q.error("migrate-incoming", uri="file:" + bed.path("none"))[1])
     q.cmd("migrate-incoming", uri="file:" + bed.path("state"))
@@ -703,7 +703,7 @@ def test_qmp_when_hmp_is_on_a_socket_then_it_prompts(bed):
     p = bed.start("-accel", "qtest", "-machine", "pc", "-nodefaults", "-monitor",
                   "unix:%s,server=on,wait=off" % bed.path("mon"))
     s = p.connect(bed.path("mon"))
-    s.settimeout(10)
+    s.settimeout(60)
     got = b""
 
     def until(text):

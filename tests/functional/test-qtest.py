@@ -196,7 +196,7 @@ def test_qtest_when_the_test_listens_then_keel_connects(bed):
         s = socket.socket(socket.AF_UNIX)
         s.bind(bed.path(name))
         s.listen(1)
-        s.settimeout(10)
+        s.settimeout(60)
         listeners.append(s)
     p = bed.start("-qtest", "unix:" + bed.path("lq.sock"), "-qtest-log", "/dev/null", "-chardev",
                   "socket,path=%s,id=char0" % bed.path("lq.qmp"), "-mon",

@@ -52,7 +52,7 @@ class Pc:
     def read_sector(self, lba):
         for reg, val in enumerate([0, 1, lba & 255, lba >> 8 & 255, lba >> 16, 0xe0, 0x20], 0x1f1):
             self('outb 0x%x 0x%x' % (reg, val))
-        deadline = time.time() + 10
+        deadline = time.time() + 60
         while self('inb 0x1f7') & 0x88 != 8 and time.time() < deadline:
             self('clock_step 100000')
         return struct.pack('<256H', *[self('inw 0x1f0') for _ in range(256)])

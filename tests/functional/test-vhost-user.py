@@ -35,7 +35,7 @@ def started(bed, **backend):
     return agreed(b, p), p, Card(p.qtest(), 4)
 
 
-def until(what, seconds=10):
+def until(what, seconds=60):
     end = time.time() + seconds
     while not what():
         if time.time() > end:
@@ -185,7 +185,7 @@ def test_vhost_user_when_memory_is_shared_then_it_cannot_shrink(bed):
 
 def exchange(one, other):
     """Frames of all sizes, both ways, in order."""
-    end = time.time() + 20
+    end = time.time() + 60
     while not other.poll():  # until the switch has seen that both are there
         one.send(one.eth(BROADCAST, 0x88b5, b"first".ljust(46)))
         if time.time() > end:

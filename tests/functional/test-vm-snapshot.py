@@ -65,7 +65,7 @@ def count(q):
 
 
 def counts_on(q, since):
-    end = time.time() + 20
+    end = time.time() + 60
     while time.time() < end:
         if count(q) > since:
             return
@@ -139,7 +139,7 @@ def test_the_command_line_loads_and_people_delete(bed):
 
 def job(q, command, error=None, **args):
     q.cmd(command, job_id="j", **args)
-    end = time.time() + 20
+    end = time.time() + 60
     while True:
         j = q.cmd("query-jobs")[0]
         if j["status"] == "concluded":

@@ -78,7 +78,7 @@ def network(build, g, *args, wait=True):
         "xen-net-device,netdev=n0,mac=00:16:3e:01:02:03", *args])
     s = socket.socket(socket.AF_UNIX)
     s.connect(path)
-    s.settimeout(10)
+    s.settimeout(60)
     return k, s
 
 

@@ -119,7 +119,7 @@ class Backend:
 
     # ---- frames ----
 
-    def ready(self, pairs=1, seconds=10):
+    def ready(self, pairs=1, seconds=60):
         """Until the front end has set everything up."""
         end = time.time() + seconds
         while self.said.count("SET_VRING_ENABLE") < 2 * pairs:
@@ -158,7 +158,7 @@ class Backend:
         self.give(ring, which, 0)
         return data[:self.head], data[self.head:]
 
-    def wait(self, pair=0, seconds=10):
+    def wait(self, pair=0, seconds=60):
         end = time.time() + seconds
         while time.time() < end:
             got = self.receive(pair)

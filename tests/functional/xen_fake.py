@@ -145,7 +145,7 @@ class Model:
                 pass
         raise Error("device model not ready: " + self.output())
 
-    def wait(self, timeout=10):
+    def wait(self, timeout=60):
         return self.proc.wait(timeout)
 
     def hangup(self):
@@ -161,7 +161,7 @@ class Model:
         self.log.close()
 
 
-def until(what, fn, seconds=5):
+def until(what, fn, seconds=60):
     """Waits until fn() is true."""
     end = time.time() + seconds
     while not fn():

@@ -58,7 +58,7 @@ class Qmp:
             self.sock.connect(where)
         else:
             self.sock = where
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.buf = b""
         self.events = []
         self.id = 2020372736
