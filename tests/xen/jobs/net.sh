@@ -2,7 +2,7 @@
 # names. One card after the other: the driver and ping both ways; TCP both ways with the bytes compared,
 # the link down and up; then save, restore and migration. And guests without a disk that boot over PXE:
 # card's ROM, DHCP, TFTP. What takes long is done with one card; with KEEL_XEN_ALL, with both. There are
-# no screens: a line that text mode scrolls is 4000 requests, seven seconds in this machine.
+# no screens: text mode scrolls by a request for every word, which takes seconds a line in this machine.
 . /share/lib.sh
 mkdir -p /tmp/www; dd if=/dev/urandom of=/tmp/www/f bs=64k count=16 2>/dev/null
 busybox httpd -p 10.99.0.1:8000 -h /tmp/www
