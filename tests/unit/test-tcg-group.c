@@ -328,6 +328,55 @@ static void test_a_pointer_that_moves_between_is_right_where_it_is_seen(struct r
     }
 }
 
+/* mov rax, [rdi + 8]; add rcx, [rdi + 16]; mov rdi, [rdi] */
+static void build_walk(struct ir_block *b, const struct tb_key *key)
+{
+    translations++;
+    for (unsigned n = (unsigned)(key->pc - RIG_CODE); n < 3; n++) {
+        ir_emit(b, IR_INSN, 0, ir_none(), ir_none(), ir_none())->imm = RIG_CODE + n;
+        if (n == 1) {
+            struct ir_arg t = ir_temp(b);
+            ir_emit(b, IR_LD, 8, t, ir_none(), ir_none())->mem = at(7, 16);
+            ir_emit(b, IR_ADD, 8, ir_gpr(1), ir_gpr(1), t);
+        } else {
+            load(b, n == 0 ? 0 : 7, at(7, n == 0 ? 8 : 0));
+        }
+    }
+    ir_emit(b, IR_EXIT, 0, ir_none(), ir_none(), ir_none());
+}
+
+static void put_node(uint64_t node, uint64_t next, uint64_t a, uint64_t b)
+{
+    store_le(rig_mem + (node - RIG_BASE), 8, next);
+    store_le(rig_mem + (node + 8 - RIG_BASE), 8, a);
+    store_le(rig_mem + (node + 16 - RIG_BASE), 8, b);
+}
+
+/* The last node but one lies on two pages; the last one's place is none. */
+static void test_a_walk_along_a_list_takes_each_node_s_fields(struct rig *r)
+{
+    static const uint64_t node[] = { DATA, FAR, RIG_BASE + 0x3000 - 16, OUTSIDE };
+    open_group(r, DATA, FAR);
+    rig_build = build_walk;
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        put_node(node[i], node[i + 1], 100 + i, 1000 << i);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        r->cpu->pc = RIG_CODE;
+        assert_int_equal(tcg_run(r->cpu), TCG_EXIT_BLOCK);
+        sum += 1000 << i;
+        assert_int_equal(r->cpu->gpr[0], 100 + i);
+        assert_int_equal(r->cpu->gpr[1], sum);
+        assert_int_equal(r->cpu->gpr[7], node[i + 1]);
+        assert_int_equal(translations, grouping(r) && i == 2 ? 2 : 1);
+    }
+    r->cpu->pc = RIG_CODE;
+    assert_int_equal(tcg_run(r->cpu), TCG_EXIT_RAISED);
+    assert_int_equal(r->cpu->gpr[1], sum);
+    assert_int_equal(r->cpu->gpr[7], OUTSIDE);
+}
+
 /* Runs on until there is another translation, or for as long as one should take to come. */
 static void run_until_made_anew(struct rig *r)
 {
@@ -551,6 +600,7 @@ IN_EVERY_ENGINE(test_a_table_is_looked_up_where_it_begins)
 IN_EVERY_ENGINE(test_a_table_that_never_lies_on_one_page_is_one_no_longer)
 IN_EVERY_ENGINE(test_a_group_that_never_lies_on_one_page_is_one_no_longer)
 IN_EVERY_ENGINE(test_a_pointer_that_moves_between_is_right_where_it_is_seen)
+IN_EVERY_ENGINE(test_a_walk_along_a_list_takes_each_node_s_fields)
 IN_EVERY_ENGINE(test_on_one_page_a_miss_needs_no_other_block)
 IN_EVERY_ENGINE(test_across_two_pages_each_is_looked_up)
 IN_EVERY_ENGINE(test_on_a_device_each_access_comes_once)
@@ -573,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_a_table_that_never_lies_on_one_page_is_one_no_longer_here),
         cmocka_unit_test(test_a_group_that_never_lies_on_one_page_is_one_no_longer_here),
         cmocka_unit_test(test_a_pointer_that_moves_between_is_right_where_it_is_seen_here),
+        cmocka_unit_test(test_a_walk_along_a_list_takes_each_node_s_fields_here),
         cmocka_unit_test(test_on_one_page_a_miss_needs_no_other_block_here),
         cmocka_unit_test(test_across_two_pages_each_is_looked_up_here),
         cmocka_unit_test(test_on_a_device_each_access_comes_once_here),
