@@ -3,10 +3,10 @@
 
 Runs the programs of tests/bench/cpu natively, in a guest under `keel -accel tcg` and in one under
 `qemu-system-x86_64 -accel tcg`, then the events of tests/bench/cpu/events.c under both. Prints tables
-of medians and ratios for docs/performance.md. The three take turns with each program, N times, so that what
-else the host does meets all alike; a turn is two runs, the second of which counts. Times are processor time
-of what runs them (the emulator, or natively the program) between two lines of output; --wall takes the
-guest's own clock.
+of medians and ratios for docs/performance.md. The three take turns with each program, N times, on one and the
+same processor, so that what else the host does meets all alike; a turn is two runs, the second of which
+counts. Times are processor time of what runs them (the emulator, or natively the program) between two lines
+of output; --wall takes the guest's own clock.
 The guest is Debian's kernel (/boot/vmlinuz-*-amd64) with the programs in an initramfs.
 """
 import argparse
@@ -250,6 +250,7 @@ def main():
         sys.exit('cpu.py: %s' % ('unknown kernels: ' + ', '.join(unknown) if unknown else 'no /boot/vmlinuz'))
     with tempfile.TemporaryDirectory() as work:
         compile_all(work)
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         native, keel, qemu = take_turns(a, work, names)
         print_kernels(names, native.times, keel.times, qemu.times)
         for who, sums in (('keel', keel.sums), ('qemu', qemu.sums)):
