@@ -341,9 +341,8 @@ static unsigned common_base(const struct gen *g, unsigned group, const struct ca
     for (unsigned i = c->first; i <= c->last; i++) {
         const struct ir_mem *m = &g->ir->op[i].mem;
         const struct place *p = &g->place[i];
-        if (p->group == group &&
-            (m->base.kind != IR_GPR || m->base.num != first->base.num || m->index.kind != IR_NONE ||
-             (uint64_t)p->disp - (uint64_t)m->disp != moved)) {
+        if (p->group == group && (m->base.kind != IR_GPR || m->base.num != first->base.num ||
+                                  (uint64_t)p->disp - (uint64_t)m->disp != moved)) {
             return NO_REG;
         }
     }

@@ -26,7 +26,7 @@ eventually() { runs 60 "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19
 sum_of() { dd if="$1" bs=64k count="$2" 2>/dev/null | md5sum | cut -d' ' -f1; }
 holds() { ! $IO -f qcow2 -r -c "read -P $2 $1" /tmp/data.qcow2 | grep -E "failed|error"; }
 used_kib() { echo $(($(stat -c %b /tmp/data.qcow2) / 2)); }
-# fewer_than KIB: within 20 s, for nobody flushes
+# fewer_than KIB: soon, for nobody flushes
 fewer_than() { local i; for i in $(seq $((40 * PATIENCE))); do [ "$(used_kib)" -ge "$1" ] || return 0; usleep 500000; done; used_kib; return 1; }
 at_least() { test "$(used_kib)" -ge "$1"; }
 # fill DISK MIB LETTER: from MIB on, one MiB of it, flushed
